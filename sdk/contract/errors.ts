@@ -1,0 +1,138 @@
+import { z } from 'zod';
+
+/**
+ * Every error code that a caller can meet, with the HTTP status it travels under and whether the
+ * same call may succeed later without a change. Codes are stable: they are added, never renamed.
+ */
+export const errorCodes = {
+  invalid_request: { status: 400, retryable: false },
+  missing_key: { status: 401, retryable: false },
+  invalid_key: { status: 401, retryable: false },
+  expired_key: { status: 401, retryable: false },
+  missing_token: { status: 401, retryable: false },
+  invalid_token: { status: 401, retryable: false },
+  expired_token: { status: 401, retryable: true },
+  forbidden: { status: 403, retryable: false },
+  not_found: { status: 404, retryable: false },
+  conflict: { status: 409, retryable: false },
+  payload_too_large: { status: 413, retryable: false },
+  embodiment_mismatch: { status: 422, retryable: false },
+  invalid_dataset: { status: 422, retryable: false },
+  empty_dataset: { status: 422, retryable: false },
+  incomplete_upload: { status: 422, retryable: true },
+  checksum_mismatch: { status: 422, retryable: true },
+  invalid_state: { status: 422, retryable: false },
+  invalid_frame: { status: 400, retryable: false },
+  missing_camera: { status: 422, retryable: false },
+  invalid_observation: { status: 422, retryable: false },
+  invalid_action: { status: 422, retryable: false },
+  incompatible_policy: { status: 422, retryable: false },
+  rate_limited: { status: 429, retryable: true },
+  cancelled: { status: 499, retryable: false },
+  internal: { status: 500, retryable: true },
+  unavailable: { status: 503, retryable: true },
+  timeout: { status: 504, retryable: true },
+} as const satisfies Record<string, { status: number; retryable: boolean }>;
+
+export type ErrorCode = keyof typeof errorCodes;
+
+export const errorCodeSchema = z.enum(Object.keys(errorCodes) as [ErrorCode, ...ErrorCode[]]);
+
+/** Problem details (RFC 9457) as every HTTP error answers them. */
+export const problemSchema = z.object({
+  type: z.string(),
+  title: z.string(),
+  status: z.number().int(),
+  code: errorCodeSchema,
+  detail: z.string(),
+  field: z.string().optional(),
+  fix: z.string().optional(),
+  request_id: z.string(),
+});
+export type Problem = z.infer<typeof problemSchema>;
+
+export interface ErrorDetails {
+  /** Path of the offending field, e.g. `images.wrist` or `files[3].sha256`. */
+  field?: string;
+  /** What the caller can do about it, as an imperative sentence. */
+  fix?: string;
+  cause?: unknown;
+  requestId?: string;
+}
+
+/** The one error type that crosses rooms and the wire: a stable code, a field and a fix. */
+export class ArmatureError extends Error {
+  readonly code: ErrorCode;
+  readonly field: string | undefined;
+  readonly fix: string | undefined;
+  readonly requestId: string | undefined;
+
+  constructor(code: ErrorCode, message: string, details: ErrorDetails = {}) {
+    super(message, details.cause === undefined ? undefined : { cause: details.cause });
+    this.name = 'ArmatureError';
+    this.code = code;
+    this.field = details.field;
+    this.fix = details.fix;
+    this.requestId = details.requestId;
+  }
+
+  get status(): number {
+    return errorCodes[this.code].status;
+  }
+
+  get retryable(): boolean {
+    return errorCodes[this.code].retryable;
+  }
+
+  /** The error as problem details; `requestId` names the request in the logs. */
+  toProblem(requestId: string): Problem {
+    return {
+      type: `https://armature.dev/errors/${this.code}`,
+      title: this.code.replaceAll('_', ' '),
+      status: this.status,
+      code: this.code,
+      detail: this.message,
+      ...(this.field === undefined ? {} : { field: this.field }),
+      ...(this.fix === undefined ? {} : { fix: this.fix }),
+      request_id: requestId,
+    };
+  }
+
+  static fromProblem(problem: Problem): ArmatureError {
+    return new ArmatureError(problem.code, problem.detail, {
+      ...(problem.field === undefined ? {} : { field: problem.field }),
+      ...(problem.fix === undefined ? {} : { fix: problem.fix }),
+      requestId: problem.request_id,
+    });
+  }
+}
+
+/** Turns a zod failure into an `ArmatureError` that names the first offending field. */
+export function fromZodError(
+  error: z.ZodError,
+  code: ErrorCode,
+  subject: string,
+  prefix = '',
+): ArmatureError {
+  const issue = error.issues[0];
+  const path = issue === undefined ? '' : formatPath(issue.path);
+  const field = [prefix, path].filter((part) => part !== '').join('.');
+  const message = issue === undefined ? error.message : issue.message;
+  return new ArmatureError(code, `${subject}: ${field === '' ? '' : `${field}: `}${message}`, {
+    ...(field === '' ? {} : { field }),
+    fix: `Correct ${field === '' ? subject : field} and send it again.`,
+    cause: error,
+  });
+}
+
+function formatPath(path: readonly PropertyKey[]): string {
+  return path.reduce<string>(
+    (text, part) =>
+      typeof part === 'number'
+        ? `${text}[${part}]`
+        : text === ''
+          ? String(part)
+          : `${text}.${String(part)}`,
+    '',
+  );
+}

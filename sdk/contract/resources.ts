@@ -1,0 +1,283 @@
+import { z } from 'zod';
+import { embodimentSpecSchema, referenceSchema } from './embodiment.ts';
+import { errorCodeSchema } from './errors.ts';
+import { evaluationSchema } from './evaluation.ts';
+import { reasoningCadenceSchema, samplerSchema } from './session-token.ts';
+
+/** Instants are ISO 8601 in UTC. */
+const instant = z.iso.datetime();
+const id = z.string().min(3).max(64);
+const label = z.string().min(1).max(120);
+const sha256 = z.string().regex(/^[0-9a-f]{64}$/, 'must be 64 lower-case hexadecimal digits');
+
+export const tenantSchema = z.object({ id, name: label, created_at: instant });
+export type Tenant = z.infer<typeof tenantSchema>;
+
+export const scopeSchema = z.enum(['admin', 'write', 'read', 'robot']);
+export type Scope = z.infer<typeof scopeSchema>;
+
+export const keySchema = z.object({
+  id,
+  name: label,
+  /** First characters of the key, for recognition; the key itself is shown once. */
+  start: z.string(),
+  scopes: z.array(scopeSchema),
+  created_at: instant,
+  expires_at: instant.nullable(),
+  last_used_at: instant.nullable(),
+  revoked_at: instant.nullable(),
+});
+export type Key = z.infer<typeof keySchema>;
+
+export const embodimentSchema = z.object({
+  id,
+  spec: embodimentSpecSchema,
+  /** The policy version that new sessions of this embodiment get, if one is deployed. */
+  active_policy_version_id: id.nullable(),
+  created_at: instant,
+});
+export type Embodiment = z.infer<typeof embodimentSchema>;
+
+/** A file of a data set, by its path inside the set. */
+export const datasetFileSchema = z.strictObject({
+  path: z
+    .string()
+    .min(1)
+    .max(400)
+    .regex(/^(?!\/)(?!.*\.\.)[A-Za-z0-9._\-/]+$/, 'must be a relative path without ..'),
+  size: z.number().int().positive(),
+  sha256,
+});
+export type DatasetFile = z.infer<typeof datasetFileSchema>;
+
+export const datasetStatusSchema = z.enum(['uploading', 'validating', 'ready', 'rejected']);
+
+export const findingSchema = z.object({
+  severity: z.enum(['error', 'warning']),
+  code: z.string(),
+  message: z.string(),
+  fix: z.string(),
+  episode: z.number().int().optional(),
+  feature: z.string().optional(),
+});
+export type Finding = z.infer<typeof findingSchema>;
+
+const perDimension = z.array(z.number());
+/** True statistics over every frame of a set; quantiles by linear interpolation. */
+export const featureStatsSchema = z.object({
+  names: z.array(z.string()),
+  mean: perDimension,
+  std: perDimension,
+  min: perDimension,
+  max: perDimension,
+  q01: perDimension,
+  q10: perDimension,
+  q50: perDimension,
+  q90: perDimension,
+  q99: perDimension,
+});
+export type FeatureStats = z.infer<typeof featureStatsSchema>;
+
+export const datasetReportSchema = z.object({
+  format: z.string(),
+  robot_type: z.string(),
+  fps: z.number(),
+  episodes: z.number().int(),
+  frames: z.number().int(),
+  tasks: z.array(z.string()),
+  cameras: z.array(z.object({ name: z.string(), width: z.number(), height: z.number() })),
+  findings: z.array(findingSchema),
+  stats: z.object({ state: featureStatsSchema, action: featureStatsSchema }).nullable(),
+  /** Decoded video frames a second and peak resident memory while the set was checked. */
+  ingest: z.object({ seconds: z.number(), frames_per_s: z.number(), peak_rss_mb: z.number() }),
+});
+export type DatasetReport = z.infer<typeof datasetReportSchema>;
+
+export const datasetSchema = z.object({
+  id,
+  name: label,
+  embodiment_id: id,
+  status: datasetStatusSchema,
+  files: z.number().int(),
+  bytes: z.number().int(),
+  /** Share of the validation that is done, 0 to 1. */
+  progress: z.number(),
+  report: datasetReportSchema.nullable(),
+  created_at: instant,
+});
+export type Dataset = z.infer<typeof datasetSchema>;
+
+/** One presigned PUT: send exactly `size` bytes with exactly these headers. */
+export const uploadPartSchema = z.object({
+  path: z.string(),
+  url: z.url(),
+  method: z.literal('PUT'),
+  headers: z.record(z.string(), z.string()),
+  size: z.number().int(),
+});
+export type UploadPart = z.infer<typeof uploadPartSchema>;
+export const uploadPlanSchema = z.object({
+  dataset: datasetSchema,
+  /** The files that are not there yet. */
+  parts: z.array(uploadPartSchema),
+  expires_at: instant,
+});
+
+export const finetuneModeSchema = z.enum(['head', 'policy', 'full']);
+
+export const finetuneOptionsSchema = z.strictObject({
+  mode: finetuneModeSchema.default('head'),
+  /** Optimiser steps; 0 makes a version with a fresh head and the set's statistics. */
+  steps: z.number().int().min(0).max(200_000).optional(),
+  /** Stops after this many seconds of training, if that comes first. */
+  max_seconds: z.number().positive().max(86_400).optional(),
+  batch_size: z.number().int().min(1).max(512).optional(),
+  learning_rate: z.number().positive().max(1).optional(),
+  seed: z.number().int().min(0).default(0),
+  /** Overrides the reference of every joint group of the embodiment for this version. */
+  reference: referenceSchema.optional(),
+  /** `blank` trains and evaluates without pictures (an ablation). */
+  images: z.enum(['use', 'blank']).default('use'),
+  /** Where reasoning labels come from when the set has none. */
+  labels: z.enum(['joints', 'vision_endpoint', 'none']).default('joints'),
+  /** Use only the first n episodes. */
+  max_episodes: z.number().int().positive().optional(),
+});
+export type FinetuneOptions = z.infer<typeof finetuneOptionsSchema>;
+
+export const finetuneStatusSchema = z.enum([
+  'queued',
+  'preparing',
+  'training',
+  'evaluating',
+  'packaging',
+  'succeeded',
+  'failed',
+  'cancelling',
+  'cancelled',
+]);
+export type FinetuneStatus = z.infer<typeof finetuneStatusSchema>;
+
+export const trainSummarySchema = z.object({
+  mode: finetuneModeSchema,
+  steps: z.number().int(),
+  samples_per_s: z.number(),
+  seconds: z.number(),
+  first_loss: z.number(),
+  last_loss: z.number(),
+});
+
+export const finetuneSchema = z.object({
+  id,
+  name: label,
+  embodiment_id: id,
+  dataset_id: id,
+  heldout_dataset_id: id.nullable(),
+  options: finetuneOptionsSchema,
+  status: finetuneStatusSchema,
+  attempt: z.number().int(),
+  /** Share of the whole job that is done, 0 to 1. */
+  progress: z.number(),
+  error: z
+    .object({
+      code: errorCodeSchema,
+      message: z.string(),
+      field: z.string().optional(),
+      fix: z.string().optional(),
+    })
+    .nullable(),
+  train: trainSummarySchema.nullable(),
+  evaluation: evaluationSchema.nullable(),
+  policy_version_id: id.nullable(),
+  created_at: instant,
+  finished_at: instant.nullable(),
+});
+export type Finetune = z.infer<typeof finetuneSchema>;
+
+/** One line of a job's history; `seq` increases by one from 1 within a job. */
+export const jobEventSchema = z.object({
+  seq: z.number().int(),
+  at: instant,
+  kind: z.enum(['status', 'progress', 'metrics', 'checkpoint', 'message', 'warning', 'error']),
+  message: z.string(),
+  /** For `metrics`: step, steps, loss, action_loss, reasoning_loss, samples_per_s, eta_s. */
+  data: z.record(z.string(), z.number()),
+});
+export type JobEvent = z.infer<typeof jobEventSchema>;
+
+export const policyVersionSchema = z.object({
+  id,
+  name: label,
+  embodiment_id: id,
+  finetune_id: id.nullable(),
+  digest: sha256,
+  stats_hash: z.string(),
+  preprocess_hash: z.string(),
+  mode: finetuneModeSchema,
+  sampler: samplerSchema,
+  bytes: z.number().int(),
+  active: z.boolean(),
+  created_at: instant,
+});
+export type PolicyVersion = z.infer<typeof policyVersionSchema>;
+
+export const sessionSchema = z.object({
+  id,
+  robot: label,
+  embodiment_id: id,
+  policy_version_id: id,
+  epoch: z.number().int(),
+  created_at: instant,
+  ended_at: instant.nullable(),
+});
+export type Session = z.infer<typeof sessionSchema>;
+
+/** A session with what a robot needs to connect; the token is short-lived. */
+export const sessionGrantSchema = z.object({
+  session: sessionSchema,
+  url: z.string(),
+  token: z.string(),
+  token_expires_at: instant,
+  embodiment: embodimentSpecSchema,
+});
+export type SessionGrant = z.infer<typeof sessionGrantSchema>;
+
+export const sessionOptionsSchema = z.strictObject({
+  robot: label,
+  embodiment_id: id,
+  /** The deployed version when absent. */
+  policy_version_id: id.optional(),
+  reasoning: reasoningCadenceSchema.default({ when: 'every_chunk' }),
+  /** Overrides the sampler that the version was tuned with. */
+  sampler: samplerSchema.optional(),
+  max_hz: z.number().positive().max(1000).optional(),
+});
+
+export const usageRowSchema = z.object({
+  /** Day (UTC), session or policy version, as asked by `group_by`. */
+  key: z.string(),
+  chunks: z.number().int(),
+  actions: z.number().int(),
+  reasoning_tokens: z.number().int(),
+  compute_ms: z.number(),
+});
+export const usageSchema = z.object({
+  from: instant,
+  to: instant,
+  items: z.array(usageRowSchema),
+  totals: usageRowSchema.omit({ key: true }),
+});
+export type Usage = z.infer<typeof usageSchema>;
+
+export const reasoningRecordSchema = z.object({
+  id: z.string(),
+  session_id: id,
+  text: z.string(),
+  /** What wrote it: the policy itself, or the labels it was trained on. */
+  source: z.string(),
+  /** Chunks that this reasoning drove. */
+  chunks: z.number().int(),
+  tokens: z.number().int(),
+  created_at: instant,
+});
+export type ReasoningRecord = z.infer<typeof reasoningRecordSchema>;

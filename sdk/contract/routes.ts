@@ -1,0 +1,175 @@
+import { z } from 'zod';
+import { embodimentSpecSchema } from './embodiment.ts';
+import {
+  datasetFileSchema,
+  datasetSchema,
+  embodimentSchema,
+  finetuneOptionsSchema,
+  finetuneSchema,
+  jobEventSchema,
+  keySchema,
+  policyVersionSchema,
+  reasoningRecordSchema,
+  scopeSchema,
+  sessionGrantSchema,
+  sessionOptionsSchema,
+  sessionSchema,
+  tenantSchema,
+  uploadPlanSchema,
+  usageSchema,
+} from './resources.ts';
+
+const name = z.string().min(1).max(120);
+const byId = z.strictObject({ id: z.string() });
+const pageQuery = z.strictObject({
+  limit: z.coerce.number().int().min(1).max(200).default(50),
+  /** `next_cursor` of the page before. */
+  cursor: z.string().optional(),
+});
+const page = <T extends z.ZodType>(item: T) =>
+  z.object({ items: z.array(item), next_cursor: z.string().nullable() });
+const empty = z.strictObject({});
+
+/**
+ * The control plane's verbs: one entry each, from which the REST routes, the tRPC procedures and
+ * the SDK's client are made. `input` holds path, query and body fields together; path fields are
+ * the `:names` in `path`, and what remains travels as the query (GET, DELETE) or the JSON body.
+ * `scope` is what a key needs; `platform` is the operator's own key.
+ */
+export const routes = {
+  'tenants.create': verb(
+    'POST',
+    '/v1/tenants',
+    'platform',
+    z.strictObject({ name }),
+    z.object({
+      tenant: tenantSchema,
+      key: keySchema,
+      /** The key's secret, shown once. */
+      secret: z.string(),
+    }),
+  ),
+  'tenants.current': verb('GET', '/v1/tenant', 'read', empty, tenantSchema),
+
+  'keys.create': verb(
+    'POST',
+    '/v1/keys',
+    'admin',
+    z.strictObject({
+      name,
+      scopes: z.array(scopeSchema).min(1),
+      expires_at: z.iso.datetime().optional(),
+    }),
+    z.object({ key: keySchema, secret: z.string() }),
+  ),
+  'keys.list': verb('GET', '/v1/keys', 'admin', pageQuery, page(keySchema)),
+  'keys.revoke': verb('DELETE', '/v1/keys/:id', 'admin', byId, keySchema),
+
+  'embodiments.create': verb(
+    'POST',
+    '/v1/embodiments',
+    'write',
+    z.strictObject({ spec: embodimentSpecSchema }),
+    embodimentSchema,
+  ),
+  'embodiments.list': verb('GET', '/v1/embodiments', 'read', pageQuery, page(embodimentSchema)),
+  'embodiments.get': verb('GET', '/v1/embodiments/:id', 'read', byId, embodimentSchema),
+
+  'datasets.create': verb(
+    'POST',
+    '/v1/datasets',
+    'write',
+    z.strictObject({
+      name,
+      embodiment_id: z.string(),
+      files: z.array(datasetFileSchema).min(1).max(20_000),
+    }),
+    uploadPlanSchema,
+  ),
+  'datasets.plan': verb('GET', '/v1/datasets/:id/upload', 'write', byId, uploadPlanSchema),
+  'datasets.complete': verb('POST', '/v1/datasets/:id/complete', 'write', byId, datasetSchema),
+  'datasets.list': verb('GET', '/v1/datasets', 'read', pageQuery, page(datasetSchema)),
+  'datasets.get': verb('GET', '/v1/datasets/:id', 'read', byId, datasetSchema),
+
+  'finetunes.create': verb(
+    'POST',
+    '/v1/finetunes',
+    'write',
+    z.strictObject({
+      name,
+      dataset_id: z.string(),
+      heldout_dataset_id: z.string().optional(),
+      options: finetuneOptionsSchema,
+    }),
+    finetuneSchema,
+  ),
+  'finetunes.list': verb('GET', '/v1/finetunes', 'read', pageQuery, page(finetuneSchema)),
+  'finetunes.get': verb('GET', '/v1/finetunes/:id', 'read', byId, finetuneSchema),
+  'finetunes.cancel': verb('POST', '/v1/finetunes/:id/cancel', 'write', byId, finetuneSchema),
+  'finetunes.events': verb(
+    'GET',
+    '/v1/finetunes/:id/events',
+    'read',
+    z.strictObject({
+      id: z.string(),
+      /** Events with a greater `seq`. */
+      after: z.coerce.number().int().min(0).default(0),
+      limit: z.coerce.number().int().min(1).max(1000).default(500),
+    }),
+    z.object({ items: z.array(jobEventSchema) }),
+  ),
+
+  'policies.list': verb('GET', '/v1/policies', 'read', pageQuery, page(policyVersionSchema)),
+  'policies.get': verb('GET', '/v1/policies/:id', 'read', byId, policyVersionSchema),
+  /** Makes a version the one that new sessions of its embodiment get. */
+  'policies.deploy': verb('POST', '/v1/policies/:id/deploy', 'write', byId, policyVersionSchema),
+
+  'sessions.create': verb(
+    'POST',
+    '/v1/sessions',
+    'robot',
+    sessionOptionsSchema,
+    sessionGrantSchema,
+  ),
+  /** A new token with the next epoch, for a robot that reconnects. */
+  'sessions.resume': verb('POST', '/v1/sessions/:id/resume', 'robot', byId, sessionGrantSchema),
+  'sessions.end': verb('DELETE', '/v1/sessions/:id', 'robot', byId, sessionSchema),
+  'sessions.list': verb('GET', '/v1/sessions', 'read', pageQuery, page(sessionSchema)),
+  'sessions.get': verb('GET', '/v1/sessions/:id', 'read', byId, sessionSchema),
+
+  'usage.get': verb(
+    'GET',
+    '/v1/usage',
+    'read',
+    z.strictObject({
+      session_id: z.string().optional(),
+      from: z.iso.datetime().optional(),
+      to: z.iso.datetime().optional(),
+      group_by: z.enum(['day', 'session', 'policy_version']).default('day'),
+    }),
+    usageSchema,
+  ),
+  'reasoning.list': verb(
+    'GET',
+    '/v1/reasoning',
+    'read',
+    pageQuery.extend({
+      session_id: z.string(),
+    }),
+    page(reasoningRecordSchema),
+  ),
+} as const;
+
+export type RouteName = keyof typeof routes;
+export type RouteInput<N extends RouteName> = z.input<(typeof routes)[N]['input']>;
+export type RouteParsed<N extends RouteName> = z.output<(typeof routes)[N]['input']>;
+export type RouteOutput<N extends RouteName> = z.output<(typeof routes)[N]['output']>;
+
+function verb<
+  M extends 'GET' | 'POST' | 'DELETE',
+  S extends z.infer<typeof scopeSchema> | 'platform',
+  I extends z.ZodType,
+  O extends z.ZodType,
+>(method: M, path: string, scope: S, input: I, output: O) {
+  return { method, path, scope, input, output } as const;
+}

@@ -1,0 +1,128 @@
+import { z } from 'zod';
+import { embodimentSpecSchema } from './embodiment.ts';
+import { errorCodeSchema } from './errors.ts';
+import { ndarraySchema } from './ndarray.ts';
+
+/** WebSocket subprotocol of this dialect. */
+export const ROBOT_SUBPROTOCOL = 'armature.v1';
+/** Path of the robot endpoint on a serve worker. */
+export const ROBOT_PATH = '/v1/robot';
+/** Largest frame either side may send, in bytes. */
+export const MAX_FRAME_BYTES = 8 * 1024 * 1024;
+
+const bytes = z.instanceof(Uint8Array);
+
+/** An encoded JPEG, or raw pixels u8 [height, width, 3]. */
+export const imageSchema = z.union([
+  z.strictObject({ jpeg: bytes }),
+  z.strictObject({ pixels: ndarraySchema }),
+]);
+export type WireImage = z.infer<typeof imageSchema>;
+
+/** Robot → worker: what the robot sees and feels, and what it has executed since. */
+export const observationSchema = z.object({
+  type: z.literal('observation'),
+  /** Strictly increasing within an epoch. */
+  seq: z.number().int().nonnegative(),
+  /** Capture time on the robot's clock, ms since the Unix epoch. */
+  captured_at: z.number(),
+  images: z.record(z.string(), imageSchema),
+  /** f32 [state dimension], in the spec's order and units. */
+  state: ndarraySchema,
+  instruction: z.string().max(2000).optional(),
+  /** The last chunk that was executed, how many of its steps, and the command now in force. */
+  executed: z
+    .object({
+      chunk_id: z.string(),
+      steps: z.number().int().nonnegative(),
+      /** f32 [action dimension]; given when the robot's own filters changed the command. */
+      last_command: ndarraySchema.optional(),
+    })
+    .optional(),
+  /** The chunk is useless this long after capture; it is then dropped, never sent late. */
+  deadline_ms: z.number().positive().optional(),
+});
+export type WireObservation = z.infer<typeof observationSchema>;
+
+/** Robot → worker: a fresh session token on the same socket. */
+export const refreshSchema = z.object({ type: z.literal('refresh'), token: z.string() });
+
+/** Robot → worker: the session ends; the worker flushes its records and closes. */
+export const byeSchema = z.object({ type: z.literal('bye') });
+
+export const clientFrameSchema = z.discriminatedUnion('type', [
+  observationSchema,
+  refreshSchema,
+  byeSchema,
+]);
+export type ClientFrame = z.infer<typeof clientFrameSchema>;
+
+/** Worker → robot, first frame once the policy is ready. */
+export const welcomeSchema = z.object({
+  type: z.literal('welcome'),
+  session_id: z.string(),
+  epoch: z.number().int(),
+  worker: z.string(),
+  embodiment: embodimentSpecSchema,
+  policy_version: z.string(),
+  stats_hash: z.string(),
+  preprocess_hash: z.string(),
+});
+
+/** Worker → robot while a policy is being fetched and warmed. */
+export const loadingSchema = z.object({ type: z.literal('loading'), message: z.string() });
+
+export const chunkReasoningSchema = z.object({
+  id: z.string(),
+  text: z.string().optional(),
+  /** Age of the observation that the reasoning saw, when this chunk was computed. */
+  age_ms: z.number(),
+});
+
+/** Worker → robot: one action chunk. */
+export const chunkSchema = z.object({
+  type: z.literal('chunk'),
+  /** `seq` of the observation it answers. */
+  seq: z.number().int(),
+  chunk_id: z.string(),
+  epoch: z.number().int(),
+  /** f32 [horizon, action dimension], absolute values in the spec's units. */
+  actions: ndarraySchema,
+  reasoning: chunkReasoningSchema.nullable(),
+  policy_version: z.string(),
+  stats_hash: z.string(),
+  /** How many values the limits of the embodiment changed. */
+  clamped: z.number().int(),
+  timings: z.object({
+    decode_ms: z.number(),
+    queue_ms: z.number(),
+    infer_ms: z.number(),
+    total_ms: z.number(),
+    /** Rows that shared the run. */
+    batch: z.number().int(),
+  }),
+});
+export type WireChunk = z.infer<typeof chunkSchema>;
+
+/** Worker → robot: the worker is leaving; reconnect through the control plane. */
+export const drainSchema = z.object({ type: z.literal('drain'), reason: z.string() });
+
+/** Worker → robot: a refused frame (`seq` when it was an observation); the session lives on. */
+export const errorFrameSchema = z.object({
+  type: z.literal('error'),
+  code: errorCodeSchema,
+  message: z.string(),
+  field: z.string().optional(),
+  fix: z.string().optional(),
+  retryable: z.boolean(),
+  seq: z.number().int().optional(),
+});
+
+export const serverFrameSchema = z.discriminatedUnion('type', [
+  welcomeSchema,
+  loadingSchema,
+  chunkSchema,
+  drainSchema,
+  errorFrameSchema,
+]);
+export type ServerFrame = z.infer<typeof serverFrameSchema>;
