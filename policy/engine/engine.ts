@@ -1,0 +1,178 @@
+import { Worker } from 'node:worker_threads';
+import type { TensorData } from '../tensor/index.ts';
+import { EngineError } from './errors.ts';
+import type {
+  Call,
+  EngineStats,
+  ExecutionProvider,
+  LoadOptions,
+  Reply,
+  RunOptions,
+  StepOptions,
+  WorkerSettings,
+} from './protocol.ts';
+import { pack } from './value.ts';
+import type { Values } from './value.ts';
+
+export interface EngineOptions {
+  /** Threads that one operator may use. */
+  readonly threads: number;
+  /** Shown in errors and as the thread's name. */
+  readonly name?: string;
+  readonly executionProvider?: ExecutionProvider;
+  /** Whether threads spin for work during a run (faster where cores are free); never between runs. */
+  readonly spin?: boolean;
+}
+
+interface Pending {
+  readonly resolve: (reply: Reply) => void;
+  readonly reject: (error: EngineError) => void;
+}
+
+/**
+ * One worker thread that holds ONNX Runtime sessions and answers calls in their order. All methods
+ * reject with EngineError; after a crash or `close` every pending and later call does.
+ */
+export class Engine {
+  readonly name: string;
+  private readonly worker: Worker;
+  private readonly pending = new Map<number, Pending>();
+  private next = 0;
+  private ended: EngineError | undefined;
+
+  private constructor(worker: Worker, name: string) {
+    this.worker = worker;
+    this.name = name;
+    worker.on('message', (reply: Reply) => {
+      this.pending.get(reply.ticket)?.resolve(reply);
+      this.pending.delete(reply.ticket);
+    });
+    worker.on('error', (error) => {
+      this.end(new EngineError('crashed', `engine ${name} crashed: ${String(error)}`));
+    });
+    worker.on('exit', (code) => {
+      this.end(new EngineError('crashed', `engine ${name} ended with code ${code}`));
+    });
+  }
+
+  /** Starts the worker thread and waits until it answers. */
+  static async start(options: EngineOptions): Promise<Engine> {
+    const name = options.name ?? 'engine';
+    const settings: WorkerSettings = {
+      threads: options.threads,
+      executionProvider: options.executionProvider ?? 'cpu',
+      spin: options.spin ?? true,
+    };
+    const worker = new Worker(new URL('./worker.mjs', import.meta.url), {
+      workerData: settings,
+      name,
+    });
+    const engine = new Engine(worker, name);
+    await engine.stats();
+    return engine;
+  }
+
+  /** Creates the session `id` from an ONNX model; it stays until `unload` or `close`. */
+  async load(id: string, model: Uint8Array, options: LoadOptions = {}): Promise<void> {
+    const bytes = new Uint8Array(model);
+    await this.call({ kind: 'load', id, model: bytes, options }, [bytes.buffer]);
+  }
+
+  async unload(id: string): Promise<void> {
+    await this.call({ kind: 'unload', id });
+  }
+
+  /** Runs a session; a list in place of options names the outputs wanted. */
+  async run(
+    id: string,
+    feeds: Values,
+    options: RunOptions | readonly string[] = {},
+  ): Promise<Values> {
+    const settings: RunOptions = isList(options) ? { outputs: options } : options;
+    const parcel = pack(feeds, settings.move === true);
+    return this.values(
+      { kind: 'run', id, feeds: parcel.values, options: settings },
+      parcel.transfer,
+    );
+  }
+
+  /**
+   * Runs a session whose outputs in `carry` become the inputs of the next call; they stay in the worker,
+   * in two buffers that take turns. The other outputs come back. The state is first given by `put(keep, …)`
+   * under the input names. A step that fails leaves the state as it was.
+   */
+  async step(id: string, feeds: Values, options: StepOptions): Promise<Values> {
+    const parcel = pack(feeds, options.move === true);
+    return this.values({ kind: 'step', id, feeds: parcel.values, options }, parcel.transfer);
+  }
+
+  /** Keeps tensors in the worker under a key, replacing what was there. */
+  async put(key: string, values: Values, options: { readonly move?: boolean } = {}): Promise<void> {
+    const parcel = pack(values, options.move === true);
+    await this.call({ kind: 'put', key, values: parcel.values }, parcel.transfer);
+  }
+
+  /** Overwrites elements of a resident tensor from `offset` (in elements): a slot of a bank. */
+  async patch(key: string, name: string, offset: number, data: TensorData): Promise<void> {
+    await this.call({ kind: 'patch', key, name, offset, data });
+  }
+
+  async drop(key: string): Promise<void> {
+    await this.call({ kind: 'drop', key });
+  }
+
+  /** Copies of resident tensors: all under the key, or those named. */
+  async read(key: string, names?: readonly string[]): Promise<Values> {
+    return this.values({ kind: 'read', key, names });
+  }
+
+  async stats(): Promise<EngineStats> {
+    const reply = await this.call({ kind: 'stats' });
+    if ('stats' in reply) return reply.stats;
+    throw new EngineError('crashed', `engine ${this.name} gave no statistics`);
+  }
+
+  /** Lets pending calls finish, then ends the worker. */
+  async close(): Promise<void> {
+    if (this.ended !== undefined) return;
+    const exited = new Promise<void>((resolve) => this.worker.once('exit', () => resolve()));
+    const done = this.call({ kind: 'close' });
+    this.ended = new EngineError('closed', `engine ${this.name} is closed`);
+    await done;
+    await exited;
+  }
+
+  private async values(call: Call, transfer: ArrayBuffer[] = []): Promise<Values> {
+    const reply = await this.call(call, transfer);
+    return 'values' in reply ? reply.values : {};
+  }
+
+  private async call(call: Call, transfer: ArrayBuffer[] = []): Promise<Reply> {
+    if (this.ended !== undefined) throw this.ended;
+    const ticket = this.next;
+    this.next += 1;
+    const reply = await new Promise<Reply>((resolve, reject) => {
+      this.pending.set(ticket, { resolve, reject });
+      this.worker.postMessage({ ticket, call }, transfer);
+    });
+    if (!('failure' in reply)) return reply;
+    const { code, message, session } = reply.failure;
+    throw new EngineError(code, stripSession(message, session), session);
+  }
+
+  private end(error: EngineError): void {
+    this.ended ??= error;
+    for (const { reject } of this.pending.values()) reject(this.ended);
+    this.pending.clear();
+  }
+}
+
+function isList(options: RunOptions | readonly string[]): options is readonly string[] {
+  return Array.isArray(options);
+}
+
+/** The message without the session that EngineError puts before it. */
+function stripSession(message: string, session: string | undefined): string {
+  const prefix = `session ${session ?? ''}: `;
+  return message.startsWith(prefix) ? message.slice(prefix.length) : message;
+}

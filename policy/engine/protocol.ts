@@ -1,0 +1,101 @@
+import type { EngineErrorCode } from './errors.ts';
+import type { TensorData } from '../tensor/index.ts';
+import type { Values } from './value.ts';
+
+/** Messages between an engine and its worker thread. */
+
+export type ExecutionProvider = 'cpu' | 'webgpu' | 'cuda';
+
+export interface WorkerSettings {
+  readonly threads: number;
+  readonly executionProvider: ExecutionProvider;
+  readonly spin: boolean;
+}
+
+export interface LoadOptions {
+  /** File stem for a profile that ONNX Runtime writes when the session is dropped. */
+  readonly profile?: string;
+}
+
+export interface RunOptions {
+  /** Outputs to compute; all when absent. */
+  readonly outputs?: readonly string[];
+  /** Inputs bound to resident tensors: input name → 'key/name'. */
+  readonly resident?: Readonly<Record<string, string>>;
+  /** Outputs that stay in the worker instead of coming back: output name → 'key/name'. */
+  readonly store?: Readonly<Record<string, string>>;
+  /** Moves the feeds' memory instead of copying it: the caller's arrays become empty. */
+  readonly move?: boolean;
+}
+
+export interface StepOptions {
+  /** State: output name → input name; the output of one call is the input of the next. */
+  readonly carry: Readonly<Record<string, string>>;
+  /** Resident key that holds the state by input name. */
+  readonly keep: string;
+  /** Further inputs bound to resident tensors: input name → 'key/name'. */
+  readonly resident?: Readonly<Record<string, string>>;
+  readonly move?: boolean;
+}
+
+export type Call =
+  | {
+      readonly kind: 'load';
+      readonly id: string;
+      readonly model: Uint8Array;
+      readonly options: LoadOptions;
+    }
+  | { readonly kind: 'unload'; readonly id: string }
+  | {
+      readonly kind: 'run';
+      readonly id: string;
+      readonly feeds: Values;
+      readonly options: RunOptions;
+    }
+  | {
+      readonly kind: 'step';
+      readonly id: string;
+      readonly feeds: Values;
+      readonly options: StepOptions;
+    }
+  | { readonly kind: 'put'; readonly key: string; readonly values: Values }
+  | {
+      readonly kind: 'patch';
+      readonly key: string;
+      readonly name: string;
+      readonly offset: number;
+      readonly data: TensorData;
+    }
+  | { readonly kind: 'drop'; readonly key: string }
+  | { readonly kind: 'read'; readonly key: string; readonly names: readonly string[] | undefined }
+  | { readonly kind: 'stats' }
+  | { readonly kind: 'close' };
+
+export interface Request {
+  readonly ticket: number;
+  readonly call: Call;
+}
+
+export type Reply =
+  | { readonly ticket: number; readonly values: Values }
+  | { readonly ticket: number; readonly stats: EngineStats }
+  | { readonly ticket: number; readonly failure: Failure };
+
+export interface Failure {
+  readonly code: EngineErrorCode;
+  readonly message: string;
+  readonly session: string | undefined;
+}
+
+export interface SessionStats {
+  readonly id: string;
+  readonly loadMs: number;
+  readonly runs: number;
+  readonly runMs: number;
+  readonly lastMs: number;
+}
+
+export interface EngineStats {
+  readonly sessions: readonly SessionStats[];
+  readonly residentBytes: number;
+}

@@ -1,0 +1,195 @@
+import { InferenceSession, Tensor as OrtTensor } from 'onnxruntime-node';
+import { EngineError } from './errors.ts';
+import type {
+  EngineStats,
+  LoadOptions,
+  RunOptions,
+  StepOptions,
+  WorkerSettings,
+} from './protocol.ts';
+import { Residents, toOrt, toValue } from './residents.ts';
+import type { TensorData } from '../tensor/index.ts';
+import type { Values } from './value.ts';
+
+interface Loaded {
+  readonly session: InferenceSession;
+  readonly profiled: boolean;
+  readonly loadMs: number;
+  runs: number;
+  runMs: number;
+  lastMs: number;
+}
+
+/** The sessions of one worker thread and the tensors that live beside them. One call at a time. */
+export class Sessions {
+  private readonly settings: WorkerSettings;
+  private readonly loaded = new Map<string, Loaded>();
+  private readonly residents = new Residents();
+
+  constructor(settings: WorkerSettings) {
+    this.settings = settings;
+  }
+
+  async load(id: string, model: Uint8Array, options: LoadOptions): Promise<void> {
+    if (this.loaded.has(id)) throw new EngineError('load_failed', 'is loaded already', id);
+    const started = performance.now();
+    const session = await orThrow('load_failed', id, () =>
+      InferenceSession.create(model, sessionOptions(this.settings, options)),
+    );
+    const loadMs = performance.now() - started;
+    const profiled = options.profile !== undefined;
+    this.loaded.set(id, { session, profiled, loadMs, runs: 0, runMs: 0, lastMs: 0 });
+  }
+
+  async unload(id: string): Promise<void> {
+    const { session, profiled } = this.find(id);
+    this.loaded.delete(id);
+    if (profiled) session.endProfiling();
+    await orThrow('run_failed', id, () => session.release());
+  }
+
+  async run(id: string, feeds: Values, options: RunOptions): Promise<Values> {
+    const loaded = this.find(id);
+    const inputs = this.bind(id, feeds, options.resident ?? {});
+    const wanted = options.outputs ?? loaded.session.outputNames;
+    const store = options.store ?? {};
+    const fetches = Object.fromEntries([...wanted, ...Object.keys(store)].map((n) => [n, null]));
+    const results = await this.timed(id, loaded, inputs, fetches);
+    for (const [output, address] of Object.entries(store)) {
+      this.residents.set(address, resultOf(id, results, output));
+    }
+    const back = wanted.filter((name) => store[name] === undefined);
+    return Object.fromEntries(back.map((name) => [name, toValue(resultOf(id, results, name))]));
+  }
+
+  async step(id: string, feeds: Values, options: StepOptions): Promise<Values> {
+    const loaded = this.find(id);
+    const carried = Object.entries(options.carry);
+    const state = this.residents.doubled(
+      options.keep,
+      carried.map(([, input]) => input),
+    );
+    const inputs = this.bind(id, feeds, options.resident ?? {});
+    for (const [input, pair] of state) inputs[input] = pair.now;
+    const fetches: Record<string, OrtTensor | null> = {};
+    for (const name of loaded.session.outputNames) {
+      const input = options.carry[name];
+      fetches[name] = input === undefined ? null : (state.get(input)?.next ?? null);
+    }
+    for (const [output] of carried) {
+      if (!(output in fetches)) throw new EngineError('run_failed', `has no output ${output}`, id);
+    }
+    const results = await this.timed(id, loaded, inputs, fetches);
+    // Only now: a step that failed leaves the state as it was.
+    this.residents.turn(options.keep, state);
+    const back = loaded.session.outputNames.filter((name) => options.carry[name] === undefined);
+    return Object.fromEntries(back.map((name) => [name, toValue(resultOf(id, results, name))]));
+  }
+
+  put(key: string, values: Values): void {
+    this.residents.put(key, values);
+  }
+
+  patch(key: string, name: string, offset: number, data: TensorData): void {
+    this.residents.patch(key, name, offset, data);
+  }
+
+  drop(key: string): void {
+    this.residents.drop(key);
+  }
+
+  read(key: string, names: readonly string[] | undefined): Values {
+    return this.residents.read(key, names);
+  }
+
+  stats(): EngineStats {
+    const sessions = [...this.loaded].map(([id, { loadMs, runs, runMs, lastMs }]) => {
+      return { id, loadMs, runs, runMs, lastMs };
+    });
+    return { sessions, residentBytes: this.residents.bytes() };
+  }
+
+  async close(): Promise<void> {
+    for (const id of [...this.loaded.keys()]) await this.unload(id);
+    this.residents.clear();
+  }
+
+  private find(id: string): Loaded {
+    const loaded = this.loaded.get(id);
+    if (loaded === undefined) throw new EngineError('unknown_session', 'was never loaded', id);
+    return loaded;
+  }
+
+  private bind(
+    id: string,
+    feeds: Values,
+    resident: Readonly<Record<string, string>>,
+  ): Record<string, OrtTensor> {
+    const inputs: Record<string, OrtTensor> = {};
+    for (const [name, value] of Object.entries(feeds)) inputs[name] = toOrt(value);
+    for (const [name, address] of Object.entries(resident)) {
+      inputs[name] = this.residents.get(address, id);
+    }
+    return inputs;
+  }
+
+  private async timed(
+    id: string,
+    loaded: Loaded,
+    inputs: Record<string, OrtTensor>,
+    fetches: Record<string, OrtTensor | null>,
+  ): Promise<InferenceSession.ReturnType> {
+    const started = performance.now();
+    const results = await orThrow('run_failed', id, () => loaded.session.run(inputs, fetches));
+    loaded.lastMs = performance.now() - started;
+    loaded.runMs += loaded.lastMs;
+    loaded.runs += 1;
+    return results;
+  }
+}
+
+function sessionOptions(
+  settings: WorkerSettings,
+  options: LoadOptions,
+): InferenceSession.SessionOptions {
+  const profile =
+    options.profile === undefined
+      ? {}
+      : { enableProfiling: true, profileFilePrefix: options.profile };
+  return {
+    executionProviders: [settings.executionProvider],
+    intraOpNumThreads: settings.threads,
+    interOpNumThreads: 1,
+    executionMode: 'sequential',
+    graphOptimizationLevel: 'all',
+    enableCpuMemArena: true,
+    enableMemPattern: true,
+    logSeverityLevel: 3,
+    extra: {
+      session: {
+        intra_op: { allow_spinning: settings.spin ? '1' : '0' },
+        // Threads that spin do so during a run only, never while the engine waits for work.
+        force_spinning_stop: '1',
+      },
+    },
+    ...profile,
+  };
+}
+
+async function orThrow<T>(
+  code: 'load_failed' | 'run_failed',
+  id: string,
+  work: () => Promise<T>,
+): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    throw new EngineError(code, error instanceof Error ? error.message : String(error), id);
+  }
+}
+
+function resultOf(id: string, results: InferenceSession.ReturnType, name: string): OrtTensor {
+  const value = results[name];
+  if (value instanceof OrtTensor) return value;
+  throw new EngineError('run_failed', `has no output ${name}`, id);
+}

@@ -1,0 +1,75 @@
+import { parentPort, workerData } from 'node:worker_threads';
+import { EngineError } from './errors.ts';
+import type { Call, Reply, Request, WorkerSettings } from './protocol.ts';
+import { Sessions } from './sessions.ts';
+import { pack } from './value.ts';
+import type { Values } from './value.ts';
+
+/** The worker thread of an engine: answers its calls one after the other. */
+
+if (parentPort === null) throw new Error('the engine worker runs in a worker thread only');
+const port = parentPort;
+const sessions = new Sessions(workerData as WorkerSettings);
+
+async function perform(call: Call): Promise<Values> {
+  switch (call.kind) {
+    case 'load':
+      await sessions.load(call.id, call.model, call.options);
+      return {};
+    case 'unload':
+      await sessions.unload(call.id);
+      return {};
+    case 'run':
+      return sessions.run(call.id, call.feeds, call.options);
+    case 'step':
+      return sessions.step(call.id, call.feeds, call.options);
+    case 'put':
+      sessions.put(call.key, call.values);
+      return {};
+    case 'patch':
+      sessions.patch(call.key, call.name, call.offset, call.data);
+      return {};
+    case 'drop':
+      sessions.drop(call.key);
+      return {};
+    case 'read':
+      return sessions.read(call.key, call.names);
+    case 'close':
+      await sessions.close();
+      return {};
+    case 'stats':
+      return {};
+  }
+}
+
+async function answer({ ticket, call }: Request): Promise<void> {
+  try {
+    const values = await perform(call);
+    if (call.kind === 'stats') {
+      send({ ticket, stats: sessions.stats() });
+      return;
+    }
+    const parcel = pack(values, true);
+    send({ ticket, values: parcel.values }, parcel.transfer);
+  } catch (error) {
+    send({ ticket, failure: failureOf(error) });
+  }
+  if (call.kind === 'close') port.close();
+}
+
+function send(reply: Reply, transfer: ArrayBuffer[] = []): void {
+  port.postMessage(reply, transfer);
+}
+
+function failureOf(error: unknown): Extract<Reply, { failure: unknown }>['failure'] {
+  if (error instanceof EngineError) {
+    return { code: error.code, message: error.message, session: error.session };
+  }
+  const message = error instanceof Error ? error.message : String(error);
+  return { code: 'run_failed', message, session: undefined };
+}
+
+let last: Promise<void> = Promise.resolve();
+port.on('message', (request: Request) => {
+  last = last.then(() => answer(request));
+});

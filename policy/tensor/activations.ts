@@ -1,0 +1,68 @@
+import { add, mul, sub } from './elementwise.ts';
+import { composite, emit } from './emit.ts';
+import type { Tensor } from './graph.ts';
+import { greater, where } from './logic.ts';
+import { erf, exp, sigmoid, softplus, tanh } from './unary.ts';
+
+/** Activation functions; each gradient is written out with as few passes over memory as it takes. */
+
+export function relu(x: Tensor): Tensor {
+  const y: Tensor = emit('Relu', [x], { dtype: x.dtype, shape: x.shape }, {}, [
+    (dy) => where(greater(y, 0), dy, 0),
+  ]);
+  return y;
+}
+
+/** x · sigmoid(x) */
+export function silu(x: Tensor): Tensor {
+  return swish(x, 1);
+}
+
+/** x · sigmoid(1.702 x) */
+export function quickGelu(x: Tensor): Tensor {
+  return swish(x, 1.702);
+}
+
+function swish(x: Tensor, beta: number): Tensor {
+  const s = sigmoid(beta === 1 ? x : mul(x, beta));
+  const y = mul(x, s);
+  // (x s)' = s + β y (1 - s)
+  return composite([x], y, (dy) => {
+    const slope = mul(y, sub(1, s));
+    return [mul(dy, add(s, beta === 1 ? slope : mul(slope, beta)))];
+  });
+}
+
+/** Gaussian error linear unit, exact ('erf') or by the tanh approximation. */
+export function gelu(x: Tensor, form: 'erf' | 'tanh'): Tensor {
+  return form === 'erf' ? geluErf(x) : geluTanh(x);
+}
+
+function geluErf(x: Tensor): Tensor {
+  const cdf = mul(add(erf(mul(x, Math.SQRT1_2)), 1), 0.5);
+  return composite([x], mul(x, cdf), (dy) => {
+    const density = mul(exp(mul(mul(x, x), -0.5)), 1 / Math.sqrt(2 * Math.PI));
+    return [mul(dy, add(cdf, mul(x, density)))];
+  });
+}
+
+function geluTanh(x: Tensor): Tensor {
+  const c = Math.sqrt(2 / Math.PI);
+  const square = mul(x, x);
+  const t = tanh(mul(x, add(mul(square, 0.044715 * c), c)));
+  const half = mul(add(t, 1), 0.5);
+  return composite([x], mul(x, half), (dy) => {
+    // half' = 0.5 (1 - t²) (c + 3·0.044715·c·x²)
+    const inner = add(mul(square, 3 * 0.044715 * c * 0.5), 0.5 * c);
+    return [mul(dy, add(half, mul(mul(x, sub(1, mul(t, t))), inner)))];
+  });
+}
+
+/** x · tanh(softplus(x)) */
+export function mish(x: Tensor): Tensor {
+  const t = tanh(softplus(x));
+  return composite([x], mul(x, t), (dy) => {
+    const slope = mul(mul(x, sigmoid(x)), sub(1, mul(t, t)));
+    return [mul(dy, add(t, slope))];
+  });
+}
