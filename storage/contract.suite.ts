@@ -1,0 +1,178 @@
+import { createHash, randomBytes, randomUUID } from 'node:crypto';
+import { describe, expect, it } from 'vitest';
+import type { ObjectStore } from './port.ts';
+
+const sha = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex');
+const code = (expected: string) => expect.objectContaining({ code: expected }) as unknown;
+
+async function keysOf(store: ObjectStore, prefix: string): Promise<string[]> {
+  const keys: string[] = [];
+  for await (const { key } of store.list(prefix)) keys.push(key);
+  return keys;
+}
+
+/** What every adapter of the port must do; `store()` is called inside the tests. */
+export function objectStoreContract(store: () => ObjectStore): void {
+  const unique = () => `tenants/ten_contract/${randomUUID()}`;
+
+  describe('objects', () => {
+    it('gives back what was put, with its sha256 and size', async () => {
+      const key = `${unique()}/data.bin`;
+      const bytes = randomBytes(100_003);
+      expect(await store().put(key, bytes)).toEqual({ sha256: sha(bytes), size: bytes.length });
+      expect(Buffer.from(await store().get(key)).equals(bytes)).toBe(true);
+      expect(await store().head(key)).toEqual({ size: bytes.length, sha256: sha(bytes) });
+    });
+
+    it('replaces an object and its sha256', async () => {
+      const key = `${unique()}/data.bin`;
+      await store().put(key, Buffer.from('first'));
+      await store().put(key, Buffer.from('second one'));
+      expect(Buffer.from(await store().get(key)).toString()).toBe('second one');
+      expect(await store().head(key)).toEqual({ size: 10, sha256: sha(Buffer.from('second one')) });
+    });
+
+    it('stores an empty object', async () => {
+      const key = `${unique()}/empty`;
+      await store().put(key, new Uint8Array());
+      expect((await store().get(key)).length).toBe(0);
+      expect((await store().head(key))?.size).toBe(0);
+    });
+
+    it('reads ranges, cut at the end of the object', async () => {
+      const key = `${unique()}/range`;
+      await store().put(key, Buffer.from('0123456789'));
+      const read = async (start: number, end: number) =>
+        Buffer.from(await store().get(key, { start, end })).toString();
+      expect(await read(0, 1)).toBe('0');
+      expect(await read(3, 7)).toBe('3456');
+      expect(await read(7, 99)).toBe('789');
+      await expect(read(10, 11)).rejects.toEqual(code('invalid_request'));
+      await expect(read(4, 4)).rejects.toEqual(code('invalid_request'));
+      await expect(read(-1, 4)).rejects.toEqual(code('invalid_request'));
+    });
+
+    it('says not_found or null for what is absent', async () => {
+      const key = `${unique()}/absent`;
+      await expect(store().get(key)).rejects.toEqual(code('not_found'));
+      await expect(store().copy(key, `${key}-2`)).rejects.toEqual(code('not_found'));
+      expect(await store().head(key)).toBeNull();
+      await store().delete(key);
+    });
+
+    it('copies', async () => {
+      const from = `${unique()}/from`;
+      const to = `${unique()}/to`;
+      const bytes = randomBytes(4096);
+      await store().put(from, bytes);
+      await store().copy(from, to);
+      expect(Buffer.from(await store().get(to)).equals(bytes)).toBe(true);
+      expect(await store().head(to)).toEqual({ size: 4096, sha256: sha(bytes) });
+    });
+
+    it('lists in byte order by any prefix and deletes by prefix', async () => {
+      const base = unique();
+      const names = ['a/1', 'a/2', 'a-b/1', 'a.txt', 'ab/deep/er/1', 'b'];
+      for (const name of names) await store().put(`${base}/${name}`, Buffer.from(name));
+      const sorted = names.map((name) => `${base}/${name}`).sort();
+      expect(await keysOf(store(), `${base}/`)).toEqual(sorted);
+      expect(await keysOf(store(), `${base}/a/`)).toEqual([`${base}/a/1`, `${base}/a/2`]);
+      expect(await keysOf(store(), `${base}/a`)).toEqual(sorted.slice(0, 5));
+      expect(await keysOf(store(), `${base}/zzz`)).toEqual([]);
+      expect(await store().deletePrefix(`${base}/a/`)).toBe(2);
+      await store().delete(`${base}/b`);
+      expect(await keysOf(store(), `${base}/`)).toEqual(
+        sorted.filter((key) => !key.includes('/a/') && !key.endsWith('/b')),
+      );
+      expect(await store().deletePrefix(`${base}/`)).toBe(3);
+      expect(await store().deletePrefix(`${base}/`)).toBe(0);
+    });
+
+    it.each([
+      '',
+      '/',
+      '/etc/passwd',
+      '../up',
+      'a/../b',
+      'a/./b',
+      'a//b',
+      'a/',
+      'a\\b',
+      'a\0b',
+      'ä',
+    ])('refuses the key %j', async (key) => {
+      const refused = code('invalid_request');
+      await expect(store().put(key, Buffer.from('x'))).rejects.toEqual(refused);
+      await expect(store().get(key)).rejects.toEqual(refused);
+      await expect(store().head(key)).rejects.toEqual(refused);
+      await expect(store().delete(key)).rejects.toEqual(refused);
+      await expect(store().copy(key, 'a')).rejects.toEqual(refused);
+      await expect(store().copy('a', key)).rejects.toEqual(refused);
+      await expect(
+        (async () =>
+          store().presignPut(key, {
+            size: 1,
+            sha256: sha(Buffer.from('x')),
+            contentType: 'text/plain',
+            expiresInS: 60,
+          }))(),
+      ).rejects.toEqual(refused);
+    });
+  });
+
+  describe('presigned uploads', () => {
+    const body = Buffer.from('exactly these bytes');
+    const presign = async (key: string, expiresInS = 60) =>
+      store().presignPut(key, {
+        size: body.length,
+        sha256: sha(body),
+        contentType: 'application/octet-stream',
+        expiresInS,
+      });
+    const send = async (
+      upload: { url: string; headers: Record<string, string> },
+      bytes: Uint8Array,
+      headers = upload.headers,
+    ) => {
+      const answer = await fetch(upload.url, { method: 'PUT', headers, body: bytes });
+      await answer.arrayBuffer();
+      return answer.status;
+    };
+
+    it('takes the signed body', async () => {
+      const key = `${unique()}/up`;
+      expect(await send(await presign(key), body)).toBe(200);
+      expect(await store().head(key)).toEqual({ size: body.length, sha256: sha(body) });
+    });
+
+    it('refuses any other body, type, key, signature and time, and leaves nothing', async () => {
+      const key = `${unique()}/up`;
+      const upload = await presign(key);
+      const other = Buffer.from(body);
+      other[0] = 0x45;
+      const tampered = upload.url.replace(/([?&](?:X-Amz-S|s)ignature=)(.)/, (_, name, first) =>
+        [name, first === 'a' ? 'b' : 'a'].join(''),
+      );
+      expect(tampered).not.toBe(upload.url);
+      const refusals = [
+        send(upload, Buffer.concat([body, Buffer.from('!')])),
+        send(upload, body.subarray(1)),
+        send(upload, other),
+        send(upload, body, { ...upload.headers, 'content-type': 'text/html' }),
+        send({ ...upload, url: upload.url.replace('/up?', '/op?') }, body),
+        send({ ...upload, url: tampered }, body),
+        (async () => {
+          const short = await presign(key, 1);
+          await new Promise((resolve) => setTimeout(resolve, 2100));
+          return send(short, body);
+        })(),
+      ];
+      for (const status of await Promise.all(refusals)) {
+        expect(status).toBeGreaterThanOrEqual(400);
+        expect(status).toBeLessThan(500);
+      }
+      expect(await store().head(key)).toBeNull();
+      expect(await store().head(key.replace(/up$/, 'op'))).toBeNull();
+    });
+  });
+}

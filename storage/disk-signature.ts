@@ -1,0 +1,81 @@
+import { createHmac, timingSafeEqual } from 'node:crypto';
+import { ArmatureError } from '@armature/sdk/contract';
+import { checkKey } from './key.ts';
+
+/** Path under which the upload handler is mounted at the store's public URL. */
+export const STORE_PATH = '/store/';
+
+/** What a signed upload URL grants. `expires` in whole seconds since the Unix epoch. */
+export interface UploadGrant {
+  key: string;
+  size: number;
+  sha256: string;
+  contentType: string;
+  expires: number;
+}
+
+/** `publicUrl` + `/store/{key}?expires&size&sha256&type&signature`. */
+export function signUploadUrl(publicUrl: string, secret: string, grant: UploadGrant): string {
+  const url = new URL(STORE_PATH.slice(1) + grant.key, publicUrl.replace(/\/*$/, '/'));
+  url.searchParams.set('expires', String(grant.expires));
+  url.searchParams.set('size', String(grant.size));
+  url.searchParams.set('sha256', grant.sha256);
+  url.searchParams.set('type', grant.contentType);
+  url.searchParams.set('signature', signature(secret, grant).toString('base64url'));
+  return url.href;
+}
+
+/**
+ * The grant of a signed upload URL (absolute, or a path with its query).
+ * @throws ArmatureError `forbidden` for a signature that is not ours, `expired_token` after expiry.
+ */
+export function verifyUploadUrl(rawUrl: string, secret: string, now: number): UploadGrant {
+  const path = rawUrl.replace(/^https?:\/\/[^/]*/, '');
+  const at = path.indexOf('?');
+  const start = path.indexOf(STORE_PATH);
+  if (at < 0 || start < 0 || start > at) throw forbidden();
+  const query = new URLSearchParams(path.slice(at + 1));
+  const grant: UploadGrant = {
+    key: path.slice(start + STORE_PATH.length, at),
+    expires: whole(query.get('expires')),
+    size: whole(query.get('size')),
+    sha256: query.get('sha256') ?? '',
+    contentType: query.get('type') ?? '',
+  };
+  const given = Buffer.from(query.get('signature') ?? '', 'base64url');
+  const expected = signature(secret, grant);
+  if (given.length !== expected.length || !timingSafeEqual(given, expected)) throw forbidden();
+  checkKey(grant.key);
+  if (now >= grant.expires * 1000) {
+    throw new ArmatureError('expired_token', 'the upload URL has expired', {
+      field: 'expires',
+      fix: 'Ask for the upload plan again and use its new URLs.',
+    });
+  }
+  return grant;
+}
+
+function signature(secret: string, grant: UploadGrant): Buffer {
+  const text = [
+    'armature-upload-v1',
+    'PUT',
+    grant.key,
+    grant.expires,
+    grant.size,
+    grant.sha256,
+    grant.contentType,
+  ];
+  return createHmac('sha256', secret).update(JSON.stringify(text)).digest();
+}
+
+function whole(text: string | null): number {
+  if (text === null || !/^\d{1,15}$/.test(text)) throw forbidden();
+  return Number(text);
+}
+
+function forbidden(): ArmatureError {
+  return new ArmatureError('forbidden', 'the upload URL carries no valid signature', {
+    field: 'signature',
+    fix: 'Use the URL of the upload plan unchanged.',
+  });
+}

@@ -1,0 +1,278 @@
+import { createHash, randomUUID } from 'node:crypto';
+import { copyFile, mkdir, open, readFile, readdir } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { ArmatureError } from '@armature/sdk/contract';
+import {
+  hashFile,
+  isAbsent,
+  pruneEmpty,
+  renameInto,
+  statFile,
+  syncFolder,
+  unlinkIfThere,
+  type FileIdentity,
+} from './disk-files.ts';
+import { signUploadUrl } from './disk-signature.ts';
+import { checkKey, checkPrefix, checkRange, checkSha256, notFound } from './key.ts';
+import type { ByteRange, ObjectStore, PresignPutOptions, PresignedPut } from './port.ts';
+
+export interface DiskStoreConfig {
+  kind: 'disk';
+  /** Folder of the store; made when absent. */
+  root: string;
+  /** Base URL under which `diskUploadHandler` is reachable at `/store/`. */
+  publicUrl: string;
+  /** Key of the upload signatures, 32 characters or more. */
+  secret: string;
+}
+
+/** A hash with the identity of the file that was hashed: a sum of other bytes is never believed. */
+interface Sum extends FileIdentity {
+  sha256: string;
+}
+
+/** A write in pieces: nothing is visible before `commit`, nothing is left after `abort`. */
+export interface DiskWriter {
+  write(bytes: Uint8Array): Promise<void>;
+  size(): number;
+  digest(): string;
+  commit(key: string): Promise<{ sha256: string; size: number }>;
+  abort(): Promise<void>;
+}
+
+/**
+ * Objects as files below `root/objects`, their sha256 below `root/sums`, unfinished writes in
+ * `root/tmp`. A write is a temporary file, fsync and rename, so that a key holds whole objects only.
+ */
+export class DiskStore implements ObjectStore {
+  readonly config: DiskStoreConfig;
+  private readonly now: () => number;
+
+  constructor(config: DiskStoreConfig, now: () => number = Date.now) {
+    if (config.secret.length < 32) {
+      throw new ArmatureError('invalid_request', 'the store secret needs 32 characters or more', {
+        field: 'secret',
+        fix: 'Give the store a longer random secret.',
+      });
+    }
+    this.config = config;
+    this.now = now;
+  }
+
+  async put(key: string, bytes: Uint8Array): Promise<{ sha256: string; size: number }> {
+    checkKey(key);
+    const writer = await this.beginWrite();
+    try {
+      await writer.write(bytes);
+      return await writer.commit(key);
+    } catch (error) {
+      await writer.abort();
+      throw error;
+    }
+  }
+
+  async get(key: string, range?: ByteRange): Promise<Uint8Array> {
+    checkKey(key);
+    if (range !== undefined) checkRange(range);
+    const file = await open(this.objectPath(key)).catch((error: unknown) => {
+      throw isAbsent(error) ? notFound(key) : error;
+    });
+    try {
+      const { size } = await file.stat();
+      const start = range?.start ?? 0;
+      const end = Math.min(range?.end ?? size, size);
+      if (range !== undefined && start >= size) {
+        throw new ArmatureError('invalid_request', `range starts at ${start} of ${size} bytes`, {
+          field: 'range',
+          fix: 'Read within the object.',
+        });
+      }
+      const bytes = new Uint8Array(end - start);
+      let filled = 0;
+      while (filled < bytes.length) {
+        const { bytesRead } = await file.read(bytes, filled, bytes.length - filled, start + filled);
+        if (bytesRead === 0) throw new Error(`object ${key} ended at ${start + filled}`);
+        filled += bytesRead;
+      }
+      return bytes;
+    } finally {
+      await file.close();
+    }
+  }
+
+  async head(key: string): Promise<{ size: number; sha256: string } | null> {
+    checkKey(key);
+    const info = await statFile(this.objectPath(key));
+    if (info === null) return null;
+    const sum = await this.readSum(key);
+    const known =
+      sum !== null &&
+      sum.size === info.size &&
+      sum.ino === info.ino &&
+      sum.mtimeNs === info.mtimeNs;
+    if (known) return { size: info.size, sha256: sum.sha256 };
+    const sha256 = await hashFile(this.objectPath(key));
+    await this.writeSum(key, { ...info, sha256 });
+    return { size: info.size, sha256 };
+  }
+
+  async *list(prefix: string): AsyncIterable<{ key: string; size: number }> {
+    checkPrefix(prefix);
+    const folder = prefix.slice(0, prefix.lastIndexOf('/') + 1);
+    yield* this.walk(folder, prefix);
+  }
+
+  async delete(key: string): Promise<void> {
+    checkKey(key);
+    await unlinkIfThere(this.objectPath(key));
+    await unlinkIfThere(this.sumPath(key));
+    await pruneEmpty(dirname(this.objectPath(key)), join(this.config.root, 'objects'));
+    await pruneEmpty(dirname(this.sumPath(key)), join(this.config.root, 'sums'));
+  }
+
+  async deletePrefix(prefix: string): Promise<number> {
+    const keys: string[] = [];
+    for await (const { key } of this.list(prefix)) keys.push(key);
+    for (const key of keys) await this.delete(key);
+    return keys.length;
+  }
+
+  async copy(from: string, to: string): Promise<void> {
+    checkKey(from);
+    checkKey(to);
+    const temporary = await this.temporaryPath();
+    try {
+      await copyFile(this.objectPath(from), temporary).catch((error: unknown) => {
+        throw isAbsent(error) ? notFound(from) : error;
+      });
+      await this.publish(temporary, to, await hashFile(temporary));
+    } catch (error) {
+      await unlinkIfThere(temporary);
+      throw error;
+    }
+  }
+
+  presignPut(key: string, options: PresignPutOptions): Promise<PresignedPut> {
+    checkKey(key);
+    checkSha256(options.sha256);
+    const { size, sha256, contentType } = options;
+    const expires = Math.floor(this.now() / 1000) + options.expiresInS;
+    const grant = { key, size, sha256, contentType, expires };
+    return Promise.resolve({
+      url: signUploadUrl(this.config.publicUrl, this.config.secret, grant),
+      method: 'PUT',
+      headers: { 'content-type': contentType },
+    });
+  }
+
+  async localPath(key: string): Promise<string> {
+    checkKey(key);
+    const path = this.objectPath(key);
+    if ((await statFile(path)) === null) throw notFound(key);
+    return path;
+  }
+
+  async beginWrite(): Promise<DiskWriter> {
+    const path = await this.temporaryPath();
+    const file = await open(path, 'wx', 0o600);
+    const hash = createHash('sha256');
+    let size = 0;
+    let isOpen = true;
+    const close = async () => {
+      if (!isOpen) return;
+      isOpen = false;
+      await file.close();
+    };
+    return {
+      write: async (bytes) => {
+        hash.update(bytes);
+        size += bytes.length;
+        await file.writeFile(bytes);
+      },
+      size: () => size,
+      digest: () => hash.copy().digest('hex'),
+      commit: async (key) => {
+        const sha256 = hash.copy().digest('hex');
+        await file.sync();
+        await close();
+        await this.publish(path, key, sha256);
+        return { sha256, size };
+      },
+      abort: async () => {
+        await close();
+        await unlinkIfThere(path);
+      },
+    };
+  }
+
+  /** Moves a finished temporary file to its key and remembers its sum. */
+  private async publish(temporary: string, key: string, sha256: string): Promise<void> {
+    const target = this.objectPath(key);
+    const info = await statFile(temporary);
+    if (info === null) throw new Error(`temporary file of ${key} is gone`);
+    await this.writeSum(key, { ...info, sha256 });
+    await renameInto(temporary, target, key);
+    await syncFolder(dirname(target));
+  }
+
+  private async *walk(
+    folder: string,
+    prefix: string,
+  ): AsyncIterable<{ key: string; size: number }> {
+    const entries = await readdir(join(this.config.root, 'objects', folder), {
+      withFileTypes: true,
+    }).catch((error: unknown) => {
+      if (isAbsent(error)) return [];
+      throw error;
+    });
+    const names = entries.map((entry) => (entry.isDirectory() ? `${entry.name}/` : entry.name));
+    names.sort((a, b) => (a < b ? -1 : 1));
+    for (const name of names) {
+      const key = folder + name;
+      if (!key.startsWith(prefix) && !prefix.startsWith(key)) continue;
+      if (name.endsWith('/')) {
+        yield* this.walk(key, prefix);
+      } else if (key.startsWith(prefix)) {
+        const info = await statFile(this.objectPath(key));
+        if (info !== null) yield { key, size: info.size };
+      }
+    }
+  }
+
+  private async readSum(key: string): Promise<Sum | null> {
+    try {
+      return JSON.parse(await readFile(this.sumPath(key), 'utf8')) as Sum;
+    } catch (error) {
+      if (isAbsent(error) || error instanceof SyntaxError) return null;
+      throw error;
+    }
+  }
+
+  private async writeSum(key: string, sum: Sum): Promise<void> {
+    const temporary = await this.temporaryPath();
+    const file = await open(temporary, 'wx', 0o600);
+    try {
+      await file.writeFile(JSON.stringify(sum));
+    } finally {
+      await file.close();
+    }
+    await renameInto(temporary, this.sumPath(key), key).catch(async (error: unknown) => {
+      await unlinkIfThere(temporary);
+      throw error;
+    });
+  }
+
+  private async temporaryPath(): Promise<string> {
+    const folder = join(this.config.root, 'tmp');
+    await mkdir(folder, { recursive: true });
+    return join(folder, randomUUID());
+  }
+
+  private objectPath(key: string): string {
+    return join(this.config.root, 'objects', key);
+  }
+
+  private sumPath(key: string): string {
+    return join(this.config.root, 'sums', key);
+  }
+}
