@@ -1,0 +1,2 @@
+/** Every file that may see all tenants' rows, each for a reason that its call names. */
+export const SYSTEM_ACCESS: ReadonlySet<string> = new Set<string>([]);
