@@ -1,0 +1,96 @@
+/** A sentence that says what the robot does in the frames `from` to `to` (exclusive). */
+export interface Label {
+  readonly from: number;
+  readonly to: number;
+  readonly text: string;
+  /** What wrote it, e.g. `joints`, `vision:gpt-4o-mini` or the name of a simulator. */
+  readonly source: string;
+}
+
+export interface Camera {
+  readonly name: string;
+  /** Name of the feature in the files, e.g. `observation.images.cam_high`. */
+  readonly feature: string;
+  readonly width: number;
+  readonly height: number;
+  /** As the set's own description names it, e.g. `av1`; `null` where it does not say. */
+  readonly codec: string | null;
+}
+
+export interface EpisodeInfo {
+  readonly index: number;
+  /** Frames, as the set's episode list says. */
+  readonly length: number;
+  readonly task: string;
+}
+
+/** The numbers of one episode, row-major over time. */
+export interface Episode {
+  readonly index: number;
+  /** Rows that are really there. */
+  readonly length: number;
+  readonly instruction: string;
+  /** f32 [length · state dimension]. */
+  readonly state: Float32Array;
+  /** f32 [length · action dimension]. */
+  readonly action: Float32Array;
+  /** Seconds since the episode's start, [length]. */
+  readonly timestamps: Float32Array;
+  /** Empty where the set has none. */
+  readonly labels: readonly Label[];
+}
+
+export interface DecodeOptions {
+  readonly signal?: AbortSignal;
+  /** Decoder threads; 2 when absent. */
+  readonly threads?: number;
+}
+
+/** Receives frame `t` as u8 [height, width, 3]. The array is the receiver's to keep. */
+export type OnFrame = (
+  t: number,
+  rgb: Uint8Array,
+  width: number,
+  height: number,
+) => void | Promise<void>;
+
+/** One way of reading demonstrations, whatever their layout on disk. */
+export interface Dataset {
+  /** Layout and version, e.g. `lerobot-v2.1`. */
+  readonly format: string;
+  readonly robotType: string;
+  readonly fps: number;
+  readonly stateNames: readonly string[];
+  readonly actionNames: readonly string[];
+  readonly cameras: readonly Camera[];
+  readonly tasks: readonly string[];
+  readonly episodes: readonly EpisodeInfo[];
+  /** @throws ArmatureError `not_found` (no such episode or file), `invalid_dataset` (broken file). */
+  readEpisode(index: number): Promise<Episode>;
+  /**
+   * Decodes every frame of one episode's video in order and returns how many there were.
+   * @throws ArmatureError `not_found`, `invalid_dataset` (broken video), `cancelled`.
+   */
+  decodeFrames(
+    index: number,
+    camera: string,
+    onFrame: OnFrame,
+    options?: DecodeOptions,
+  ): Promise<number>;
+  /** Where the video of an episode lies; the picture checks and the frame cache decode it apart. */
+  video(index: number, camera: string): Promise<VideoInput>;
+  /** Files that the set must have, beyond the description that was needed to open it. */
+  expectedFiles(): { readonly path: string; readonly episode: number; readonly feature: string }[];
+  /** Whether a file of the set is there. */
+  hasFile(path: string): Promise<boolean>;
+}
+
+/** A video as the decoder takes it: a local file, or bytes read in ranges from elsewhere. */
+export type VideoInput =
+  | { readonly kind: 'file'; readonly path: string; readonly name: string }
+  | {
+      readonly kind: 'ranges';
+      readonly name: string;
+      readonly size: number;
+      readonly read: (range: { start: number; end: number }) => Promise<Uint8Array>;
+    };

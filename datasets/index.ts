@@ -1,0 +1,17 @@
+/** Reading, checking, labelling, caching and writing demonstrations. */
+export type {
+  Camera,
+  Dataset,
+  DecodeOptions,
+  Episode,
+  EpisodeInfo,
+  Label,
+  OnFrame,
+  VideoInput,
+} from './dataset.ts';
+export { openDataset } from './open.ts';
+export type { BlobSource, ByteRange } from './source/blob-source.ts';
+export { fromDirectory } from './source/directory.ts';
+export type { ReadableStore } from './source/object-store.ts';
+export { fromStore } from './source/object-store.ts';
+export { featureStats } from './stats/feature-stats.ts';

@@ -1,0 +1,78 @@
+import { z } from 'zod';
+import { fromZodError } from '@armature/sdk/contract';
+import type { Camera } from '../dataset.ts';
+import { parseJson } from './json.ts';
+
+const featureSchema = z.looseObject({
+  dtype: z.string(),
+  shape: z.array(z.number().int().positive()),
+  /** A list, a list in a list, or groups such as `{motors: […]}`. */
+  names: z.unknown(),
+  info: z.record(z.string(), z.unknown()).nullish(),
+});
+export type Feature = z.infer<typeof featureSchema>;
+
+const infoSchema = z.looseObject({
+  codebase_version: z.string(),
+  robot_type: z.string().nullish(),
+  total_episodes: z.number().int().nonnegative(),
+  total_frames: z.number().int().nonnegative(),
+  chunks_size: z.number().int().positive(),
+  fps: z.number().positive(),
+  data_path: z.string(),
+  video_path: z.string().nullish(),
+  features: z.record(z.string(), featureSchema),
+});
+export type Info = z.infer<typeof infoSchema>;
+
+export const INFO_PATH = 'meta/info.json';
+
+/** @throws ArmatureError `invalid_dataset` naming the first wrong field of `meta/info.json`. */
+export function parseInfo(text: string): Info {
+  const parsed = infoSchema.safeParse(parseJson(text, INFO_PATH));
+  if (!parsed.success) {
+    throw fromZodError(parsed.error, 'invalid_dataset', INFO_PATH, INFO_PATH);
+  }
+  return parsed.data;
+}
+
+/**
+ * Names of a feature's dimensions. LeRobot writes them flat, nested or grouped; a feature without
+ * any gets `<feature>[0]`, `<feature>[1]`, …
+ */
+export function dimensionNames(key: string, feature: Feature): string[] {
+  const names = flatten(feature.names);
+  if (names.length > 0) return names;
+  const count = feature.shape.reduce((product, size) => product * size, 1);
+  return Array.from({ length: count }, (_, index) => `${key}[${index}]`);
+}
+
+function flatten(names: unknown): string[] {
+  if (typeof names === 'string') return [names];
+  if (Array.isArray(names)) return names.flatMap(flatten);
+  if (typeof names === 'object' && names !== null) return Object.values(names).flatMap(flatten);
+  return [];
+}
+
+/** A camera for every feature that is stored as a video. */
+export function camerasOf(info: Info): Camera[] {
+  return Object.entries(info.features)
+    .filter(([, feature]) => feature.dtype === 'video')
+    .map(([key, feature]) => {
+      const codec = feature.info?.['video.codec'];
+      return {
+        name: key.replace(/^observation\.(images\.)?/, ''),
+        feature: key,
+        ...pictureSize(feature),
+        codec: typeof codec === 'string' ? codec : null,
+      };
+    });
+}
+
+/** Shapes are [height, width, channels] or [channels, height, width]; `names` says which. */
+function pictureSize(feature: Feature): { width: number; height: number } {
+  const names = flatten(feature.names);
+  const [first = 0, second = 0, third = 0] = feature.shape;
+  const channelsFirst = names.length === 3 ? /^channel/.test(names[0] ?? '') : first <= 4;
+  return channelsFirst ? { height: second, width: third } : { height: first, width: second };
+}

@@ -1,0 +1,31 @@
+import type { BlobSource, ByteRange } from './blob-source.ts';
+import { missingFile } from './directory.ts';
+
+/** What of an object store a source needs; `@armature/storage`'s port has it. */
+export interface ReadableStore {
+  get(key: string, range?: ByteRange): Promise<Uint8Array>;
+  head(key: string): Promise<{ readonly size: number } | null>;
+  list(prefix: string): AsyncIterable<{ readonly key: string }>;
+}
+
+/** A data set under `prefix` (ending in `/`) of an object store. */
+export function fromStore(store: ReadableStore, prefix: string): BlobSource {
+  const size = async (path: string): Promise<number | null> =>
+    (await store.head(prefix + path))?.size ?? null;
+  return {
+    size,
+    async read(path, range) {
+      const total = await size(path);
+      if (total === null) throw missingFile(path);
+      if (range === undefined) return await store.get(prefix + path);
+      const end = Math.min(range.end, total);
+      if (range.start >= end) return new Uint8Array(0);
+      return await store.get(prefix + path, { start: range.start, end });
+    },
+    async list() {
+      const paths: string[] = [];
+      for await (const { key } of store.list(prefix)) paths.push(key.slice(prefix.length));
+      return paths.sort();
+    },
+  };
+}

@@ -1,0 +1,147 @@
+// The low-level API alone: the high-level one needs Promise.withResolvers, which Node 20 lacks.
+import { Codec, CodecContext, FormatContext, Frame, IOContext, Packet } from 'node-av/lib';
+import {
+  AVERROR_EAGAIN,
+  AVERROR_EOF,
+  AVMEDIA_TYPE_VIDEO,
+  AVSEEK_CUR,
+  AVSEEK_END,
+  AVSEEK_SET,
+  AVSEEK_SIZE,
+} from 'node-av/constants';
+import { ArmatureError } from '@armature/sdk/contract';
+import type { VideoInput } from '../dataset.ts';
+
+/** Bytes of one read of a video that is not a local file. */
+const READ_BYTES = 256 * 1024;
+
+export interface VideoFrames {
+  readonly signal?: AbortSignal;
+  /** Decoder threads; 2 when absent. */
+  readonly threads?: number;
+  /** Takes a decoded picture; it is valid until the returned promise settles. */
+  onFrame(picture: Picture): void | Promise<void>;
+}
+
+export interface Picture {
+  readonly index: number;
+  /** Presentation time in seconds since the first picture. */
+  readonly seconds: number;
+  readonly frame: Frame;
+}
+
+/**
+ * Decodes every picture of the first video stream, in order of presentation, and returns how many
+ * there were. AV1 goes through libdav1d; whatever else FFmpeg decodes works as well.
+ * @throws ArmatureError `invalid_dataset` when it is no video or is damaged, `cancelled`.
+ */
+export async function decodeVideo(input: VideoInput, frames: VideoFrames): Promise<number> {
+  const format = new FormatContext();
+  const io = input.kind === 'ranges' ? rangeReader(input) : null;
+  const codec = new CodecContext();
+  const packet = new Packet();
+  const frame = new Frame();
+  try {
+    format.allocContext();
+    if (io !== null) format.pb = io;
+    check(
+      await format.openInput(input.kind === 'file' ? input.path : ''),
+      input.name,
+      'is no video',
+    );
+    check(await format.findStreamInfo(), input.name, 'has no readable stream');
+    const streamIndex = format.findBestStream(AVMEDIA_TYPE_VIDEO);
+    const stream = format.streams[streamIndex];
+    if (stream === undefined) throw damaged(input.name, 'has no video stream');
+    const decoder = Codec.findDecoder(stream.codecpar.codecId);
+    if (decoder === null) throw damaged(input.name, 'uses a codec that is not supported');
+    codec.allocContext3(decoder);
+    check(codec.parametersToContext(stream.codecpar), input.name, 'has broken parameters');
+    codec.threadCount = frames.threads ?? 2;
+    check(await codec.open2(decoder), input.name, 'cannot be decoded');
+    packet.alloc();
+    frame.alloc();
+
+    const { num, den } = stream.timeBase;
+    let count = 0;
+    let first = 0n;
+    const drain = async (): Promise<void> => {
+      for (;;) {
+        const status = codec.receiveFrameSync(frame);
+        if (status === AVERROR_EAGAIN || status === AVERROR_EOF) return;
+        check(status, input.name, `is damaged after frame ${count - 1}`);
+        const pts = frame.bestEffortTimestamp;
+        if (count === 0) first = pts;
+        const seconds = (Number(pts - first) * num) / den;
+        await frames.onFrame({ index: count, seconds, frame });
+        count += 1;
+        frame.unref();
+      }
+    };
+    for (;;) {
+      if (frames.signal?.aborted === true) throw cancelled(frames.signal);
+      const status = await format.readFrame(packet);
+      if (status === AVERROR_EOF) break;
+      check(status, input.name, `is damaged after frame ${count - 1}`);
+      if (packet.streamIndex === streamIndex) {
+        check(await codec.sendPacket(packet), input.name, `is damaged after frame ${count - 1}`);
+        await drain();
+      }
+      packet.unref();
+    }
+    check(await codec.sendPacket(null), input.name, 'is damaged at its end');
+    await drain();
+    return count;
+  } finally {
+    frame.free();
+    packet.free();
+    codec.freeContext();
+    await format.closeInput();
+    io?.freeContext();
+  }
+}
+
+/** FFmpeg's reads and seeks over a file that is read in ranges. */
+function rangeReader(input: Extract<VideoInput, { kind: 'ranges' }>): IOContext {
+  const io = new IOContext();
+  let position = 0;
+  io.allocContextWithCallbacks(
+    READ_BYTES,
+    0,
+    async (size) => {
+      if (position >= input.size) return AVERROR_EOF;
+      const end = Math.min(position + size, input.size);
+      const bytes = await input.read({ start: position, end });
+      if (bytes.length === 0) return AVERROR_EOF;
+      position += bytes.length;
+      return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
+    },
+    null,
+    (offset, whence) => {
+      if (whence === AVSEEK_SIZE) return input.size;
+      if (whence === AVSEEK_SET) position = Number(offset);
+      else if (whence === AVSEEK_CUR) position += Number(offset);
+      else if (whence === AVSEEK_END) position = input.size + Number(offset);
+      return position;
+    },
+  );
+  return io;
+}
+
+function check(status: number, name: string, problem: string): void {
+  if (status < 0) throw damaged(name, problem, status);
+}
+
+function damaged(name: string, problem: string, status?: number): ArmatureError {
+  const detail = status === undefined ? '' : ` (FFmpeg error ${status})`;
+  return new ArmatureError('invalid_dataset', `${name} ${problem}${detail}`, {
+    field: name,
+    fix: `Record or export ${name} again.`,
+  });
+}
+
+export function cancelled(signal: AbortSignal): ArmatureError {
+  return new ArmatureError('cancelled', 'reading the data set was cancelled', {
+    cause: signal.reason,
+  });
+}
