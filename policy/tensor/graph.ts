@@ -163,6 +163,13 @@ export class Graph {
     for (const t of origin.outputs) this.root.origins.set(t.id, origin);
   }
 
+  /** A name that no other tensor of the surrounding graphs has. */
+  unique(stem: string): string {
+    const root = this.root;
+    root.nextId += 1;
+    return `%${stem}${root.nextId - 1}`;
+  }
+
   private tensor(dtype: DType, shape: readonly number[]): Tensor {
     const root = this.root;
     const id = root.nextId;

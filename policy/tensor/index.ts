@@ -51,6 +51,28 @@ export { argmax, logSoftmax, reduceMax, reduceMean, softmax } from './reduce.ts'
 export { gemm, linear, matmul, rowLinear, swap } from './linalg.ts';
 export type { GemmOptions, LinearOptions } from './linalg.ts';
 export { gather, gatherElements, indexSelect, oneHot, scatterAdd } from './gather.ts';
+export { groupNorm, layerNorm, rmsNorm } from './norm.ts';
+export type { Affine, GroupNormOptions, NormOptions } from './norm.ts';
+export { conv1d, convTranspose1d } from './conv1d.ts';
+export type { Conv1dOptions, ConvTranspose1dOptions } from './conv1d.ts';
+export { conv2d } from './conv2d.ts';
+export type { Conv2dOptions } from './conv2d.ts';
+export { attention, attentionBias } from './attention.ts';
+export type { AttentionOptions } from './attention.ts';
+export {
+  mrope,
+  multimodalRotation,
+  rope,
+  rotate,
+  rotation,
+  rotationOf,
+  timestepEmbedding,
+} from './position.ts';
+export type { Rotation } from './position.ts';
+export { crossEntropy, maskedMse, mse } from './loss.ts';
+export type { CrossEntropyOptions } from './loss.ts';
+export { loop } from './loop.ts';
+export type { LoopOptions, LoopResult, LoopStep } from './loop.ts';
 export { gradients } from './autodiff.ts';
 export type { Seed } from './autodiff.ts';
 export { toOnnx } from './onnx-writer.ts';

@@ -21,7 +21,7 @@ export function toOnnx(graph: Graph, options: OnnxOptions = {}): Uint8Array {
   const message = {
     ir_version: options.irVersion ?? 10,
     producer_name: 'armature',
-    graph: graphMessage(graph, needs(graph)),
+    graph: graphMessage(graph, needs(graph), new Map()),
     opset_import: [
       { domain: '', version: opset },
       { domain: 'com.microsoft', version: 1 },
@@ -46,8 +46,13 @@ function mark(graph: Graph, found: Set<number>): void {
   }
 }
 
-function graphMessage(graph: Graph, needed: ReadonlySet<number>): object {
-  const names = new Map<number, string>();
+/** `outer` holds the names of the surrounding graphs' tensors. */
+function graphMessage(
+  graph: Graph,
+  needed: ReadonlySet<number>,
+  outer: ReadonlyMap<number, string>,
+): object {
+  const names = new Map(outer);
   for (const i of graph.inputs) names.set(i.tensor.id, i.name);
   const made = new Set(graph.nodes.flatMap((n) => n.outputs.map((t) => t.id)));
   const aliases: object[] = [];
@@ -83,17 +88,22 @@ function nodeMessage(
     input: node.inputs.map((t) => nameOf(names, t)),
     output: node.outputs.map((t) => nameOf(names, t)),
     attribute: Object.entries(node.attributes).map(([name, a]) =>
-      attributeMessage(name, a, needed),
+      attributeMessage(name, a, names, needed),
     ),
   };
 }
 
-function attributeMessage(name: string, a: Attribute, needed: ReadonlySet<number>): object {
+function attributeMessage(
+  name: string,
+  a: Attribute,
+  names: ReadonlyMap<number, string>,
+  needed: ReadonlySet<number>,
+): object {
   if ('int' in a) return { name, type: attributeType.int, i: a.int };
   if ('float' in a) return { name, type: attributeType.float, f: a.float };
   if ('ints' in a) return { name, type: attributeType.ints, ints: [...a.ints] };
   if ('text' in a) return { name, type: attributeType.text, s: Buffer.from(a.text) };
-  return { name, type: attributeType.graph, g: graphMessage(a.graph, needed) };
+  return { name, type: attributeType.graph, g: graphMessage(a.graph, needed, names) };
 }
 
 function constantMessage(constant: Constant, names: ReadonlyMap<number, string>): object {

@@ -1,0 +1,224 @@
+import { reduceSum, reshape } from './broadcast.ts';
+import { composite, emit, indices } from './emit.ts';
+import { ShapeError } from './errors.ts';
+import type { Tensor } from './graph.ts';
+import { gemm, rows } from './linalg.ts';
+import { concat, pad, slice, transpose } from './shape.ts';
+import { dim } from './shapes.ts';
+
+/**
+ * Convolutions over images with square kernels. Channels last: slices and one product. Channels second:
+ * the runtime's Conv, its input gradient by ConvTranspose. The weight gradient is one product in both.
+ */
+
+export interface Conv2dOptions {
+  readonly stride?: number;
+  readonly padding?: number;
+  /** [out] */
+  readonly bias?: Tensor;
+  /** 'NHWC' (default): x is [B, H, W, in]; 'NCHW': [B, in, H, W]. */
+  readonly layout?: 'NHWC' | 'NCHW';
+  /** 'hwio': w is [kernel, kernel, in, out] (default for NHWC); 'oihw': [out, in, kernel, kernel] (default for NCHW). */
+  readonly weight?: 'hwio' | 'oihw';
+}
+
+interface Geometry {
+  readonly kernel: number;
+  readonly stride: number;
+  readonly padding: number;
+  /** Height and width of the input and of the output. */
+  readonly from: readonly [number, number];
+  readonly to: readonly [number, number];
+}
+
+/** Each side becomes ⌊(side + 2·padding - kernel) / stride⌋ + 1; layout as the input's. */
+export function conv2d(x: Tensor, w: Tensor, options: Conv2dOptions = {}): Tensor {
+  const layout = options.layout ?? 'NHWC';
+  const given = options.weight ?? (layout === 'NHWC' ? 'hwio' : 'oihw');
+  if (x.shape.length !== 4 || w.shape.length !== 4) {
+    throw new ShapeError('conv2d', 'needs an image batch and a square kernel', [x.shape, w.shape]);
+  }
+  const last = layout === 'NHWC';
+  const [kernel, kernelWidth] =
+    given === 'hwio' ? [dim(w.shape, 0), dim(w.shape, 1)] : [dim(w.shape, 2), dim(w.shape, 3)];
+  const inputs = dim(w.shape, given === 'hwio' ? 2 : 1);
+  const { stride = 1, padding = 0 } = options;
+  const from: [number, number] = [dim(x.shape, last ? 1 : 2), dim(x.shape, last ? 2 : 3)];
+  const side = (s: number) => Math.floor((s + 2 * padding - kernel) / stride) + 1;
+  const geometry = { kernel, stride, padding, from, to: [side(from[0]), side(from[1])] as const };
+  const channels = dim(x.shape, last ? 3 : 1);
+  if (
+    kernel !== kernelWidth ||
+    channels !== inputs ||
+    geometry.to.some((s) => s < 1) ||
+    stride > kernel
+  ) {
+    throw new ShapeError('conv2d', 'the kernel does not fit the images', [x.shape, w.shape]);
+  }
+  if (last) {
+    const weight = given === 'hwio' ? w : transpose(w, [2, 3, 1, 0]);
+    return convLast(x, weight, options.bias, geometry);
+  }
+  const weight = given === 'oihw' ? w : transpose(w, [3, 2, 0, 1]);
+  return convSecond(x, weight, options.bias, geometry);
+}
+
+function convLast(x: Tensor, w: Tensor, bias: Tensor | undefined, geometry: Geometry): Tensor {
+  const features = dim(w.shape, 3);
+  const columns = columnsOf(x, geometry);
+  const product = gemm(rows(columns), reshape(w, [-1, features]), {}, bias);
+  const y = reshape(product, [dim(x.shape, 0), ...geometry.to, features]);
+  const inputs = bias === undefined ? [x, w] : [x, w, bias];
+  return composite(inputs, y, (dy, needed) => [
+    needed[0] === true ? scattered(dy, w, geometry) : undefined,
+    needed[1] === true
+      ? reshape(gemm(rows(columns), rows(dy), { transA: true }), w.shape)
+      : undefined,
+    needed[2] === true ? reduceSum(rows(dy), [0]) : undefined,
+  ]);
+}
+
+function convSecond(x: Tensor, w: Tensor, bias: Tensor | undefined, geometry: Geometry): Tensor {
+  const { kernel, stride, padding, from, to } = geometry;
+  const batch = dim(x.shape, 0);
+  const shared = {
+    kernel_shape: { ints: [kernel, kernel] },
+    strides: { ints: [stride, stride] },
+    pads: { ints: [padding, padding, padding, padding] },
+  };
+  const inputs = bias === undefined ? [x, w] : [x, w, bias];
+  const y = emit(
+    'Conv',
+    inputs,
+    { dtype: x.dtype, shape: [batch, dim(w.shape, 0), ...to] },
+    shared,
+  );
+  return composite(inputs, y, (dy, needed) => {
+    const toInput = () => {
+      const missing = from.map((s, i) => s - ((to[i] ?? 0) - 1) * stride + 2 * padding - kernel);
+      const attributes = { ...shared, output_padding: { ints: missing } };
+      return emit('ConvTranspose', [dy, w], { dtype: x.dtype, shape: x.shape }, attributes);
+    };
+    const toWeight = () => {
+      const columns = columnsOf(transpose(x, [0, 2, 3, 1]), geometry);
+      const upstream = rows(transpose(dy, [0, 2, 3, 1]));
+      const product = gemm(upstream, rows(columns), { transA: true });
+      const [o, i] = [dim(w.shape, 0), dim(w.shape, 1)];
+      return transpose(reshape(product, [o, kernel, kernel, i]), [0, 3, 1, 2]);
+    };
+    return [
+      needed[0] === true ? toInput() : undefined,
+      needed[1] === true ? toWeight() : undefined,
+      needed[2] === true ? reduceSum(dy, [0, 2, 3]) : undefined,
+    ];
+  });
+}
+
+/** The inputs of every output position side by side: [B, Ho, Wo, kernel·kernel·C], rows of the kernel first. */
+function columnsOf(x: Tensor, geometry: Geometry): Tensor {
+  const { kernel, stride, padding, from, to } = geometry;
+  const [batch, channels] = [dim(x.shape, 0), dim(x.shape, 3)];
+  if (kernel === stride && padding === 0) {
+    const whole = slice(slice(x, 1, 0, to[0] * kernel), 2, 0, to[1] * kernel);
+    const apart = reshape(whole, [batch, to[0], kernel, to[1], kernel * channels]);
+    return reshape(transpose(apart, [0, 1, 3, 2, 4]), [batch, ...to, kernel * kernel * channels]);
+  }
+  const room = surrounded(x, padding, padding);
+  const taps = Array.from({ length: kernel * kernel }, (_, t) =>
+    window(room, Math.floor(t / kernel), t % kernel, to, stride),
+  );
+  if (from.some((s) => s + 2 * padding < kernel))
+    throw new ShapeError('conv2d', 'the kernel passes the image', [x.shape]);
+  return concat(taps, 3);
+}
+
+/** Rows top, top+stride, … and columns left, left+stride, … of x [B, H, W, C], in one node. */
+function window(
+  x: Tensor,
+  top: number,
+  left: number,
+  size: readonly [number, number],
+  stride: number,
+): Tensor {
+  const ends = [top + (size[0] - 1) * stride + 1, left + (size[1] - 1) * stride + 1];
+  const inputs = [[top, left], ends, [1, 2], [stride, stride]].map((v) => indices(x.graph, v));
+  const shape = [dim(x.shape, 0), ...size, dim(x.shape, 3)];
+  return emit('Slice', [x, ...inputs], { dtype: x.dtype, shape });
+}
+
+/** x [B, H, W, C] with zeros around. */
+function surrounded(x: Tensor, before: number, after: number): Tensor {
+  return pad(x, [
+    [0, 0],
+    [before, after],
+    [before, after],
+    [0, 0],
+  ]);
+}
+
+/** Output back to input positions: one product for every phase of the stride, then the phases interleaved. */
+function scattered(dy: Tensor, w: Tensor, geometry: Geometry): Tensor {
+  const { kernel, stride, padding, from, to } = geometry;
+  const [batch, channels, features] = [dim(dy.shape, 0), dim(w.shape, 2), dim(w.shape, 3)];
+  const shifts = Math.ceil(kernel / stride);
+  const coarse: [number, number] = [to[0] + shifts - 1, to[1] + shifts - 1];
+  if (kernel === stride) {
+    const spread = gemm(rows(dy), reshape(w, [-1, features]), { transB: true });
+    return placed(reshape(spread, [batch, ...to, stride, stride, channels]), geometry);
+  }
+  if (stride === 1) {
+    // The padding is left out at once instead of being cut off afterwards.
+    const room = around(dy, kernel - 1 - padding);
+    const taps = Array.from({ length: kernel * kernel }, (_, t) =>
+      window(room, kernel - 1 - Math.floor(t / kernel), kernel - 1 - (t % kernel), from, 1),
+    );
+    const turned = reshape(transpose(w, [0, 1, 3, 2]), [-1, channels]);
+    return reshape(gemm(rows(concat(taps, 3)), turned), [batch, ...from, channels]);
+  }
+  const room = surrounded(dy, shifts - 1, shifts - 1);
+  const turned = transpose(w, [0, 1, 3, 2]);
+  const phases = Array.from({ length: stride * stride }, (_, phase) => {
+    const [a, b] = [Math.floor(phase / stride), phase % stride];
+    const taps = slice(slice(turned, 0, a, kernel, stride), 1, b, kernel, stride);
+    const [down, across] = [dim(taps.shape, 0), dim(taps.shape, 1)];
+    const columns = Array.from({ length: down * across }, (_, t) => {
+      const top = shifts - 1 - Math.floor(t / across);
+      return window(room, top, shifts - 1 - (t % across), coarse, 1);
+    });
+    const product = gemm(
+      rows(concat(columns, 3)),
+      reshape(taps, [down * across * features, channels]),
+    );
+    return reshape(product, [batch, ...coarse, channels]);
+  });
+  return placed(reshape(concat(phases, 3), [batch, ...coarse, stride, stride, channels]), geometry);
+}
+
+/** Zeros around x, or with a negative margin that much less of it. */
+function around(x: Tensor, margin: number): Tensor {
+  if (margin >= 0) return surrounded(x, margin, margin);
+  const [height, width] = [dim(x.shape, 1), dim(x.shape, 2)];
+  return slice(slice(x, 1, -margin, height + margin), 2, -margin, width + margin);
+}
+
+/** Phases [B, h, w, stride, stride, C] interleaved, cut to the input's extent. */
+function placed(x: Tensor, geometry: Geometry): Tensor {
+  const { stride, padding, from } = geometry;
+  const [batch, h, w, channels] = [
+    dim(x.shape, 0),
+    dim(x.shape, 1),
+    dim(x.shape, 2),
+    dim(x.shape, 5),
+  ];
+  const flat = reshape(transpose(x, [0, 1, 3, 2, 4, 5]), [batch, h * stride, w * stride, channels]);
+  const inside = [1, 2].reduce((part, axis) => {
+    const end = padding + (from[axis - 1] ?? 0);
+    return slice(part, axis, padding, Math.min(end, dim(part.shape, axis)));
+  }, flat);
+  return pad(inside, [
+    [0, 0],
+    [0, from[0] - dim(inside.shape, 1)],
+    [0, from[1] - dim(inside.shape, 2)],
+    [0, 0],
+  ]);
+}
