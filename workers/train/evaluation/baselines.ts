@@ -1,4 +1,4 @@
-import { at, type RecordedEpisode } from './recorded.ts';
+import { type RecordedEpisode } from './recorded.ts';
 
 /** Shapes of the chunks that are predicted: H steps of A actions from S joints. */
 export interface ChunkShape {
@@ -13,7 +13,7 @@ export type Baseline = (episode: RecordedEpisode, t: number, into: Float32Array)
 /** The training set's mean action, whatever the frame. */
 export function meanAction(shape: ChunkShape, mean: readonly number[]): Baseline {
   return (_episode, _t, into) => {
-    repeat(into, shape, (d) => at(mean, d));
+    repeat(into, shape, (d) => mean[d]!);
   };
 }
 
@@ -32,8 +32,8 @@ export function holdState(
   return (episode, t, into) => {
     repeat(into, shape, (d) => {
       const joint = stateOf[d];
-      if (joint !== null && joint !== undefined) return at(episode.state, t * shape.states + joint);
-      return t > 0 ? at(episode.action, (t - 1) * shape.actions + d) : at(mean, d);
+      if (joint !== null && joint !== undefined) return episode.state[t * shape.states + joint]!;
+      return t > 0 ? episode.action[(t - 1) * shape.actions + d]! : mean[d]!;
     });
   };
 }
@@ -45,7 +45,7 @@ export function holdCommand(shape: ChunkShape, first: Baseline): Baseline {
       first(episode, t, into);
       return;
     }
-    repeat(into, shape, (d) => at(episode.action, (t - 1) * shape.actions + d));
+    repeat(into, shape, (d) => episode.action[(t - 1) * shape.actions + d]!);
   };
 }
 

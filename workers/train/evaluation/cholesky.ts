@@ -11,13 +11,12 @@ export function solvePositiveDefinite(
   n: number,
   m: number,
 ): void {
-  const read = (values: Float64Array, index: number): number => values[index] ?? Number.NaN;
   for (let j = 0; j < n; j++) {
     for (let i = j; i < n; i++) {
-      let sum = read(a, i * n + j);
-      for (let k = 0; k < j; k++) sum -= read(a, i * n + k) * read(a, j * n + k);
+      let sum = a[i * n + j]!;
+      for (let k = 0; k < j; k++) sum -= a[i * n + k]! * a[j * n + k]!;
       if (i > j) {
-        a[i * n + j] = sum / read(a, j * n + j);
+        a[i * n + j] = sum / a[j * n + j]!;
       } else if (sum > 0) {
         a[j * n + j] = Math.sqrt(sum);
       } else {
@@ -27,21 +26,21 @@ export function solvePositiveDefinite(
   }
   // Forward with L, then backward with its transpose; each right-hand side is a column of b.
   for (let i = 0; i < n; i++) {
-    for (let k = 0; k < i; k++) subtractRow(b, i, k, read(a, i * n + k), m);
-    divideRow(b, i, read(a, i * n + i), m);
+    for (let k = 0; k < i; k++) subtractRow(b, i, k, a[i * n + k]!, m);
+    divideRow(b, i, a[i * n + i]!, m);
   }
   for (let i = n - 1; i >= 0; i--) {
-    for (let k = i + 1; k < n; k++) subtractRow(b, i, k, read(a, k * n + i), m);
-    divideRow(b, i, read(a, i * n + i), m);
+    for (let k = i + 1; k < n; k++) subtractRow(b, i, k, a[k * n + i]!, m);
+    divideRow(b, i, a[i * n + i]!, m);
   }
 }
 
 function subtractRow(b: Float64Array, target: number, source: number, by: number, m: number): void {
   for (let c = 0; c < m; c++) {
-    b[target * m + c] = (b[target * m + c] ?? Number.NaN) - by * (b[source * m + c] ?? Number.NaN);
+    b[target * m + c] = b[target * m + c]! - by * b[source * m + c]!;
   }
 }
 
 function divideRow(b: Float64Array, target: number, by: number, m: number): void {
-  for (let c = 0; c < m; c++) b[target * m + c] = (b[target * m + c] ?? Number.NaN) / by;
+  for (let c = 0; c < m; c++) b[target * m + c] = b[target * m + c]! / by;
 }

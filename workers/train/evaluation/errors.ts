@@ -1,4 +1,4 @@
-import { at, type RecordedEpisode } from './recorded.ts';
+import { type RecordedEpisode } from './recorded.ts';
 
 /** Mean squared error in units of the training set's variance, mean absolute error in its std. */
 export interface ErrorPair {
@@ -52,19 +52,19 @@ export function addChunk(
   }
   const steps = Math.min(horizon, episode.length - t);
   for (let h = 0; h < steps; h++) {
-    table.chunks[h] = at(table.chunks, h) + 1;
+    table.chunks[h] = table.chunks[h]! + 1;
     for (let d = 0; d < actions; d++) {
       const cell = h * actions + d;
-      const error = at(chunk, cell) - at(episode.action, (t + h) * actions + d);
+      const error = chunk[cell]! - episode.action[(t + h) * actions + d]!;
       if (!Number.isFinite(error)) {
         throw new RangeError(
           `episode ${episode.index}, frame ${t}: step ${h}, dimension ${d} of the predicted chunk is not finite`,
         );
       }
       // A dimension that never moved in training has no scale: no figure reads its column.
-      const scaled = at(std, d) > 0 ? error / at(std, d) : 0;
-      table.squared[cell] = at(table.squared, cell) + scaled * scaled;
-      table.absolute[cell] = at(table.absolute, cell) + Math.abs(scaled);
+      const scaled = std[d]! > 0 ? error / std[d]! : 0;
+      table.squared[cell] = table.squared[cell]! + scaled * scaled;
+      table.absolute[cell] = table.absolute[cell]! + Math.abs(scaled);
     }
   }
 }
@@ -80,10 +80,10 @@ export function sums(table: ErrorTable, dimensions: readonly number[]): ErrorSum
   const total = { squared: 0, absolute: 0, count: 0 };
   for (let h = 0; h < table.horizon; h++) {
     for (const d of dimensions) {
-      total.squared += at(table.squared, h * table.actions + d);
-      total.absolute += at(table.absolute, h * table.actions + d);
+      total.squared += table.squared[h * table.actions + d]!;
+      total.absolute += table.absolute[h * table.actions + d]!;
     }
-    total.count += at(table.chunks, h) * dimensions.length;
+    total.count += table.chunks[h]! * dimensions.length;
   }
   return total;
 }
@@ -108,8 +108,8 @@ export function squaredByStep(
     let squared = 0;
     let count = 0;
     for (const table of tables) {
-      for (const d of dimensions) squared += at(table.squared, h * table.actions + d);
-      count += at(table.chunks, h) * dimensions.length;
+      for (const d of dimensions) squared += table.squared[h * table.actions + d]!;
+      count += table.chunks[h]! * dimensions.length;
     }
     return squared / count;
   });

@@ -1,4 +1,4 @@
-import { at, type RecordedEpisode } from './recorded.ts';
+import { type RecordedEpisode } from './recorded.ts';
 
 /** A dimension moves when at least this share of its variance lies within episodes. */
 export const MOVING_SHARE = 0.5;
@@ -19,25 +19,25 @@ export function varianceWithin(episodes: readonly RecordedEpisode[], width: numb
   const means = episodes.map((episode) => {
     const mean = columnSums(episode.action, episode.length, width);
     for (let d = 0; d < width; d++) {
-      grand[d] = at(grand, d) + at(mean, d);
-      mean[d] = at(mean, d) / episode.length;
+      grand[d] = grand[d]! + mean[d]!;
+      mean[d] = mean[d]! / episode.length;
     }
     frames += episode.length;
     return mean;
   });
-  for (let d = 0; d < width; d++) grand[d] = at(grand, d) / frames;
+  for (let d = 0; d < width; d++) grand[d] = grand[d]! / frames;
   episodes.forEach((episode, e) => {
     const mean = means[e];
     if (mean === undefined) return;
     for (let t = 0; t < episode.length; t++) {
       for (let d = 0; d < width; d++) {
-        const value = at(episode.action, t * width + d);
-        within[d] = at(within, d) + (value - at(mean, d)) ** 2;
-        total[d] = at(total, d) + (value - at(grand, d)) ** 2;
+        const value = episode.action[t * width + d]!;
+        within[d] = within[d]! + (value - mean[d]!) ** 2;
+        total[d] = total[d]! + (value - grand[d]!) ** 2;
       }
     }
   });
-  return within.map((value, d) => (at(total, d) === 0 ? 0 : value / at(total, d)));
+  return within.map((value, d) => (total[d]! === 0 ? 0 : value / total[d]!));
 }
 
 /** Dimensions that move: `varianceWithin` of at least `MOVING_SHARE`, in ascending order. */
@@ -50,7 +50,7 @@ export function movingDimensions(episodes: readonly RecordedEpisode[], width: nu
 function columnSums(values: Float32Array, rows: number, width: number): Float64Array {
   const sums = new Float64Array(width);
   for (let t = 0; t < rows; t++) {
-    for (let d = 0; d < width; d++) sums[d] = at(sums, d) + at(values, t * width + d);
+    for (let d = 0; d < width; d++) sums[d] = sums[d]! + values[t * width + d]!;
   }
   return sums;
 }

@@ -15,15 +15,6 @@ export interface Moments {
   readonly std: readonly number[];
 }
 
-/** Element of a row-major array; throws where a plain read would yield `undefined`. */
-export function at(values: ArrayLike<number>, index: number): number {
-  const value = values[index];
-  if (value === undefined) {
-    throw new RangeError(`index ${index} is outside an array of ${values.length}`);
-  }
-  return value;
-}
-
 /** Row `t` of a row-major array of `width` columns, without a copy. */
 export function row(values: Float32Array, t: number, width: number): Float32Array {
   return values.subarray(t * width, (t + 1) * width);

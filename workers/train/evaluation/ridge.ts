@@ -1,6 +1,6 @@
 import type { Baseline, ChunkShape } from './baselines.ts';
 import { solvePositiveDefinite } from './cholesky.ts';
-import { at, type Moments, type RecordedEpisode } from './recorded.ts';
+import { type Moments, type RecordedEpisode } from './recorded.ts';
 
 /**
  * Strength of the penalty on the standardised weights: they minimise mean squared error +
@@ -32,7 +32,7 @@ export function fitRidge(
     steps.forEach((weights, h) => {
       for (let d = 0; d < shape.actions; d++) {
         let sum = 0;
-        for (let f = 0; f < features; f++) sum += at(x, f) * at(weights, f * shape.actions + d);
+        for (let f = 0; f < features; f++) sum += x[f]! * weights[f * shape.actions + d]!;
         into[h * shape.actions + d] = sum;
       }
     });
@@ -65,7 +65,7 @@ function fitStep(
     throw new RangeError(`no training episode is longer than ${step} frames`);
   }
   for (let f = 0; f < shape.states; f++) {
-    gram[f * features + f] = at(gram, f * features + f) + strength * frames;
+    gram[f * features + f] = gram[f * features + f]! + strength * frames;
   }
   solvePositiveDefinite(gram, moment, features, width);
   return moment;
@@ -81,12 +81,12 @@ function accumulate(
   const features = x.length;
   const width = target.length;
   for (let i = 0; i < features; i++) {
-    const xi = at(x, i);
+    const xi = x[i]!;
     for (let j = 0; j <= i; j++) {
-      gram[i * features + j] = at(gram, i * features + j) + xi * at(x, j);
+      gram[i * features + j] = gram[i * features + j]! + xi * x[j]!;
     }
     for (let d = 0; d < width; d++) {
-      moment[i * width + d] = at(moment, i * width + d) + xi * at(target, d);
+      moment[i * width + d] = moment[i * width + d]! + xi * target[d]!;
     }
   }
 }
@@ -100,8 +100,8 @@ function standardise(
   into: Float64Array,
 ): void {
   for (let f = 0; f < shape.states; f++) {
-    const std = at(state.std, f);
-    const centred = at(episode.state, t * shape.states + f) - at(state.mean, f);
+    const std = state.std[f]!;
+    const centred = episode.state[t * shape.states + f]! - state.mean[f]!;
     into[f] = std > 0 ? centred / std : 0;
   }
   into[shape.states] = 1;

@@ -1,5 +1,5 @@
 import { varianceWithin } from './moving.ts';
-import { at, type RecordedEpisode } from './recorded.ts';
+import { type RecordedEpisode } from './recorded.ts';
 
 /** Joints that a plot of one episode shows. */
 export const TRACE_JOINTS = 6;
@@ -21,7 +21,7 @@ export function traceDimensions(
 ): number[] {
   const share = varianceWithin(training, width);
   return [...scored]
-    .sort((a, b) => at(share, b) - at(share, a))
+    .sort((a, b) => share[b]! - share[a]!)
     .slice(0, TRACE_JOINTS)
     .sort((a, b) => a - b);
 }
@@ -47,8 +47,8 @@ export function appendToTrace(
   const steps = Math.min(shape.horizon, episode.length - t);
   dimensions.forEach((d, series) => {
     for (let h = 0; h < steps; h++) {
-      trace.predicted[series]?.push(at(chunk, h * shape.actions + d));
-      trace.recorded[series]?.push(at(episode.action, (t + h) * shape.actions + d));
+      trace.predicted[series]?.push(chunk[h * shape.actions + d]!);
+      trace.recorded[series]?.push(episode.action[(t + h) * shape.actions + d]!);
     }
   });
 }
