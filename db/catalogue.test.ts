@@ -1,0 +1,97 @@
+import { getTableColumns, getTableName, is } from 'drizzle-orm';
+import { PgTable } from 'drizzle-orm/pg-core';
+import postgres, { type Sql } from 'postgres';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { startTestPostgres, type TestPostgres } from '../test/support/postgres.ts';
+import { tenantTableNames } from './columns.ts';
+import * as schema from './schema.ts';
+
+const PLATFORM_TABLES = ['armature_migrations', 'serve_workers'];
+const ROLES = ['armature_app', 'armature_worker', 'armature_system'];
+
+let server: TestPostgres;
+let client: Sql;
+
+beforeAll(async () => {
+  server = await startTestPostgres();
+  client = postgres((await server.database()).adminUrl, { max: 1 });
+});
+afterAll(async () => {
+  await client.end();
+  await server.stop();
+});
+
+describe('the catalogue', () => {
+  it('forces row-level security on every table that is not the platform’s', async () => {
+    const tables = await client<{ name: string; enabled: boolean; forced: boolean }[]>`
+      select relname as name, relrowsecurity as enabled, relforcerowsecurity as forced
+      from pg_class where relnamespace = 'public'::regnamespace and relkind in ('r', 'p')`;
+    expect(tables.length).toBeGreaterThan(10);
+    const bare = tables.filter(({ enabled, forced }) => !enabled || !forced);
+    expect(bare.map(({ name }) => name).sort()).toEqual(PLATFORM_TABLES);
+  });
+
+  it('gives every tenant table its column, its index and its policy', async () => {
+    const policies = await client<{ name: string; qual: string; check: string; roles: string[] }[]>`
+      select tablename as name, qual, with_check as check, roles::text[] as roles
+      from pg_policies where schemaname = 'public' and policyname = 'tenant' and cmd = 'ALL'`;
+    const columns = await client<{ name: string }[]>`
+      select table_name as name from information_schema.columns
+      where table_schema = 'public' and column_name = 'tenant_id' and is_nullable = 'NO'`;
+    const indexes = await client<{ name: string }[]>`
+      select distinct c.relname as name from pg_index i join pg_class c on c.oid = i.indrelid
+      join pg_attribute a on a.attrelid = c.oid and a.attnum = i.indkey[0]
+      where a.attname = 'tenant_id' and c.relnamespace = 'public'::regnamespace`;
+    const names = [...tenantTableNames].sort();
+    expect(columns.map(({ name }) => name).sort()).toEqual(names);
+    expect(indexes.map(({ name }) => name).sort()).toEqual(names);
+    expect(policies.map(({ name }) => name).sort()).toEqual([...names, 'tenants'].sort());
+    for (const policy of policies) {
+      const column = policy.name === 'tenants' ? 'id' : 'tenant_id';
+      expect(policy.qual).toBe(`(${column} = armature_tenant())`);
+      expect(policy.check).toBe(policy.qual);
+      expect([...policy.roles].sort()).toEqual(['armature_app', 'armature_worker']);
+    }
+  });
+
+  it('has no policy beside those that are named here', async () => {
+    const others = await client<{ line: string }[]>`
+      select tablename || ' ' || policyname || ' ' || cmd || ' ' || roles::text as line
+      from pg_policies where schemaname = 'public' and policyname <> 'tenant'`;
+    expect(others.map(({ line }) => line).sort()).toEqual([
+      'api_keys last_use UPDATE {armature_system}',
+      'api_keys lookup SELECT {armature_system}',
+      'jobs claim ALL {armature_system}',
+    ]);
+  });
+
+  it('lets no role of a process own, bypass or rule', async () => {
+    const roles = await client<{ name: string; powers: boolean }[]>`
+      select rolname as name, rolsuper or rolbypassrls or rolcreaterole or rolcreatedb or rolinherit or rolreplication as powers
+      from pg_roles where rolname = any(${ROLES})`;
+    expect(roles.map(({ name }) => name).sort()).toEqual([...ROLES].sort());
+    expect(roles.filter(({ powers }) => powers)).toEqual([]);
+    const owned = await client`
+      select relname from pg_class where relowner in (select oid from pg_roles where rolname = any(${ROLES}))`;
+    expect(owned).toEqual([]);
+    const creating = await client<{ name: string }[]>`
+      select rolname as name from pg_roles where rolname = any(${ROLES}) and has_schema_privilege(oid, 'public', 'create')`;
+    expect(creating).toEqual([]);
+  });
+
+  it('is what schema.ts says', async () => {
+    const rows = await client<{ table: string; column: string; nullable: string }[]>`
+      select table_name as table, column_name as column, is_nullable as nullable
+      from information_schema.columns where table_schema = 'public' and table_name <> 'armature_migrations'`;
+    const inDatabase = rows.map((row) => `${row.table}.${row.column} ${row.nullable}`).sort();
+    const inCode = Object.values(schema)
+      .filter((value): value is PgTable => is(value, PgTable))
+      .flatMap((table) =>
+        Object.values(getTableColumns(table)).map(
+          (column) =>
+            `${getTableName(table)}.${column.name} ${column.notNull || column.primary ? 'NO' : 'YES'}`,
+        ),
+      );
+    expect(inCode.sort()).toEqual(inDatabase);
+  });
+});

@@ -1,0 +1,44 @@
+export {
+  connect,
+  withPlatform,
+  withSystem,
+  withTenant,
+  type ConnectOptions,
+  type Db,
+  type Tx,
+} from './connection.ts';
+export { DatabaseError, sqlState } from './errors.ts';
+export { appendEvents, type NewJobEvent } from './events.ts';
+export { newId, type IdPrefix } from './ids.ts';
+export {
+  cancelJob,
+  claimJob,
+  enqueue,
+  heartbeat,
+  holdLease,
+  LeaseLostError,
+  settle,
+  type ClaimedJob,
+  type JobOutcome,
+} from './jobs.ts';
+export { writeRecords, type ReasoningRecordRow, type UsageEventRow } from './metering.ts';
+export { migrate } from './migrate.ts';
+export { ensureDatabase, setRolePasswords, urlForRole } from './roles.ts';
+export { removeServeWorker, reportServeWorker } from './serve-workers.ts';
+export * from './schema.ts';
+export {
+  and,
+  asc,
+  count,
+  desc,
+  eq,
+  gt,
+  gte,
+  inArray,
+  isNull,
+  lt,
+  lte,
+  or,
+  sql,
+  sum,
+} from 'drizzle-orm';

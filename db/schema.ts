@@ -1,0 +1,165 @@
+import { boolean, doublePrecision, integer, jsonb, pgTable, text } from 'drizzle-orm/pg-core';
+import { bytea, instant, tenantTable, whole } from './columns.ts';
+
+/** `jsonb` columns are `unknown` here: who reads one parses it with the contract's schema. */
+
+export const tenants = pgTable('tenants', {
+  id: text('id').primaryKey(),
+  name: text('name').notNull(),
+  createdAt: instant('created_at').notNull().defaultNow(),
+});
+
+export const apiKeys = tenantTable('api_keys', {
+  id: text('id').primaryKey(),
+  name: text('name').notNull(),
+  start: text('start').notNull(),
+  hash: bytea('hash').notNull(),
+  scopes: text('scopes').array().notNull(),
+  createdAt: instant('created_at').notNull().defaultNow(),
+  expiresAt: instant('expires_at'),
+  lastUsedAt: instant('last_used_at'),
+  revokedAt: instant('revoked_at'),
+});
+
+export const embodiments = tenantTable('embodiments', {
+  id: text('id').primaryKey(),
+  spec: jsonb('spec').notNull(),
+  activePolicyVersionId: text('active_policy_version_id'),
+  createdAt: instant('created_at').notNull().defaultNow(),
+});
+
+export type DatasetStatus = 'uploading' | 'validating' | 'ready' | 'rejected';
+export const datasets = tenantTable('datasets', {
+  id: text('id').primaryKey(),
+  embodimentId: text('embodiment_id').notNull(),
+  name: text('name').notNull(),
+  status: text('status').$type<DatasetStatus>().notNull(),
+  prefix: text('prefix').notNull(),
+  bytes: whole('bytes').notNull(),
+  files: integer('files').notNull(),
+  progress: doublePrecision('progress').notNull().default(0),
+  report: jsonb('report'),
+  createdAt: instant('created_at').notNull().defaultNow(),
+});
+
+export const datasetFiles = tenantTable('dataset_files', {
+  datasetId: text('dataset_id').notNull(),
+  path: text('path').notNull(),
+  size: whole('size').notNull(),
+  sha256: text('sha256').notNull(),
+  uploadedAt: instant('uploaded_at'),
+});
+
+export type FinetuneStatus =
+  | 'queued'
+  | 'preparing'
+  | 'training'
+  | 'evaluating'
+  | 'packaging'
+  | 'succeeded'
+  | 'failed'
+  | 'cancelling'
+  | 'cancelled';
+export const finetunes = tenantTable('finetunes', {
+  id: text('id').primaryKey(),
+  name: text('name').notNull(),
+  embodimentId: text('embodiment_id').notNull(),
+  datasetId: text('dataset_id').notNull(),
+  heldoutDatasetId: text('heldout_dataset_id'),
+  options: jsonb('options').notNull(),
+  status: text('status').$type<FinetuneStatus>().notNull(),
+  progress: doublePrecision('progress').notNull().default(0),
+  train: jsonb('train'),
+  evaluation: jsonb('evaluation'),
+  error: jsonb('error'),
+  checkpoint: jsonb('checkpoint').$type<{ key: string; step: number; sha256: string }>(),
+  policyVersionId: text('policy_version_id'),
+  createdAt: instant('created_at').notNull().defaultNow(),
+  finishedAt: instant('finished_at'),
+});
+
+export const policyVersions = tenantTable('policy_versions', {
+  id: text('id').primaryKey(),
+  embodimentId: text('embodiment_id').notNull(),
+  finetuneId: text('finetune_id'),
+  name: text('name').notNull(),
+  digest: text('digest').notNull(),
+  prefix: text('prefix').notNull(),
+  statsHash: text('stats_hash').notNull(),
+  preprocessHash: text('preprocess_hash').notNull(),
+  mode: text('mode').notNull(),
+  sampler: jsonb('sampler').notNull(),
+  bytes: whole('bytes').notNull(),
+  createdAt: instant('created_at').notNull().defaultNow(),
+});
+
+export type JobKind = 'ingest' | 'finetune';
+export type JobStatus = 'queued' | 'running' | 'succeeded' | 'failed' | 'cancelled';
+export const jobs = tenantTable('jobs', {
+  id: text('id').primaryKey(),
+  kind: text('kind').$type<JobKind>().notNull(),
+  subjectId: text('subject_id').notNull(),
+  status: text('status').$type<JobStatus>().notNull().default('queued'),
+  attempt: integer('attempt').notNull().default(0),
+  fence: whole('fence').notNull().default(0),
+  leaseOwner: text('lease_owner'),
+  leaseUntil: instant('lease_until'),
+  runAt: instant('run_at').notNull().defaultNow(),
+  cancelRequested: boolean('cancel_requested').notNull().default(false),
+  createdAt: instant('created_at').notNull().defaultNow(),
+  finishedAt: instant('finished_at'),
+  error: jsonb('error'),
+});
+
+export type JobEventKind =
+  'status' | 'progress' | 'metrics' | 'checkpoint' | 'message' | 'warning' | 'error';
+export const jobEvents = tenantTable('job_events', {
+  subjectId: text('subject_id').notNull(),
+  seq: integer('seq').notNull(),
+  at: instant('at').notNull().defaultNow(),
+  kind: text('kind').$type<JobEventKind>().notNull(),
+  message: text('message').notNull(),
+  data: jsonb('data').$type<Record<string, number>>().notNull().default({}),
+});
+
+export const sessions = tenantTable('sessions', {
+  id: text('id').primaryKey(),
+  robot: text('robot').notNull(),
+  embodimentId: text('embodiment_id').notNull(),
+  policyVersionId: text('policy_version_id').notNull(),
+  epoch: integer('epoch').notNull().default(0),
+  options: jsonb('options').notNull(),
+  workerId: text('worker_id').notNull(),
+  createdAt: instant('created_at').notNull().defaultNow(),
+  endedAt: instant('ended_at'),
+});
+
+export const usageEvents = tenantTable('usage_events', {
+  id: text('id').primaryKey(),
+  sessionId: text('session_id').notNull(),
+  policyVersionId: text('policy_version_id').notNull(),
+  reasoningId: text('reasoning_id'),
+  actions: integer('actions').notNull(),
+  reasoningTokens: integer('reasoning_tokens').notNull(),
+  computeUs: whole('compute_us').notNull(),
+  at: instant('at').notNull(),
+});
+
+export const reasoningRecords = tenantTable('reasoning_records', {
+  id: text('id').primaryKey(),
+  sessionId: text('session_id').notNull(),
+  text: text('text').notNull(),
+  source: text('source').notNull(),
+  tokens: integer('tokens').notNull(),
+  createdAt: instant('created_at').notNull(),
+});
+
+export type ServeWorkerState = 'ready' | 'draining';
+/** Serve workers belong to the platform, not to a tenant. */
+export const serveWorkers = pgTable('serve_workers', {
+  id: text('id').primaryKey(),
+  url: text('url').notNull(),
+  state: text('state').$type<ServeWorkerState>().notNull(),
+  sessions: integer('sessions').notNull().default(0),
+  heartbeatAt: instant('heartbeat_at').notNull().defaultNow(),
+});
