@@ -54,37 +54,29 @@ const trioArm: Arm = {
 export const heldOutArms: readonly Arm[] = [duoArm, trioArm];
 
 /** Two joints, one external camera, no gripper: state and action have two dimensions. */
-export const duo: Embodiment = {
-  name: 'duo',
-  arm: duoArm,
-  cameras: { top: { kind: 'external' } },
-  spec: specOf('duo', duoArm, { top: { kind: 'external' } }),
-};
-
-const trioCameras = {
-  top: { kind: 'external' },
-  wrist: { kind: 'wrist', field: 0.5, turns: true },
-} as const satisfies Record<string, Camera>;
+export const duo: Embodiment = embodimentOf('duo', duoArm, { top: { kind: 'external' } });
 
 /** Three joints and a gripper, an external and a wrist camera: four dimensions. */
-export const trio: Embodiment = {
-  name: 'trio',
-  arm: trioArm,
-  cameras: trioCameras,
-  spec: specOf('trio', trioArm, trioCameras),
-};
+export const trio: Embodiment = embodimentOf('trio', trioArm, {
+  top: { kind: 'external' },
+  wrist: { kind: 'wrist', field: 0.5, turns: true },
+});
 
 export const heldOutEmbodiments: readonly Embodiment[] = [duo, trio];
 
 /**
- * The specification of an arm: joints relative to the state, the gripper's opening (0 closed, 1
- * open) absolute, 10 Hz, chunks of 16, hold when starved.
+ * An arm with cameras as an embodiment. Its specification: joints relative to the state, the
+ * gripper's opening (0 closed, 1 open) absolute, 10 Hz, chunks of 16, hold when starved.
  */
-export function specOf(
+export function embodimentOf(
   name: string,
   arm: Arm,
   cameras: Readonly<Record<string, Camera>>,
-): EmbodimentSpec {
+): Embodiment {
+  return { name, arm, cameras, spec: specOf(name, arm, cameras) };
+}
+
+function specOf(name: string, arm: Arm, cameras: Readonly<Record<string, Camera>>): EmbodimentSpec {
   const joints = arm.links.map((_, i) => ({
     name: `joint_${i + 1}`,
     unit: isPrismatic(arm, i) ? 'm' : 'rad',

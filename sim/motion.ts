@@ -6,11 +6,11 @@ const stepsPerSecond = 10;
 
 /** Largest change of a joint a control step that the expert commands: rad, or m for a telescope. */
 function cruise(arm: Arm, joint: number): number {
-  return isPrismatic(arm, joint) ? 0.07 : 0.14;
+  return isPrismatic(arm, joint) ? 0.05 : 0.1;
 }
 
 /** Share of the remaining way that the expert commands close to the goal. */
-const gain = 0.4;
+const gain = 0.3;
 /** Change of the opening a control step. */
 const openingStep = 0.25;
 
