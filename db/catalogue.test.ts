@@ -1,5 +1,5 @@
-import { getTableColumns, getTableName, is } from 'drizzle-orm';
-import { PgTable } from 'drizzle-orm/pg-core';
+import { is } from 'drizzle-orm';
+import { getTableConfig, PgTable } from 'drizzle-orm/pg-core';
 import postgres, { type Sql } from 'postgres';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startTestPostgres, type TestPostgres } from '../test/support/postgres.ts';
@@ -84,12 +84,13 @@ describe('the catalogue', () => {
       select table_name as table, column_name as column, is_nullable as nullable
       from information_schema.columns where table_schema = 'public' and table_name <> 'armature_migrations'`;
     const inDatabase = rows.map((row) => `${row.table}.${row.column} ${row.nullable}`).sort();
-    const inCode = Object.values(schema)
-      .filter((value): value is PgTable => is(value, PgTable))
-      .flatMap((table) =>
-        Object.values(getTableColumns(table)).map(
-          (column) =>
-            `${getTableName(table)}.${column.name} ${column.notNull || column.primary ? 'NO' : 'YES'}`,
+    const tables: unknown[] = Object.values(schema);
+    const inCode = tables
+      .filter((value) => is(value, PgTable))
+      .map((table) => getTableConfig(table))
+      .flatMap(({ name, columns }) =>
+        columns.map(
+          (column) => `${name}.${column.name} ${column.notNull || column.primary ? 'NO' : 'YES'}`,
         ),
       );
     expect(inCode.sort()).toEqual(inDatabase);

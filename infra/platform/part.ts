@@ -16,6 +16,8 @@ export interface PartOptions {
   readonly env: Readonly<Record<string, string>>;
   readonly logFile: string;
   readonly onEvent: (event: PartEvent) => void;
+  /** Ends a start that is under way. */
+  readonly signal?: AbortSignal;
   /** How long the first start may take. */
   readonly readyWithinMs?: number;
   /** How long the process may take to stop before it is killed. */
@@ -61,9 +63,11 @@ export class Part {
 
   /**
    * Starts the process and waits for its ready line.
-   * @throws PlatformError with the end of its log, when it exits or stays silent.
+   * @throws PlatformError with the end of its log, when it exits or stays silent; the signal's
+   * reason when that is given meanwhile. The process is then gone.
    */
   static async start(options: PartOptions): Promise<Part> {
+    options.signal?.throwIfAborted();
     const part = new Part(options);
     const within = options.readyWithinMs ?? READY_WITHIN_MS;
     const { ready, exited } = part.#launch();
@@ -75,6 +79,7 @@ export class Part {
       ready.then(() => undefined),
       exited.then((exit) => `ended with ${exit} before it was ready`),
       silence,
+      aborted(options.signal),
     ]);
     clearTimeout(timer);
     if (failure === undefined) {
@@ -82,6 +87,7 @@ export class Part {
       return part;
     }
     await part.stop();
+    options.signal?.throwIfAborted();
     throw new PlatformError(
       `${options.name} ${failure}. The end of ${options.logFile}:\n${logTail(options.logFile, TAIL_LINES)}`,
       { fix: `Read ${options.logFile}, mend what it names and start again.` },
@@ -159,6 +165,12 @@ export class Part {
       void this.#launch().exited.then((next) => this.#crashed(next));
     }, restartInMs);
   }
+}
+
+function aborted(signal: AbortSignal | undefined): Promise<string> {
+  return new Promise((resolve) => {
+    signal?.addEventListener('abort', () => resolve('was not waited for'), { once: true });
+  });
 }
 
 function readLines(stream: NodeJS.ReadableStream | null, onLine: (line: string) => void): void {

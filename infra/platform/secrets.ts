@@ -12,7 +12,7 @@ const secretsSchema = z.strictObject({
   /** Signs upload URLs of the object store on disk. */
   store_secret: z.string().min(32),
   /** Passwords of the database's roles. */
-  database: z.strictObject({ owner: z.string(), app: z.string(), worker: z.string() }),
+  database: z.strictObject({ app: z.string(), worker: z.string() }),
   /** The development tenant's key, once there is one. */
   dev_key: z.string().optional(),
 });
@@ -27,7 +27,7 @@ export function loadSecrets(file: string): Secrets {
     session_signing_jwk: signingKey(),
     platform_key: `armp_${secret()}`,
     store_secret: secret(),
-    database: { owner: secret(), app: secret(), worker: secret() },
+    database: { app: secret(), worker: secret() },
   };
   writeJson(file, secrets);
   return secrets;

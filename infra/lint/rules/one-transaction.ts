@@ -1,7 +1,7 @@
 import { ESLintUtils } from '@typescript-eslint/utils';
 import { calleeName } from '../callee.ts';
 
-const OPENS = new Set(['withTenant', 'withSystem', 'transaction']);
+const OPENS = new Set(['withTenant', 'withSystem', 'withPlatform', 'transaction']);
 const HANDLES = new Set([...OPENS, 'connect']);
 
 /**

@@ -1,0 +1,9 @@
+export { environmentOfParts } from './config.ts';
+export { PlatformError } from './errors.ts';
+export {
+  startPlatform,
+  type Platform,
+  type PlatformEvent,
+  type PlatformOptions,
+} from './platform.ts';
+export type { ProcessName } from './processes.ts';

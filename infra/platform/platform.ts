@@ -1,0 +1,128 @@
+import path from 'node:path';
+import { startDatabase } from './database.ts';
+import { createDevTenant } from './dev-tenant.ts';
+import { platformFolder, type PlatformFolder } from './folder.ts';
+import { writeJson } from './json-file.ts';
+import { takeLock } from './lock.ts';
+import { Part, type PartEvent } from './part.ts';
+import { choosePorts } from './ports.ts';
+import { apiUrlOf, gatewayUrlOf, planProcesses, type ProcessName } from './processes.ts';
+import { keepDevKey, loadSecrets, type Secrets } from './secrets.ts';
+import { StopStack } from './stop-stack.ts';
+
+/** What the platform tells while it starts and runs. */
+export type PlatformEvent =
+  PartEvent | { readonly kind: 'starting'; readonly part: string } | { readonly kind: 'stopping' };
+
+export interface PlatformOptions {
+  /** Folder that outlives it: `.armature` by default. */
+  readonly dir: string;
+  /** Environment that every process gets beside its own settings. */
+  readonly environment: Readonly<Record<string, string>>;
+  /** False for tests: the database does not wait for the disk. */
+  readonly durable?: boolean;
+  readonly onEvent?: (event: PlatformEvent) => void;
+  /** Ends a start that is under way; what had started is stopped. */
+  readonly signal?: AbortSignal;
+}
+
+export interface Platform {
+  readonly apiUrl: string;
+  readonly gatewayUrl: string;
+  /** Key of the development tenant. */
+  readonly apiKey: string;
+  /** The operator's key, which creates tenants. */
+  readonly platformKey: string;
+  /** Folder of the logs, one file a process. */
+  readonly logs: string;
+  /** Process number of a part, which changes when it is started again. */
+  pid(part: ProcessName): number | undefined;
+  /** Stops every part in order; idempotent. */
+  stop(): Promise<void>;
+}
+
+/**
+ * Starts the embedded platform. When a part does not start, or the signal is given, everything that
+ * had started is stopped before the error is thrown.
+ * @throws PlatformError naming the part with the end of its log, or the folder's other user.
+ */
+export async function startPlatform(options: PlatformOptions): Promise<Platform> {
+  const stack = new StopStack();
+  try {
+    return await start(options, stack);
+  } catch (error) {
+    await stack.stop();
+    throw error;
+  }
+}
+
+async function start(options: PlatformOptions, stack: StopStack): Promise<Platform> {
+  const folder = platformFolder(options.dir);
+  const onEvent = options.onEvent ?? (() => undefined);
+  const lock = takeLock(folder.lock);
+  stack.push(() => lock.release());
+  const secrets = loadSecrets(folder.secrets);
+  const ports = await choosePorts(folder.ports);
+
+  onEvent({ kind: 'starting', part: 'postgres' });
+  const database = await startDatabase({
+    dir: folder.postgres,
+    port: ports.postgres,
+    durable: options.durable ?? true,
+    passwords: secrets.database,
+    onCrash: (exit, restartInMs) =>
+      onEvent({ kind: 'crashed', part: 'postgres', exit, restartInMs }),
+  });
+  stack.push(() => database.stop());
+
+  const plans = planProcesses({
+    folder,
+    ports,
+    secrets,
+    databaseUrls: database.urls,
+    common: options.environment,
+  });
+  const parts = new Map<ProcessName, Part>();
+  const startParts = async (names: readonly ProcessName[]): Promise<void> => {
+    const started = await Promise.allSettled(
+      names.map(async (name) => {
+        onEvent({ kind: 'starting', part: name });
+        const part = await Part.start({
+          ...plans[name],
+          logFile: path.join(folder.logs, `${name}.log`),
+          onEvent,
+          ...(options.signal === undefined ? {} : { signal: options.signal }),
+        });
+        parts.set(name, part);
+      }),
+    );
+    stack.push(async () => {
+      await Promise.all(names.map(async (name) => parts.get(name)?.stop()));
+    });
+    for (const outcome of started) if (outcome.status === 'rejected') throw outcome.reason;
+  };
+  await startParts(['api']);
+  await startParts(['serve', 'train', 'ingest']);
+
+  const apiUrl = apiUrlOf(ports);
+  const gatewayUrl = gatewayUrlOf(ports);
+  const apiKey = await devKey(folder, secrets, apiUrl);
+  writeJson(folder.dev, { apiUrl, gatewayUrl, apiKey });
+  stack.push(() => onEvent({ kind: 'stopping' }));
+  return {
+    apiUrl,
+    gatewayUrl,
+    apiKey,
+    platformKey: secrets.platform_key,
+    logs: folder.logs,
+    pid: (name) => parts.get(name)?.pid,
+    stop: () => stack.stop(),
+  };
+}
+
+async function devKey(folder: PlatformFolder, secrets: Secrets, apiUrl: string): Promise<string> {
+  if (secrets.dev_key !== undefined) return secrets.dev_key;
+  const key = await createDevTenant(apiUrl, secrets.platform_key);
+  keepDevKey(folder.secrets, secrets, key);
+  return key;
+}

@@ -1,0 +1,78 @@
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import type { PlatformFolder } from './folder.ts';
+import type { Ports } from './ports.ts';
+import type { Secrets } from './secrets.ts';
+
+const ROOT = fileURLToPath(new URL('../../', import.meta.url));
+const HOST = '127.0.0.1';
+
+export type ProcessName = 'api' | 'serve' | 'train' | 'ingest';
+
+export interface ProcessPlan {
+  readonly name: ProcessName;
+  readonly entry: string;
+  readonly env: Readonly<Record<string, string>>;
+}
+
+export interface PlanInput {
+  readonly folder: PlatformFolder;
+  readonly ports: Ports;
+  readonly secrets: Secrets;
+  readonly databaseUrls: { readonly app: string; readonly worker: string };
+  /** What every process gets beside its own, e.g. PATH, LOG_LEVEL, ENGINE_THREADS. */
+  readonly common: Readonly<Record<string, string>>;
+}
+
+export const apiUrlOf = (ports: Ports): string => `http://${HOST}:${ports.api}`;
+export const gatewayUrlOf = (ports: Ports): string => `ws://${HOST}:${ports.gateway}`;
+
+/** The platform's processes with the environment of each: no process is told more than it needs. */
+export function planProcesses(input: PlanInput): Record<ProcessName, ProcessPlan> {
+  const { folder, ports, secrets, databaseUrls } = input;
+  const apiUrl = apiUrlOf(ports);
+  const common = {
+    ...input.common,
+    HOST,
+    STORE_KIND: 'disk',
+    STORE_ROOT: folder.objects,
+    STORE_PUBLIC_URL: apiUrl,
+    STORE_SECRET: secrets.store_secret,
+  };
+  const worker = (name: ProcessName): Record<string, string> => ({
+    ...common,
+    WORKER_ID: `${name}-1`,
+    DATABASE_URL: databaseUrls.worker,
+  });
+  const plan = (
+    name: ProcessName,
+    entry: string,
+    env: Readonly<Record<string, string>>,
+  ): ProcessPlan => ({ name, entry: path.join(ROOT, entry), env });
+  return {
+    api: plan('api', 'api/main.ts', {
+      ...common,
+      PORT: String(ports.api),
+      PUBLIC_URL: apiUrl,
+      DATABASE_URL: databaseUrls.app,
+      KEY_PEPPER: secrets.key_pepper,
+      SESSION_SIGNING_JWK: JSON.stringify(secrets.session_signing_jwk),
+      PLATFORM_KEY: secrets.platform_key,
+    }),
+    serve: plan('serve', 'workers/serve/main.ts', {
+      ...worker('serve'),
+      PORT: String(ports.gateway),
+      PUBLIC_URL: gatewayUrlOf(ports),
+      JWKS_URL: `${apiUrl}/.well-known/jwks.json`,
+      SPOOL_DIR: folder.spool,
+    }),
+    train: plan('train', 'workers/train/main.ts', {
+      ...worker('train'),
+      CACHE_DIR: folder.cache,
+    }),
+    ingest: plan('ingest', 'workers/ingest/main.ts', {
+      ...worker('ingest'),
+      CACHE_DIR: folder.cache,
+    }),
+  };
+}
