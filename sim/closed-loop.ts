@@ -74,6 +74,9 @@ export async function runClosedLoop(options: ClosedLoopOptions): Promise<ClosedL
   if (!(executeSteps >= 1 && executeSteps <= horizon)) {
     throw new RangeError(`executeSteps ${executeSteps} is not in 1 to ${horizon}`);
   }
+  if (!(total >= 1 && concurrency >= 1)) {
+    throw new RangeError(`episodes ${total} and concurrency ${concurrency} must be at least 1`);
+  }
   const failed = new AbortController();
   const signal = options.signal ? AbortSignal.any([options.signal, failed.signal]) : failed.signal;
   const renderer = new Renderer();
@@ -132,9 +135,10 @@ async function runEpisode(
   let executed: { chunk_id: string; steps: number } | undefined;
   let lastCommand: Float32Array | undefined;
   let step = 0;
+  const over = (): boolean => step >= maxSteps || attempts.goal.reached;
   const session = await options.open({ instruction, episode });
   try {
-    while (step < maxSteps && !attempts.goal.reached) {
+    while (!over()) {
       signal.throwIfAborted();
       const chunk = await session.act({
         images: see(embodiment, task, state, renderer, variant === 'blank'),
@@ -151,7 +155,7 @@ async function runEpisode(
         });
       }
       let steps = 0;
-      while (steps < executeSteps && step < maxSteps && !attempts.goal.reached) {
+      while (steps < executeSteps && !over()) {
         const width = state.length;
         lastCommand = chunk.actions.slice(steps * width, (steps + 1) * width);
         follow(arm, state, lastCommand);

@@ -57,7 +57,7 @@ export function expertChunk(
   let now = state;
   for (let t = 0; t < steps; t++) {
     now = expertCommand(arm, disc, goal, now);
-    chunk.set(now as Float32Array, t * width);
+    chunk.set(now, t * width);
   }
   return chunk;
 }

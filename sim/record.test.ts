@@ -82,6 +82,7 @@ describe.each(heldOutEmbodiments)('demonstrations of $name', (embodiment) => {
   it('are labelled without gaps with sentences that name the object', async () => {
     for (const { labels, length, task } of await recorded(embodiment, 10, 3)) {
       const colour = colourNames.find((name) => task.split(' ').includes(name));
+      if (!colour) throw new Error(`no colour in "${task}"`);
       let next = 0;
       for (const { from, to, text } of labels) {
         expect(from).toBe(next);
