@@ -142,6 +142,12 @@ export class Engine {
     await exited;
   }
 
+  /** Ends the worker at once; pending calls reject. */
+  async terminate(): Promise<void> {
+    this.end(new EngineError('crashed', `engine ${this.name} was ended`));
+    await this.worker.terminate();
+  }
+
   private async values(call: Call, transfer: ArrayBuffer[] = []): Promise<Values> {
     const reply = await this.call(call, transfer);
     return 'values' in reply ? reply.values : {};

@@ -6,8 +6,8 @@ import { Engine } from '../engine/index.ts';
 import type { Value, Values } from '../engine/index.ts';
 import { Graph, gradients, toOnnx } from './index.ts';
 import type { Tensor } from './index.ts';
-import { applyCase, parseIndex } from './parity-ops.ts';
-import type { OpCase } from './parity-ops.ts';
+import { applyCase, parseIndex } from './testing/parity-ops.ts';
+import type { OpCase } from './testing/parity-ops.ts';
 
 /** Every case of the reference operations, forward and backward, held to its own tolerance. */
 
@@ -24,7 +24,7 @@ beforeAll(async () => {
 
 afterAll(async () => {
   await engine.close();
-  console.log(table());
+  process.stdout.write(`${table()}\n`);
 });
 
 describe('reference operations', () => {

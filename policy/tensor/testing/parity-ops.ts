@@ -57,8 +57,8 @@ import {
   transpose,
   upsampleNearest,
   where,
-} from './index.ts';
-import type { Tensor } from './index.ts';
+} from '../index.ts';
+import type { Tensor } from '../index.ts';
 
 /** How each case of the reference operations is said with this room's operations. For tests only. */
 
@@ -77,8 +77,15 @@ export interface OpCase {
 export function parseIndex(index: unknown): readonly OpCase[] {
   const { cases } = index as { readonly cases: unknown };
   if (!Array.isArray(cases)) throw new Error('the index has no cases');
-  return cases as readonly OpCase[];
+  return (cases as readonly OpCase[]).flatMap((c) =>
+    layoutsOfOurs.includes(c.op)
+      ? [c, { ...c, name: `${c.name} channels last`, op: `${c.op}_channels_last` }]
+      : [c],
+  );
 }
+
+/** Operations that also take channels last, which the cases do not have: run once more that way. */
+const layoutsOfOurs: readonly string[] = ['conv2d', 'group_norm'];
 
 type Inputs = Readonly<Record<string, Tensor>>;
 
@@ -187,6 +194,11 @@ const rules: Readonly<Record<string, Rule>> = {
       layout: 'BCL',
     });
   },
+  group_norm_channels_last: (at, a) => {
+    const affine = { weight: at('weight'), bias: at('bias') };
+    const options = { groups: a.number('groups'), eps: a.number('eps') };
+    return swap12(groupNorm(swap12(at('x')), affine, options));
+  },
   conv1d: (at, a) =>
     swap12(
       conv1d(swap12(at('x')), at('weight'), {
@@ -212,6 +224,16 @@ const rules: Readonly<Record<string, Rule>> = {
       bias: at('bias'),
       layout: 'NCHW',
     }),
+  conv2d_channels_last: (at, a) => {
+    const x = transpose(at('x'), [0, 2, 3, 1]);
+    const y = conv2d(x, at('weight'), {
+      stride: a.number('stride'),
+      padding: a.number('padding'),
+      bias: at('bias'),
+      weight: 'oihw',
+    });
+    return transpose(y, [0, 3, 1, 2]);
+  },
   upsample_nearest: (at, a) => {
     const x = at('x');
     return upsampleNearest(
