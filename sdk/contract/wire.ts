@@ -13,10 +13,10 @@ export const MAX_FRAME_BYTES = 8 * 1024 * 1024;
 const bytes = z.instanceof(Uint8Array);
 
 /** An encoded JPEG, or raw pixels u8 [height, width, 3]. */
-export const imageSchema = z.union([
-  z.strictObject({ jpeg: bytes }),
-  z.strictObject({ pixels: ndarraySchema }),
-]);
+export const imageSchema = z.union(
+  [z.strictObject({ jpeg: bytes }), z.strictObject({ pixels: ndarraySchema })],
+  { error: 'must be {jpeg: bytes} or {pixels: u8 array [height, width, 3]}' },
+);
 export type WireImage = z.infer<typeof imageSchema>;
 
 /** Robot → worker: what the robot sees and feels, and what it has executed since. */
