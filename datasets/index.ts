@@ -15,3 +15,7 @@ export { fromDirectory } from './source/directory.ts';
 export type { ReadableStore } from './source/object-store.ts';
 export { fromStore } from './source/object-store.ts';
 export { featureStats } from './stats/feature-stats.ts';
+export type { FrameCacheOptions } from './cache/frame-cache.ts';
+export { FrameCache } from './cache/frame-cache.ts';
+export type { RecordedEpisode, Recording } from './lerobot/write.ts';
+export { writeLeRobot } from './lerobot/write.ts';

@@ -10,6 +10,8 @@ import {
   AVSEEK_SIZE,
 } from 'node-av/constants';
 import { ArmatureError } from '@armature/sdk/contract';
+import './ffmpeg-log.ts';
+import { throwIfCancelled } from '../cancel.ts';
 import type { VideoInput } from '../dataset.ts';
 
 /** Bytes of one read of a video that is not a local file. */
@@ -79,7 +81,7 @@ export async function decodeVideo(input: VideoInput, frames: VideoFrames): Promi
       }
     };
     for (;;) {
-      if (frames.signal?.aborted === true) throw cancelled(frames.signal);
+      throwIfCancelled(frames.signal);
       const status = await format.readFrame(packet);
       if (status === AVERROR_EOF) break;
       check(status, input.name, `is damaged after frame ${count - 1}`);
@@ -137,11 +139,5 @@ function damaged(name: string, problem: string, status?: number): ArmatureError 
   return new ArmatureError('invalid_dataset', `${name} ${problem}${detail}`, {
     field: name,
     fix: `Record or export ${name} again.`,
-  });
-}
-
-export function cancelled(signal: AbortSignal): ArmatureError {
-  return new ArmatureError('cancelled', 'reading the data set was cancelled', {
-    cause: signal.reason,
   });
 }
