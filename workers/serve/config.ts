@@ -1,0 +1,57 @@
+import { availableParallelism } from 'node:os';
+import { ArmatureError } from '@armature/sdk/contract';
+import { storeConfigFromEnv, type StoreConfig } from '@armature/storage';
+import { z } from 'zod';
+
+const count = (least: number, most: number) => z.coerce.number().int().min(least).max(most);
+
+const envSchema = z.object({
+  /** Address and port to listen on; port 0 takes a free one. */
+  HOST: z.string().min(1).default('127.0.0.1'),
+  PORT: count(0, 65_535),
+  /** Where robots reach this worker, ws:// or wss://, without the path. */
+  PUBLIC_URL: z.url({ protocol: /^wss?$/ }),
+  WORKER_ID: z.string().min(1).max(64),
+  /** As the role armature_worker. */
+  DATABASE_URL: z.string().min(1),
+  JWKS_URL: z.url({ protocol: /^https?$/ }),
+  /** Folder of the metering spool, on a disk that outlives the process; one process at a time. */
+  SPOOL_DIR: z.string().min(1),
+  /** Threads of the engine that makes actions. */
+  ENGINE_THREADS: count(1, 256).default(availableParallelism()),
+  /** Threads of an engine of its own for reasoning; 0 lets both lanes share one engine. */
+  REASON_ENGINE_THREADS: count(0, 256).default(0),
+  EXECUTION_PROVIDER: z.enum(['cpu', 'webgpu', 'cuda']).default('cpu'),
+  /** Threads that decode and pre-process pictures. */
+  IMAGE_THREADS: count(1, 64).default(2),
+  /** Policy versions held at once, at most the slots of the model's banks. */
+  POLICY_SLOTS: count(1, 1024).default(64),
+  /** Most rows a run. */
+  MAX_BATCH: count(1, 256).default(32),
+  MAX_SESSIONS: count(1, 100_000).default(512),
+  /** After SIGTERM robots have this long to leave by themselves. */
+  DRAIN_GRACE_MS: count(0, 600_000).default(2_000),
+  LOG_LEVEL: z
+    .enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'])
+    .default('info'),
+});
+
+export type ServeConfig = z.infer<typeof envSchema> & { readonly store: StoreConfig };
+
+/**
+ * The settings of a serve worker.
+ * @throws ArmatureError `invalid_request` naming the variable.
+ */
+export function loadConfig(
+  env: Readonly<Record<string, string | undefined>> = process.env,
+): ServeConfig {
+  const parsed = envSchema.safeParse(env);
+  if (parsed.success) return { ...parsed.data, store: storeConfigFromEnv(env) };
+  const issue = parsed.error.issues[0];
+  const name = String(issue?.path[0] ?? 'the environment');
+  throw new ArmatureError('invalid_request', `${name}: ${issue?.message ?? 'is not valid'}`, {
+    field: name,
+    fix: `Set ${name} in the environment.`,
+    cause: parsed.error,
+  });
+}

@@ -1,0 +1,167 @@
+import { ArmatureError, parseClientFrame, type ClientFrame } from '@armature/sdk/contract';
+import type { RawData, WebSocket } from 'ws';
+import { RobotSession, type SessionDeps } from '../session/index.ts';
+import { Outbox } from './outbox.ts';
+import type { TokenVerifier, VerifiedToken } from './session-token.ts';
+
+/** After expiry a robot has this long to refresh its token before the socket is closed, ms. */
+const REFRESH_GRACE_MS = 30_000;
+const LOADING_EVERY_MS = 1_000;
+/** How long `bye` waits for the session's records to reach the database, ms. */
+const BYE_FLUSH_MS = 3_000;
+
+export interface ConnectionDeps extends SessionDeps {
+  readonly verify: TokenVerifier;
+  /** Carries what is recorded to the database. */
+  readonly flush: (timeoutMs: number) => Promise<boolean>;
+}
+
+/** One robot on one WebSocket in the dialect armature.v1. */
+export class Connection {
+  readonly session: RobotSession;
+  private readonly socket: WebSocket;
+  private readonly deps: ConnectionDeps;
+  private readonly outbox: Outbox;
+  private expiresAt: number;
+  private expiry: NodeJS.Timeout | undefined;
+  private answered = true;
+
+  constructor(socket: WebSocket, token: VerifiedToken, deps: ConnectionDeps, onEnd: () => void) {
+    this.socket = socket;
+    this.deps = deps;
+    this.outbox = new Outbox(socket);
+    this.session = new RobotSession(token.claims, deps, this.outbox);
+    this.expiresAt = token.expiresAt;
+    this.watchExpiry();
+    socket.on('message', (data, isBinary) => void this.receive(data, isBinary));
+    socket.on('pong', () => (this.answered = true));
+    // `ws` closes the socket after an error by itself: oversized and malformed WebSocket frames.
+    socket.on('error', (error) =>
+      deps.log.info({ session: this.session.claims.sub, reason: error.message }, 'socket error'),
+    );
+    socket.on('close', (code) => {
+      clearTimeout(this.expiry);
+      this.session.end();
+      this.outbox.close();
+      deps.metrics.sessionsClosed.inc({ code: String(code) });
+      onEnd();
+    });
+    void this.open();
+  }
+
+  /** Asks whether the robot is there; one that did not answer the last time is let go. */
+  ping(): void {
+    if (!this.answered) {
+      this.socket.terminate();
+      return;
+    }
+    this.answered = false;
+    this.socket.ping();
+  }
+
+  /** Tells the robot to reconnect elsewhere; it is served until it goes or is closed. */
+  drain(reason: string): void {
+    this.outbox.send({ type: 'drain', reason });
+  }
+
+  close(code: number, reason: string): void {
+    this.socket.close(code, reason);
+  }
+
+  /** Ends a socket whose robot does not answer the closing handshake. */
+  terminate(): void {
+    this.socket.terminate();
+  }
+
+  private async open(): Promise<void> {
+    const tell = () => this.outbox.send({ type: 'loading', message: this.session.progress });
+    const telling = setInterval(tell, LOADING_EVERY_MS);
+    try {
+      const opening = this.session.open();
+      tell();
+      const welcome = await opening;
+      if (welcome === undefined) return;
+      this.outbox.send(welcome);
+      this.deps.metrics.sessionsOpened.inc();
+    } catch (error) {
+      this.session.refuse(error);
+      const code = error instanceof ArmatureError ? error.code : 'internal';
+      this.close(error instanceof ArmatureError && !error.retryable ? 1008 : 1013, code);
+    } finally {
+      clearInterval(telling);
+    }
+  }
+
+  private async receive(data: RawData, isBinary: boolean): Promise<void> {
+    try {
+      await this.handle(readFrame(data, isBinary));
+    } catch (error) {
+      this.session.refuse(error);
+    }
+  }
+
+  private async handle(frame: ClientFrame): Promise<void> {
+    switch (frame.type) {
+      case 'observation':
+        if (this.deps.clock.wall() >= this.expiresAt) this.session.refuse(expired(), frame.seq);
+        else this.session.observe(frame);
+        return;
+      case 'refresh':
+        this.refresh(await this.deps.verify(frame.token));
+        return;
+      case 'bye':
+        this.session.end();
+        await this.deps.flush(BYE_FLUSH_MS);
+        this.close(1000, 'bye');
+        return;
+    }
+  }
+
+  private refresh(token: VerifiedToken): void {
+    const now = this.session.claims;
+    const next = token.claims;
+    const same =
+      next.sub === now.sub &&
+      next.tenant === now.tenant &&
+      next.epoch === now.epoch &&
+      next.policy.digest === now.policy.digest;
+    if (!same) {
+      throw new ArmatureError('forbidden', 'the token is for another session, epoch or policy', {
+        field: 'token',
+        fix: 'Refresh with a token of this session; reconnect for another policy.',
+      });
+    }
+    this.expiresAt = Math.max(this.expiresAt, token.expiresAt);
+    this.watchExpiry();
+  }
+
+  private watchExpiry(): void {
+    clearTimeout(this.expiry);
+    const left = this.expiresAt + REFRESH_GRACE_MS - this.deps.clock.wall();
+    // Longer than a timer can wait, a token is checked at every observation all the same.
+    if (left > 2 ** 31 - 1) return;
+    this.expiry = setTimeout(() => this.close(1008, 'expired_token'), Math.max(0, left));
+    this.expiry.unref();
+  }
+}
+
+function readFrame(data: RawData, isBinary: boolean): ClientFrame {
+  if (!isBinary) {
+    throw new ArmatureError('invalid_frame', 'frames are binary msgpack, this one is text', {
+      fix: 'Send frames of the codec as binary messages.',
+    });
+  }
+  return parseClientFrame(bytesOf(data));
+}
+
+function bytesOf(data: RawData): Uint8Array {
+  if (Array.isArray(data)) return Buffer.concat(data);
+  return data instanceof ArrayBuffer ? new Uint8Array(data) : data;
+}
+
+function expired(): ArmatureError {
+  return new ArmatureError('expired_token', 'the session token has expired', {
+    field: 'token',
+    fix: 'Send a refresh frame with a new token of this session.',
+  });
+}

@@ -1,0 +1,182 @@
+import { randomUUID } from 'node:crypto';
+import { once } from 'node:events';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { Duplex } from 'node:stream';
+import {
+  ArmatureError,
+  MAX_FRAME_BYTES,
+  ROBOT_PATH,
+  ROBOT_SUBPROTOCOL,
+} from '@armature/sdk/contract';
+import { WebSocketServer } from 'ws';
+import { Connection, type ConnectionDeps } from './connection.ts';
+import { credentials } from './credentials.ts';
+import { refuseUpgrade } from './http-answers.ts';
+import { SessionTable } from './session-table.ts';
+
+const PING_EVERY_MS = 15_000;
+
+export interface GatewayOptions extends ConnectionDeps {
+  readonly host: string;
+  readonly port: number;
+  /** Connections held at once. */
+  readonly maxSessions: number;
+  /** Whether the engines answer. */
+  readonly healthy: () => boolean;
+}
+
+/** HTTP and WebSocket front of a worker. */
+export class Gateway {
+  private readonly options: GatewayOptions;
+  private readonly http: Server;
+  private readonly sockets = new WebSocketServer({
+    noServer: true,
+    maxPayload: MAX_FRAME_BYTES,
+    perMessageDeflate: false,
+    clientTracking: false,
+    handleProtocols: () => ROBOT_SUBPROTOCOL,
+  });
+  private readonly table: SessionTable;
+  private readonly pings: NodeJS.Timeout;
+  private draining = false;
+
+  private constructor(options: GatewayOptions) {
+    this.options = options;
+    this.table = new SessionTable((session) => options.ledger.epochs.highestSpent(session));
+    this.http = createServer((request, response) => void this.answer(request, response));
+    this.http.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
+      void this.upgrade(request, socket, head);
+    });
+    this.pings = setInterval(() => {
+      for (const connection of this.table.all()) connection.ping();
+    }, PING_EVERY_MS);
+    this.pings.unref();
+  }
+
+  /** Listens; resolves when robots can connect. */
+  static async listen(options: GatewayOptions): Promise<Gateway> {
+    const gateway = new Gateway(options);
+    gateway.http.listen(options.port, options.host);
+    await once(gateway.http, 'listening');
+    return gateway;
+  }
+
+  get port(): number {
+    const address = this.http.address();
+    if (address === null || typeof address === 'string') throw new Error('not listening');
+    return address.port;
+  }
+
+  get sessions(): number {
+    return this.table.size;
+  }
+
+  get ready(): boolean {
+    return !this.draining && this.options.healthy();
+  }
+
+  /** From here on no new session is taken, and those there are told to go elsewhere. */
+  beginDrain(reason: string): void {
+    this.draining = true;
+    for (const connection of this.table.all()) connection.drain(reason);
+  }
+
+  /**
+   * Waits until the robots have gone, for `graceMs` at most and then until nothing is being computed
+   * for another `graceMs` at most; closes what is left with 1012, spread over `jitterMs`, so that
+   * they do not all reconnect at once.
+   */
+  async close(graceMs: number, jitterMs: number): Promise<void> {
+    const patience = this.options.clock.now() + graceMs;
+    const waitWhile = async (busy: () => boolean, until: number) => {
+      while (busy() && this.options.clock.now() < until) await sleep(10);
+    };
+    await waitWhile(() => this.table.size > 0, patience);
+    await Promise.all(
+      this.table.all().map(async (connection) => {
+        await sleep(Math.random() * jitterMs);
+        await waitWhile(() => connection.session.busy, patience + graceMs);
+        connection.close(1012, 'the worker restarts');
+      }),
+    );
+    await waitWhile(() => this.table.size > 0, this.options.clock.now() + 1_000);
+    for (const connection of this.table.all()) connection.terminate();
+    clearInterval(this.pings);
+    this.http.closeAllConnections();
+    await new Promise<void>((resolve) => this.http.close(() => resolve()));
+  }
+
+  private async upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
+    const { options } = this;
+    const drop = () => socket.destroy();
+    socket.on('error', drop);
+    try {
+      this.assertOpen(request);
+      const token = await options.verify(credentials(request));
+      this.assertOpen(request);
+      this.table.assertCurrent(token.claims);
+      socket.off('error', drop);
+      this.sockets.handleUpgrade(request, socket, head, (webSocket) => {
+        const connection = new Connection(webSocket, token, options, () =>
+          this.table.remove(connection),
+        );
+        this.table.add(connection);
+      });
+    } catch (error) {
+      const known = error instanceof ArmatureError ? error : unexpected(error);
+      const requestId = randomUUID();
+      options.metrics.upgradesRefused.inc({ code: known.code });
+      options.log.info({ requestId, code: known.code, err: known.cause }, 'upgrade refused');
+      refuseUpgrade(socket, known, requestId);
+    }
+  }
+
+  private assertOpen(request: IncomingMessage): void {
+    const { pathname } = new URL(request.url ?? '/', 'http://worker');
+    if (pathname !== ROBOT_PATH) {
+      throw new ArmatureError('not_found', `there is no ${pathname} here`, {
+        fix: `Connect to ${ROBOT_PATH}.`,
+      });
+    }
+    if (!this.ready) {
+      throw new ArmatureError('unavailable', 'this worker takes no new sessions', {
+        fix: 'Resume the session through the control plane.',
+      });
+    }
+    if (this.table.size >= this.options.maxSessions) {
+      throw new ArmatureError('unavailable', 'this worker holds as many sessions as it can', {
+        fix: 'Resume the session through the control plane.',
+      });
+    }
+  }
+
+  private async answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const { pathname } = new URL(request.url ?? '/', 'http://worker');
+    if (request.method !== 'GET') {
+      response.writeHead(405, { Allow: 'GET' }).end();
+    } else if (pathname === '/healthz') {
+      const healthy = this.options.healthy();
+      response.writeHead(healthy ? 200 : 503, { 'Content-Type': 'text/plain; charset=utf-8' });
+      response.end(healthy ? 'OK\n' : 'an engine is stuck\n');
+    } else if (pathname === '/readyz') {
+      response.writeHead(this.ready ? 200 : 503, { 'Content-Type': 'text/plain; charset=utf-8' });
+      response.end(this.ready ? 'ready\n' : 'not ready\n');
+    } else if (pathname === '/metrics') {
+      const { registry } = this.options.metrics;
+      const body = await registry.metrics();
+      response.writeHead(200, { 'Content-Type': registry.contentType }).end(body);
+    } else if (pathname === ROBOT_PATH) {
+      response.writeHead(426, { Upgrade: 'websocket', Connection: 'Upgrade' }).end();
+    } else {
+      response.writeHead(404).end();
+    }
+  }
+}
+
+function unexpected(cause: unknown): ArmatureError {
+  return new ArmatureError('internal', 'the connection could not be opened', { cause });
+}
+
+function sleep(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}

@@ -1,0 +1,3 @@
+/** Sockets and HTTP: upgrade, tokens, frames in and out. The model and the database are not known here. */
+export { Gateway, type GatewayOptions } from './gateway.ts';
+export { tokenVerifier, type TokenVerifier } from './session-token.ts';

@@ -1,0 +1,50 @@
+import { ArmatureError, type SessionClaims } from '@armature/sdk/contract';
+import type { Connection } from './connection.ts';
+
+/** The connections of this worker, one a session: of two, the later epoch is the robot. */
+export class SessionTable {
+  private readonly bySession = new Map<string, Connection>();
+  private readonly highestSpent: (session: string) => number | undefined;
+
+  /** @param highestSpent highest epoch of a session that has served a chunk here. */
+  constructor(highestSpent: (session: string) => number | undefined) {
+    this.highestSpent = highestSpent;
+  }
+
+  get size(): number {
+    return this.bySession.size;
+  }
+
+  all(): Connection[] {
+    return [...this.bySession.values()];
+  }
+
+  /**
+   * Whether a connection with these claims may be opened.
+   * @throws ArmatureError `conflict` for an epoch that is over.
+   */
+  assertCurrent(claims: SessionClaims): void {
+    const spent = this.highestSpent(claims.sub) ?? -1;
+    const live = this.bySession.get(claims.sub)?.session.claims.epoch ?? -1;
+    if (claims.epoch > spent && claims.epoch >= live) return;
+    throw new ArmatureError('conflict', `epoch ${claims.epoch} of ${claims.sub} is over`, {
+      field: 'epoch',
+      fix: 'Resume the session through the control plane for the next epoch.',
+    });
+  }
+
+  /** Puts a connection in place of the session's earlier one, which is closed. */
+  add(connection: Connection): void {
+    const { sub } = connection.session.claims;
+    const earlier = this.bySession.get(sub);
+    this.bySession.set(sub, connection);
+    if (earlier === undefined) return;
+    earlier.session.end();
+    earlier.close(1008, 'the session goes on in another connection');
+  }
+
+  remove(connection: Connection): void {
+    const { sub } = connection.session.claims;
+    if (this.bySession.get(sub) === connection) this.bySession.delete(sub);
+  }
+}

@@ -1,0 +1,77 @@
+import { DatabaseError, withTenant, writeRecords, type Db } from '@armature/db';
+import type { LedgerEntry, ReasoningEntry, UsageEntry } from './entry.ts';
+import type { LedgerSink, RejectedLine } from './flusher.ts';
+
+/** SQLSTATE classes of rows that no later attempt will get in: bad data, broken constraint, denied. */
+const PERMANENT = /^(22|23|42)/;
+
+/** Writes entries to PostgreSQL, one transaction a tenant; ids that are there already change nothing. */
+export class DatabaseSink implements LedgerSink {
+  private readonly db: Db;
+
+  constructor(db: Db) {
+    this.db = db;
+  }
+
+  async write(entries: readonly LedgerEntry[]): Promise<readonly RejectedLine[]> {
+    const rejected: RejectedLine[] = [];
+    const tenants = new Map<string, LedgerEntry[]>();
+    for (const entry of entries) {
+      const known = tenants.get(entry.tenant_id);
+      if (known === undefined) tenants.set(entry.tenant_id, [entry]);
+      else known.push(entry);
+    }
+    for (const [tenant, own] of tenants) rejected.push(...(await this.writeTenant(tenant, own)));
+    return rejected;
+  }
+
+  /** All of a tenant's entries; where they are refused, each alone, to find the one at fault. */
+  private async writeTenant(
+    tenant: string,
+    entries: readonly LedgerEntry[],
+  ): Promise<readonly RejectedLine[]> {
+    try {
+      await withTenant(this.db, tenant, (tx) =>
+        writeRecords(tx, {
+          usage: entries.filter((entry) => entry.kind === 'usage').map(usageRow),
+          reasoning: entries.filter((entry) => entry.kind === 'reasoning').map(reasoningRow),
+        }),
+      );
+      return [];
+    } catch (error) {
+      if (!(error instanceof DatabaseError) || !PERMANENT.test(error.code)) throw error;
+      const [first, ...others] = entries;
+      if (first === undefined) return [];
+      if (others.length === 0) return [{ line: JSON.stringify(first), reason: error.message }];
+      const rejected: RejectedLine[] = [];
+      for (const entry of entries) rejected.push(...(await this.writeTenant(tenant, [entry])));
+      return rejected;
+    }
+  }
+}
+
+function usageRow(entry: UsageEntry) {
+  return {
+    id: entry.id,
+    tenantId: entry.tenant_id,
+    sessionId: entry.session_id,
+    policyVersionId: entry.policy_version_id,
+    reasoningId: entry.reasoning_id,
+    actions: entry.actions,
+    reasoningTokens: entry.reasoning_tokens,
+    computeUs: entry.compute_us,
+    at: new Date(entry.at),
+  };
+}
+
+function reasoningRow(entry: ReasoningEntry) {
+  return {
+    id: entry.id,
+    tenantId: entry.tenant_id,
+    sessionId: entry.session_id,
+    text: entry.text,
+    source: entry.source,
+    tokens: entry.tokens,
+    createdAt: new Date(entry.created_at),
+  };
+}

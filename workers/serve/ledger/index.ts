@@ -1,0 +1,7 @@
+/** Metering, reasoning records and the worker's heartbeat: the only folder here that opens the database. */
+export { connect, type Db } from '@armature/db';
+export { DatabaseSink } from './database-sink.ts';
+export type { LedgerEntry, ReasoningEntry, UsageEntry } from './entry.ts';
+export type { LedgerSink, RejectedLine } from './flusher.ts';
+export { Heartbeat, type WorkerStatus } from './heartbeat.ts';
+export { Ledger, type LedgerLog, type LedgerOptions } from './ledger.ts';

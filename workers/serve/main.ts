@@ -1,0 +1,127 @@
+import { readFile } from 'node:fs/promises';
+import {
+  baseWeightsUrl,
+  loadBase,
+  policyManifestSchema,
+} from '@armature/policy/checkpoint';
+import { Engine } from '@armature/policy/engine';
+import { PolicyRuntime } from '@armature/policy/runtime';
+import { ArmatureError, fromZodError } from '@armature/sdk/contract';
+import { openStore } from '@armature/storage';
+import pino from 'pino';
+import { systemClock } from './clock.ts';
+import { loadConfig } from './config.ts';
+import { tokenVerifier } from './gateway/index.ts';
+import { ImagePool } from './images/index.ts';
+import { connect, DatabaseSink, Heartbeat, Ledger } from './ledger/index.ts';
+import { serveMetrics } from './metrics.ts';
+import type { PolicyManifest } from './policies/index.ts';
+import { startServe } from './start.ts';
+
+const HEARTBEAT_MS = 2_000;
+/** What the ledger gets to reach the database before the process ends; the spool keeps the rest. */
+const LAST_FLUSH_MS = 5_000;
+const CLOSE_JITTER_MS = 250;
+
+const config = loadConfig();
+const log = pino({ level: config.LOG_LEVEL, name: 'serve' }, pino.destination(2));
+const metrics = serveMetrics();
+
+const engine = await Engine.start({
+  threads: config.ENGINE_THREADS,
+  name: 'act',
+  executionProvider: config.EXECUTION_PROVIDER,
+});
+const reasonEngine =
+  config.REASON_ENGINE_THREADS === 0
+    ? undefined
+    : await Engine.start({
+        threads: config.REASON_ENGINE_THREADS,
+        name: 'reason',
+        executionProvider: config.EXECUTION_PROVIDER,
+      });
+const runtime = await PolicyRuntime.create({
+  engine,
+  ...(reasonEngine === undefined ? {} : { reasonEngine }),
+  base: loadBase(await readFile(baseWeightsUrl('nano'))),
+  slots: config.POLICY_SLOTS,
+});
+const images = await ImagePool.start(config.IMAGE_THREADS);
+const db = connect(config.DATABASE_URL, { max: 3, name: 'armature-serve' });
+const ledger = new Ledger({
+  dir: config.SPOOL_DIR,
+  sink: new DatabaseSink(db),
+  log,
+  onFlushed: (entries) => metrics.flushed.inc(entries),
+});
+const { gateway } = await startServe({
+  worker: config.WORKER_ID,
+  host: config.HOST,
+  port: config.PORT,
+  maxSessions: config.MAX_SESSIONS,
+  maxBatch: config.MAX_BATCH,
+  policySlots: config.POLICY_SLOTS,
+  reasonEngine: reasonEngine !== undefined,
+  runtime,
+  store: openStore(config.store),
+  readManifest,
+  verify: tokenVerifier(config.JWKS_URL),
+  images,
+  ledger,
+  metrics,
+  clock: systemClock,
+  log,
+});
+const heartbeat = new Heartbeat(
+  db,
+  () => ({
+    id: config.WORKER_ID,
+    url: config.PUBLIC_URL,
+    state: gateway.ready ? 'ready' : 'draining',
+    sessions: gateway.sessions,
+  }),
+  log,
+  HEARTBEAT_MS,
+);
+await heartbeat.beat();
+
+let stopping = false;
+for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+  process.on(signal, () => {
+    if (stopping) process.exit(1);
+    stopping = true;
+    stop(signal).then(
+      () => process.exit(0),
+      (error: unknown) => {
+        log.fatal({ err: error }, 'the worker did not stop cleanly');
+        process.exit(1);
+      },
+    );
+  });
+}
+process.stdout.write(`${JSON.stringify({ ready: true, url: config.PUBLIC_URL })}\n`);
+log.info({ port: gateway.port, worker: config.WORKER_ID }, 'serving');
+
+/** Readiness off, no new robots, those here told to leave, records carried over, sockets closed. */
+async function stop(signal: string): Promise<void> {
+  log.info({ signal, sessions: gateway.sessions }, 'draining');
+  gateway.beginDrain('the worker is stopping');
+  await heartbeat.beat();
+  await gateway.close(config.DRAIN_GRACE_MS, CLOSE_JITTER_MS);
+  const flushed = await ledger.flush(LAST_FLUSH_MS);
+  if (!flushed) log.warn({ dir: config.SPOOL_DIR }, 'records stay in the spool for the next start');
+  await ledger.close();
+  await heartbeat.stop();
+  await db.close();
+  await images.close();
+  await runtime.close();
+  await engine.close();
+  await reasonEngine?.close();
+  log.info('stopped');
+}
+
+function readManifest(bytes: Uint8Array): PolicyManifest {
+  const parsed = policyManifestSchema.safeParse(JSON.parse(Buffer.from(bytes).toString('utf8')));
+  if (parsed.success) return parsed.data;
+  throw fromZodError(parsed.error, 'incompatible_policy', 'policy manifest') as ArmatureError;
+}

@@ -1,0 +1,15 @@
+import type { PolicyManifest } from '@armature/policy/checkpoint';
+import type {
+  ActResult,
+  ActRow,
+  PolicyHandle,
+  PolicyRuntime,
+  Reasoning,
+} from '@armature/policy/runtime';
+
+/** What this process needs of the model: `PolicyRuntime`, or in a test something that acts like it. */
+export type PolicyPort = Pick<
+  PolicyRuntime,
+  'load' | 'unload' | 'warm' | 'batchKey' | 'maxBatch' | 'act' | 'reason' | 'reasonAndAct' | 'close'
+>;
+export type { ActResult, ActRow, PolicyHandle, PolicyManifest, Reasoning };

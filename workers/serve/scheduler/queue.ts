@@ -1,0 +1,137 @@
+import { TenantShares } from './tenant-shares.ts';
+
+/** Which engine lane computes a row: actions, or reasoning alone. */
+export type Lane = 'act' | 'reason';
+
+/** One row that waits for an engine. Times are ms on one clock. */
+export interface Waiting<T> {
+  readonly session: string;
+  readonly tenant: string;
+  readonly lane: Lane;
+  /** Only rows of one group share a run. */
+  readonly group: string;
+  /** The earliest goes first. */
+  readonly deadline: number;
+  /** From then on the row is useless and never runs; Infinity for never. */
+  readonly expires: number;
+  /** Rows of this session and lane that may run at once. */
+  readonly inFlightLimit: number;
+  readonly job: T;
+}
+
+export interface QueueOptions {
+  /** Rows a run. */
+  readonly maxRows: number;
+  /** Rows by which a tenant may run ahead of the one served least before others go first. */
+  readonly quantum: number;
+  /** Share of a tenant, 1 where the map has none. */
+  readonly weights?: ReadonlyMap<string, number>;
+}
+
+export interface Taken<T> {
+  /** Rows to run together now; empty when nothing may run. */
+  readonly rows: readonly Waiting<T>[];
+  /** Rows that were too late, taken out. */
+  readonly expired: readonly Waiting<T>[];
+}
+
+/**
+ * What waits for the engines: the newest row of each session and lane. An engine that is free takes
+ * whatever waits, at once. Earliest deadline first among the tenants within their share; the rest
+ * fill what is left of the run. A plain data structure: no clock and no callback.
+ */
+export class ObservationQueue<T> {
+  private readonly options: QueueOptions;
+  private readonly waiting = new Map<string, Waiting<T>>();
+  private readonly running = new Map<string, number>();
+  private readonly shares: TenantShares;
+
+  constructor(options: QueueOptions) {
+    this.options = options;
+    this.shares = new TenantShares(options.weights ?? new Map());
+  }
+
+  get size(): number {
+    return this.waiting.size;
+  }
+
+  /** Puts a row in place of the one that the session had waiting in this lane, which is returned. */
+  offer(row: Waiting<T>): Waiting<T> | undefined {
+    const key = keyOf(row);
+    const replaced = this.waiting.get(key);
+    this.waiting.set(key, row);
+    if (replaced === undefined) this.shares.enter(row.tenant);
+    return replaced;
+  }
+
+  /** Takes the next run of these lanes out of the queue; `release` each of its rows when it ends. */
+  take(lanes: readonly Lane[], now: number): Taken<T> {
+    const expired = [...this.waiting.values()].filter((row) => row.expires <= now);
+    for (const row of expired) this.remove(row);
+    const ready = [...this.waiting.values()].filter(
+      (row) => lanes.includes(row.lane) && this.inFlight(row) < row.inFlightLimit,
+    );
+    const rows: Waiting<T>[] = [];
+    const first = this.pick(ready);
+    if (first === undefined) return { rows, expired };
+    const group = ready.filter((row) => row.lane === first.lane && row.group === first.group);
+    for (
+      let next: Waiting<T> | undefined = first;
+      next !== undefined && rows.length < this.options.maxRows;
+      next = this.pick(group)
+    ) {
+      rows.push(next);
+      group.splice(group.indexOf(next), 1);
+      this.waiting.delete(keyOf(next));
+      this.running.set(keyOf(next), this.inFlight(next) + 1);
+      this.shares.charge(next.tenant);
+    }
+    return { rows, expired };
+  }
+
+  /** A row's run has ended. */
+  release(row: Waiting<T>): void {
+    const left = this.inFlight(row) - 1;
+    if (left > 0) this.running.set(keyOf(row), left);
+    else this.running.delete(keyOf(row));
+    this.shares.leave(row.tenant);
+  }
+
+  /** Takes out what a session has waiting. */
+  withdraw(session: string): Waiting<T>[] {
+    const rows = [...this.waiting.values()].filter((row) => row.session === session);
+    for (const row of rows) this.remove(row);
+    return rows;
+  }
+
+  private remove(row: Waiting<T>): void {
+    this.waiting.delete(keyOf(row));
+    this.shares.leave(row.tenant);
+  }
+
+  private inFlight(row: Waiting<T>): number {
+    return this.running.get(keyOf(row)) ?? 0;
+  }
+
+  /** Within their share first, then by how far ahead, then by deadline. */
+  private pick(rows: readonly Waiting<T>[]): Waiting<T> | undefined {
+    const floor = this.shares.least(rows.map((row) => row.tenant));
+    let best: { row: Waiting<T>; ahead: number } | undefined;
+    for (const row of rows) {
+      const lead = this.shares.served(row.tenant) - floor;
+      const ahead = lead > this.options.quantum ? lead : 0;
+      if (
+        best === undefined ||
+        ahead < best.ahead ||
+        (ahead === best.ahead && row.deadline < best.row.deadline)
+      ) {
+        best = { row, ahead };
+      }
+    }
+    return best?.row;
+  }
+}
+
+function keyOf(row: { readonly lane: Lane; readonly session: string }): string {
+  return `${row.lane} ${row.session}`;
+}

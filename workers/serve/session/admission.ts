@@ -1,0 +1,110 @@
+import {
+  ArmatureError,
+  checkObservation,
+  type SessionClaims,
+  type WireImage,
+  type WireObservation,
+} from '@armature/sdk/contract';
+import type { CommandHistory, LastCommand } from '../chunks/index.ts';
+import type { Clock } from '../clock.ts';
+import { CaptureClock } from './capture-clock.ts';
+import { RateLimit } from './rate-limit.ts';
+
+/** An observation that may be computed. Times in ms on the worker's monotonic clock. */
+export interface Admitted {
+  readonly seq: number;
+  readonly images: Readonly<Record<string, WireImage>>;
+  /** f32 [S]. */
+  readonly state: Float32Array;
+  readonly instruction: string;
+  readonly command: LastCommand;
+  readonly arrivedAt: number;
+  /** When it was made, as far as that can be told from here. */
+  readonly observedAt: number;
+  /** By when the robot runs out of what this chunk is for. */
+  readonly deadline: number;
+  /** From when on a chunk is useless; Infinity where the robot set no deadline. */
+  readonly expires: number;
+}
+
+/** Decides which observations of one session are computed. */
+export class Admission {
+  private readonly claims: SessionClaims;
+  private readonly history: CommandHistory;
+  private readonly clock: Clock;
+  private readonly capture = new CaptureClock();
+  private readonly rate: RateLimit;
+  private lastSeq = -1;
+  private instruction: string | undefined;
+
+  constructor(claims: SessionClaims, history: CommandHistory, clock: Clock) {
+    this.claims = claims;
+    this.history = history;
+    this.clock = clock;
+    this.rate = new RateLimit(claims.limits.max_hz, clock.now());
+  }
+
+  /**
+   * @throws ArmatureError naming the field: `invalid_observation`, `missing_camera`,
+   *   `invalid_state`, `rate_limited`, or `timeout` for one that is too late on arrival.
+   */
+  admit(observation: WireObservation): Admitted {
+    const { spec } = this.claims.embodiment;
+    const arrivedAt = this.clock.now();
+    this.checkOrder(observation.seq);
+    if (!this.rate.take(arrivedAt)) {
+      throw new ArmatureError(
+        'rate_limited',
+        `more than ${this.claims.limits.max_hz} observations a second`,
+        { field: 'seq', fix: `Send at most ${this.claims.limits.max_hz} observations a second.` },
+      );
+    }
+    checkObservation(spec, observation);
+    const command = this.history.resolve(observation.executed);
+    const instruction = this.instructionOf(observation);
+    const observedAt =
+      arrivedAt - this.capture.age(observation.captured_at, this.clock.wall());
+    const expires = observedAt + (observation.deadline_ms ?? Infinity);
+    if (expires <= arrivedAt) throw tooLate('it was older than its deadline on arrival');
+    return {
+      seq: observation.seq,
+      images: observation.images,
+      state: observation.state.toFloat32(),
+      instruction,
+      command,
+      arrivedAt,
+      observedAt,
+      deadline: Math.min(expires, observedAt + (1000 * spec.horizon) / spec.control_hz),
+      expires,
+    };
+  }
+
+  private checkOrder(seq: number): void {
+    if (seq <= this.lastSeq) {
+      throw new ArmatureError('invalid_observation', `seq ${seq} is not after ${this.lastSeq}`, {
+        field: 'seq',
+        fix: 'Number observations in increasing order within an epoch.',
+      });
+    }
+    this.lastSeq = seq;
+  }
+
+  /** The instruction stays in force until another is sent. */
+  private instructionOf(observation: WireObservation): string {
+    this.instruction = observation.instruction ?? this.instruction;
+    if (this.instruction === undefined) {
+      throw new ArmatureError('invalid_observation', 'no instruction is in force', {
+        field: 'instruction',
+        fix: 'Send an instruction with the first observation.',
+      });
+    }
+    return this.instruction;
+  }
+}
+
+export function tooLate(why: string): ArmatureError {
+  return new ArmatureError('timeout', `the observation was dropped: ${why}`, {
+    field: 'deadline_ms',
+    fix: 'Send a newer observation, with a longer deadline if the network needs it.',
+  });
+}

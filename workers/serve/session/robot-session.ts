@@ -1,0 +1,305 @@
+import {
+  ArmatureError,
+  type ServerFrame,
+  type SessionClaims,
+  type WireObservation,
+} from '@armature/sdk/contract';
+import { CommandHistory } from '../chunks/index.ts';
+import { assertCompatible, type ActRow, type PolicyLease } from '../policies/index.ts';
+import type { DropReason } from '../scheduler/index.ts';
+import { Admission, tooLate, type Admitted } from './admission.ts';
+import { Delivery } from './delivery.ts';
+import type { RowKind, RowResult, SessionDeps, SessionOutlet } from './deps.ts';
+import { Intake } from './intake.ts';
+import { ReasoningLine, type CurrentReasoning } from './reasoning-line.ts';
+import { rowSeed } from './row-seed.ts';
+
+/** An observation whose pictures are what the policy sees. */
+interface Prepared {
+  readonly admitted: Admitted;
+  readonly images: Record<string, Uint8Array>;
+  readonly decodedMs: number;
+}
+
+interface Serving {
+  readonly lease: PolicyLease;
+  readonly delivery: Delivery;
+  /** What rows of this session may share a run with. */
+  readonly batchKey: string;
+}
+
+/** One connection of one robot, whatever carries its frames. Errors go to the robot, never up. */
+export class RobotSession {
+  readonly claims: SessionClaims;
+  private readonly deps: SessionDeps;
+  private readonly outlet: SessionOutlet;
+  private readonly history: CommandHistory;
+  private readonly admission: Admission;
+  private readonly intake: Intake<Admitted>;
+  private readonly reasoning: ReasoningLine;
+  /** Names this connection in the queue. */
+  private readonly key: string;
+  private serving: Serving | undefined;
+  private ended = false;
+  private computing = 0;
+
+  constructor(claims: SessionClaims, deps: SessionDeps, outlet: SessionOutlet) {
+    this.claims = claims;
+    this.deps = deps;
+    this.outlet = outlet;
+    this.key = `${claims.sub}:${claims.epoch}`;
+    this.history = new CommandHistory(claims.sub, claims.epoch, claims.embodiment.spec.action.length);
+    this.admission = new Admission(claims, this.history, deps.clock);
+    this.reasoning = new ReasoningLine(claims.reasoning);
+    this.intake = new Intake(
+      (admitted) => this.prepare(admitted),
+      (admitted) => this.replaced(admitted.seq),
+    );
+  }
+
+  /** Whether an observation is being computed or waits to be. */
+  get busy(): boolean {
+    return this.computing > 0;
+  }
+
+  /**
+   * Gets the policy ready and returns the frame that says so; undefined when the session ended
+   * meanwhile.
+   * @throws ArmatureError when this session cannot be served.
+   */
+  async open(): Promise<ServerFrame | undefined> {
+    const { policy, tenant, embodiment } = this.claims;
+    const { version_id: versionId, digest, prefix } = policy;
+    const lease = await this.deps.policies.acquire({ tenant, versionId, digest, prefix });
+    if (this.ended) {
+      lease.release();
+      return undefined;
+    }
+    const { manifest, handle } = lease.policy;
+    try {
+      assertCompatible(embodiment.spec, manifest);
+    } catch (error) {
+      lease.release();
+      throw error;
+    }
+    const steps = (this.claims.sampler ?? manifest.sampler).steps;
+    this.serving = {
+      lease,
+      batchKey: `${this.deps.runtime.batchKey(handle)} steps=${steps}`,
+      delivery: new Delivery(
+        this.claims,
+        lease.policy,
+        this.history,
+        this.deps,
+        this.outlet,
+        (error, seq) => this.refuse(error, seq),
+      ),
+    };
+    return {
+      type: 'welcome',
+      session_id: this.claims.sub,
+      epoch: this.claims.epoch,
+      worker: this.deps.worker,
+      embodiment: embodiment.spec,
+      policy_version: versionId,
+      stats_hash: manifest.stats_hash,
+      preprocess_hash: manifest.preprocess_hash,
+    };
+  }
+
+  /** What `loading` says while `open` is under way. */
+  get progress(): string {
+    return this.deps.policies.progress(this.claims.policy.digest);
+  }
+
+  observe(observation: WireObservation): void {
+    this.deps.metrics.observations.inc();
+    try {
+      if (this.serving === undefined) {
+        throw new ArmatureError('unavailable', 'the policy is not ready yet', {
+          fix: 'Wait for the welcome frame.',
+        });
+      }
+      const admitted = this.admission.admit(observation);
+      this.computing += 1;
+      this.intake.offer(admitted);
+    } catch (error) {
+      this.refuse(error, observation.seq);
+    }
+  }
+
+  /** Tells the robot why an observation (or another frame of its) is not answered. */
+  refuse(error: unknown, seq?: number): void {
+    if (this.ended) return;
+    const known = error instanceof ArmatureError ? error : internal(error);
+    if (known.code === 'internal') {
+      this.deps.log.error({ err: known.cause ?? known, session: this.key, seq }, known.message);
+    }
+    if (known.code === 'timeout') this.deps.metrics.late.inc({ reason: 'deadline' });
+    this.deps.metrics.countError(known.code);
+    this.outlet.send({
+      type: 'error',
+      code: known.code,
+      message: known.message,
+      ...(known.field === undefined ? {} : { field: known.field }),
+      ...(known.fix === undefined ? {} : { fix: known.fix }),
+      retryable: known.retryable,
+      ...(seq === undefined ? {} : { seq }),
+    });
+  }
+
+  /** Nothing is sent from here on; what is being computed is thrown away and not metered. */
+  end(): void {
+    if (this.ended) return;
+    this.ended = true;
+    this.intake.clear();
+    this.deps.dispatcher.withdraw(this.key);
+    this.serving?.lease.release();
+  }
+
+  private async prepare(admitted: Admitted): Promise<void> {
+    const { serving } = this;
+    if (serving === undefined || this.ended) return;
+    try {
+      const images = await this.deps.images.prepare(
+        admitted.images,
+        this.claims.embodiment.spec.cameras,
+        serving.lease.policy.manifest.image,
+      );
+      const decodedMs = this.deps.clock.now() - admitted.arrivedAt;
+      if (!this.ended) this.submit({ admitted, images, decodedMs }, serving);
+    } catch (error) {
+      this.computing -= 1;
+      this.refuse(error, admitted.seq);
+    }
+  }
+
+  private submit(prepared: Prepared, serving: Serving): void {
+    const { admitted } = prepared;
+    const plan = this.reasoning.plan(admitted.instruction, admitted.observedAt);
+    let used: CurrentReasoning | undefined;
+    this.enqueue(plan.kind, 'act', prepared, serving, {
+      row: () => {
+        used = this.reasoning.current(admitted.instruction);
+        return this.row(prepared, serving, plan.kind === 'act' ? used : undefined);
+      },
+      done: (result, run) => {
+        this.computing -= 1;
+        if (this.ended) return;
+        const made = this.takeReasoning(admitted, result) ?? (plan.kind === 'act' ? used : undefined);
+        try {
+          if (result.actions === undefined) throw new Error('the engine gave no actions');
+          serving.delivery.deliver({
+            admitted,
+            actions: result.actions,
+            reasoning: made,
+            run,
+            decodedMs: prepared.decodedMs,
+          });
+        } catch (error) {
+          this.refuse(error, admitted.seq);
+        }
+      },
+      dropped: (reason) => {
+        this.computing -= 1;
+        this.dropped(reason, admitted.seq);
+      },
+    });
+    if (plan.refresh) this.refreshReasoning(prepared, serving);
+  }
+
+  private refreshReasoning(prepared: Prepared, serving: Serving): void {
+    this.reasoning.refreshStarted();
+    this.enqueue('reason', 'reason', prepared, serving, {
+      row: () => this.row(prepared, serving, undefined),
+      done: (result) => {
+        this.reasoning.refreshEnded();
+        this.takeReasoning(prepared.admitted, result);
+      },
+      dropped: (reason) => {
+        this.reasoning.refreshEnded();
+        if (reason.why !== 'failed') return;
+        this.deps.log.warn({ err: reason.error, session: this.key }, 'a reasoning failed');
+      },
+    });
+  }
+
+  private enqueue(
+    kind: RowKind,
+    lane: 'act' | 'reason',
+    { admitted }: Prepared,
+    { batchKey }: Serving,
+    job: {
+      row(): ActRow;
+      done(result: RowResult, run: { queuedMs: number; ranMs: number; rows: number }): void;
+      dropped(reason: DropReason): void;
+    },
+  ): void {
+    this.deps.dispatcher.submit({
+      session: this.key,
+      tenant: this.claims.tenant,
+      lane,
+      group: `${kind} ${batchKey}`,
+      deadline: lane === 'act' ? admitted.deadline : this.reasoning.due(admitted.observedAt),
+      expires: lane === 'act' ? admitted.expires : Infinity,
+      inFlightLimit: this.claims.limits.max_in_flight,
+      job: { kind, ...job },
+    });
+  }
+
+  private row(
+    { admitted, images }: Prepared,
+    { lease }: Serving,
+    reasoning: CurrentReasoning | undefined,
+  ): ActRow {
+    const { last } = admitted.command;
+    return {
+      policy: lease.policy.handle,
+      images,
+      instruction: admitted.instruction,
+      state: admitted.state,
+      ...(last === undefined ? {} : { lastCommand: last }),
+      seed: rowSeed(this.history.chunkId(admitted.seq)),
+      ...(this.claims.sampler === undefined ? {} : { sampler: this.claims.sampler }),
+      ...(reasoning === undefined ? {} : { reasoning: reasoning.reasoning }),
+    };
+  }
+
+  private takeReasoning(admitted: Admitted, result: RowResult): CurrentReasoning | undefined {
+    if (result.reasoning === undefined) return undefined;
+    const made: CurrentReasoning = {
+      id: this.history.chunkId(admitted.seq),
+      reasoning: result.reasoning,
+      observedAt: admitted.observedAt,
+      instruction: admitted.instruction,
+    };
+    this.reasoning.accept(made);
+    this.deps.metrics.reasoningTokens.inc(result.reasoning.tokens);
+    return made;
+  }
+
+  private dropped(reason: DropReason, seq: number): void {
+    if (reason.why === 'replaced') this.deps.metrics.replaced.inc();
+    if (reason.why === 'replaced') this.refuse(replacedError(), seq);
+    else if (reason.why === 'expired') this.refuse(tooLate('no engine was free in time'), seq);
+    else if (reason.why === 'failed') this.refuse(reason.error, seq);
+  }
+
+  private replaced(seq: number): void {
+    this.computing -= 1;
+    this.dropped({ why: 'replaced' }, seq);
+  }
+}
+
+function replacedError(): ArmatureError {
+  return new ArmatureError('cancelled', 'a newer observation took the place of this one', {
+    fix: 'Nothing: the newer one is being computed.',
+  });
+}
+
+function internal(cause: unknown): ArmatureError {
+  return new ArmatureError('internal', 'this observation could not be computed', {
+    fix: 'Hold and send the next observation.',
+    cause,
+  });
+}

@@ -1,0 +1,80 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { CaptureClock } from './capture-clock.ts';
+import { RateLimit } from './rate-limit.ts';
+import { ReasoningLine, type CurrentReasoning } from './reasoning-line.ts';
+
+describe('CaptureClock', () => {
+  it('sees the delay of one observation, whatever the clocks say', () => {
+    fc.assert(
+      fc.property(
+        fc.integer({ min: -1e9, max: 1e9 }),
+        fc.integer({ min: 1, max: 500 }),
+        (offset, late) => {
+          const clock = new CaptureClock();
+          for (let t = 0; t < 1000; t += 100) expect(clock.age(t + offset, t + 7)).toBe(0);
+          expect(clock.age(1000 + offset, 1007 + late)).toBe(late);
+        },
+      ),
+    );
+  });
+
+  it('follows a clock that drifts', () => {
+    const clock = new CaptureClock();
+    let worst = 0;
+    for (let i = 0; i < 5000; i++) worst = Math.max(worst, clock.age(i * 100 * 0.9999, i * 100));
+    expect(worst).toBeLessThan(2);
+  });
+});
+
+describe('RateLimit', () => {
+  it('lets the rate pass and a burst, and no more', () => {
+    const limit = new RateLimit(20, 0);
+    let passed = 0;
+    for (let now = 0; now < 10_000; now++) if (limit.take(now)) passed += 1;
+    expect(passed).toBeGreaterThanOrEqual(200);
+    expect(passed).toBeLessThanOrEqual(211);
+  });
+});
+
+describe('ReasoningLine', () => {
+  const made = (observedAt: number, instruction = 'lift'): CurrentReasoning => ({
+    id: `r${observedAt}`,
+    reasoning: { text: 'reach', tokens: 3, embedding: new Float32Array(4) },
+    observedAt,
+    instruction,
+  });
+
+  it('reasons in every chunk, never, or once for an instruction', () => {
+    const every = new ReasoningLine({ when: 'every_chunk' });
+    const never = new ReasoningLine({ when: 'off' });
+    const change = new ReasoningLine({ when: 'instruction_change' });
+    for (const line of [every, never, change]) line.accept(made(0));
+    expect(every.plan('lift', 5)).toEqual({ kind: 'reason_and_act', refresh: false });
+    expect(never.plan('lift', 5)).toEqual({ kind: 'act', refresh: false });
+    expect(change.plan('lift', 60_000)).toEqual({ kind: 'act', refresh: false });
+    expect(change.plan('drop', 5)).toEqual({ kind: 'reason_and_act', refresh: false });
+  });
+
+  it('renews at an interval, one refresh at a time, beside the chunks', () => {
+    const line = new ReasoningLine({ when: 'interval', ms: 100 });
+    expect(line.plan('lift', 0).kind).toBe('reason_and_act');
+    line.accept(made(0));
+    expect(line.plan('lift', 99)).toEqual({ kind: 'act', refresh: false });
+    expect(line.plan('lift', 100)).toEqual({ kind: 'act', refresh: true });
+    line.refreshStarted();
+    expect(line.plan('lift', 120)).toEqual({ kind: 'act', refresh: false });
+    line.refreshEnded();
+    line.accept(made(100));
+    expect(line.current('lift')?.id).toBe('r100');
+    expect(line.plan('lift', 130)).toEqual({ kind: 'act', refresh: false });
+  });
+
+  it('never goes back to an older observation, nor uses one of another instruction', () => {
+    const line = new ReasoningLine({ when: 'interval', ms: 100 });
+    line.accept(made(50));
+    line.accept(made(20));
+    expect(line.current('lift')?.id).toBe('r50');
+    expect(line.current('drop')).toBeUndefined();
+  });
+});
