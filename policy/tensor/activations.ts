@@ -35,27 +35,25 @@ function swish(x: Tensor, beta: number): Tensor {
 
 /** Gaussian error linear unit, exact ('erf') or by the tanh approximation. */
 export function gelu(x: Tensor, form: 'erf' | 'tanh'): Tensor {
-  return form === 'erf' ? geluErf(x) : geluTanh(x);
+  const approximate = { text: form === 'erf' ? 'none' : 'tanh' };
+  const y = emit('Gelu', [x], { dtype: x.dtype, shape: x.shape }, { approximate });
+  return composite([x], y, (dy) => [mul(dy, form === 'erf' ? slopeErf(x) : slopeTanh(x, y))]);
 }
 
-function geluErf(x: Tensor): Tensor {
+/** Φ(x) + x φ(x) */
+function slopeErf(x: Tensor): Tensor {
   const cdf = mul(add(erf(mul(x, Math.SQRT1_2)), 1), 0.5);
-  return composite([x], mul(x, cdf), (dy) => {
-    const density = mul(exp(mul(mul(x, x), -0.5)), 1 / Math.sqrt(2 * Math.PI));
-    return [mul(dy, add(cdf, mul(x, density)))];
-  });
+  const density = mul(exp(mul(mul(x, x), -0.5)), 1 / Math.sqrt(2 * Math.PI));
+  return add(cdf, mul(x, density));
 }
 
-function geluTanh(x: Tensor): Tensor {
-  const c = Math.sqrt(2 / Math.PI);
+/** With y = x σ(z), z = 2√(2/π)(x + 0.044715 x³): σ + y (1 - σ) z'. */
+function slopeTanh(x: Tensor, y: Tensor): Tensor {
+  const c = 2 * Math.sqrt(2 / Math.PI);
   const square = mul(x, x);
-  const t = tanh(mul(x, add(mul(square, 0.044715 * c), c)));
-  const half = mul(add(t, 1), 0.5);
-  return composite([x], mul(x, half), (dy) => {
-    // half' = 0.5 (1 - t²) (c + 3·0.044715·c·x²)
-    const inner = add(mul(square, 3 * 0.044715 * c * 0.5), 0.5 * c);
-    return [mul(dy, add(half, mul(mul(x, sub(1, mul(t, t))), inner)))];
-  });
+  const s = sigmoid(mul(x, add(mul(square, 0.044715 * c), c)));
+  const inner = add(mul(square, 3 * 0.044715 * c), c);
+  return add(s, mul(mul(y, sub(1, s)), inner));
 }
 
 /** x · tanh(softplus(x)) */

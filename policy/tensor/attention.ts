@@ -1,6 +1,7 @@
-import { reshape } from './broadcast.ts';
-import { add, mul } from './elementwise.ts';
+import { reduceSum, reshape, unbroadcast } from './broadcast.ts';
+import { add, mul, sub } from './elementwise.ts';
 import { isFloat } from './dtype.ts';
+import { composite } from './emit.ts';
 import { ShapeError } from './errors.ts';
 import type { Tensor } from './graph.ts';
 import { matmul, swap } from './linalg.ts';
@@ -45,26 +46,64 @@ export function attention(q: Tensor, k: Tensor, v: Tensor, options: AttentionOpt
     throw new ShapeError('attention', 'heads or widths do not fit', shapes);
   }
   const groups = heads / kv;
-  const scaled = mul(q, options.scale ?? 1 / Math.sqrt(width));
+  const scale = options.scale ?? 1 / Math.sqrt(width);
   const bias = biasOf(q, keys, options);
-  if (groups === 1) {
-    const scores = matmul(scaled, swap(k));
-    return matmul(softmax(bias === undefined ? scores : add(scores, bias)), v);
-  }
-  const grouped = reshape(scaled, [batch, kv, groups * queries, width]);
-  const scores = matmul(grouped, swap(k));
-  const weights =
-    bias === undefined ? softmax(scores) : groupedSoftmax(scores, bias, groups, queries);
-  return reshape(matmul(weights, v), [batch, heads, queries, dim(v.shape, 3)]);
+  const grouped = reshape(q, [batch, kv, groups * queries, width]);
+  // A product times a constant becomes the product's own factor in the runtime.
+  const scores = mul(matmul(grouped, swap(k)), scale);
+  const weights = weightsOf(scores, bias, groups, queries);
+  const mixed = matmul(weights, v);
+  const y = reshape(mixed, [batch, heads, queries, dim(v.shape, 3)]);
+  const inputs = [q, k, v, ...(bias === undefined ? [] : [bias])];
+  return composite(inputs, y, (dyHeads, needed) => {
+    const dy = reshape(dyHeads, mixed.shape);
+    // The row sums of softmax's gradient are those of dy·y: D wide instead of Tk.
+    const along = reduceSum(mul(dy, mixed), [3], true);
+    const dScores = mul(weights, sub(matmul(dy, swap(v)), along));
+    return [
+      needed[0] === true ? reshape(mul(matmul(dScores, k), scale), q.shape) : undefined,
+      needed[1] === true ? mul(matmul(swap(dScores), grouped), scale) : undefined,
+      needed[2] === true ? matmul(swap(weights), dy) : undefined,
+      needed[3] === true && bias !== undefined
+        ? biasGradient(dScores, bias, groups, queries)
+        : undefined,
+    ];
+  });
 }
 
-/** softmax over scores [B, kv, groups·Tq, Tk] with a bias that names heads, or all of them, on axis 1. */
-function groupedSoftmax(scores: Tensor, bias: Tensor, groups: number, queries: number): Tensor {
-  const [batch, kv, , keys] = scores.shape as readonly [number, number, number, number];
-  const apart = reshape(scores, [batch, kv, groups, queries, keys]);
-  const [b, h, t, s] = bias.shape as readonly [number, number, number, number];
-  const fitting = h === 1 ? reshape(bias, [b, 1, 1, t, s]) : reshape(bias, [b, kv, groups, t, s]);
-  return reshape(softmax(add(apart, fitting)), [batch, kv, groups * queries, keys]);
+/** softmax over scores [B, kv, groups·Tq, Tk] plus a bias that names heads, or all of them, on axis 1. */
+function weightsOf(
+  scores: Tensor,
+  bias: Tensor | undefined,
+  groups: number,
+  queries: number,
+): Tensor {
+  if (bias === undefined) return softmax(scores);
+  if (groups === 1) return softmax(add(scores, bias));
+  const apart = reshape(scores, apartShape(scores, groups, queries));
+  return reshape(softmax(add(apart, groupedBias(bias, groups))), scores.shape);
+}
+
+function biasGradient(dScores: Tensor, bias: Tensor, groups: number, queries: number): Tensor {
+  if (groups === 1) return unbroadcast(dScores, bias.shape);
+  const apart = reshape(dScores, apartShape(dScores, groups, queries));
+  return reshape(unbroadcast(apart, groupedBias(bias, groups).shape), bias.shape);
+}
+
+/** [B, kv, groups·Tq, Tk] → [B, kv, groups, Tq, Tk] */
+function apartShape(scores: Tensor, groups: number, queries: number): number[] {
+  return [dim(scores.shape, 0), dim(scores.shape, 1), groups, queries, dim(scores.shape, 3)];
+}
+
+/** [B, heads or 1, Tq, Tk] → [B, kv or 1, groups or 1, Tq, Tk] */
+function groupedBias(bias: Tensor, groups: number): Tensor {
+  const [b, h, t, s] = [0, 1, 2, 3].map((axis) => dim(bias.shape, axis)) as [
+    number,
+    number,
+    number,
+    number,
+  ];
+  return reshape(bias, h === 1 ? [b, 1, 1, t, s] : [b, h / groups, groups, t, s]);
 }
 
 function biasOf(q: Tensor, keys: number, options: AttentionOptions): Tensor | undefined {

@@ -1,8 +1,8 @@
-import { reduceSum, reshape } from './broadcast.ts';
+import { reshape } from './broadcast.ts';
 import { composite } from './emit.ts';
 import { ShapeError } from './errors.ts';
 import type { Tensor } from './graph.ts';
-import { gemm, rows } from './linalg.ts';
+import { gemm, rows, sumRows } from './linalg.ts';
 import { concat, pad, slice, transpose } from './shape.ts';
 import { dim } from './shapes.ts';
 
@@ -60,7 +60,7 @@ export function conv1d(x: Tensor, w: Tensor, options: Conv1dOptions = {}): Tenso
     needed[1] === true
       ? reshape(gemm(rows(columns), rows(dy), { transA: true }), weight.shape)
       : undefined,
-    needed[2] === true ? reduceSum(rows(dy), [0]) : undefined,
+    needed[2] === true ? sumRows(dy) : undefined,
   ]);
 }
 
@@ -95,7 +95,7 @@ export function convTranspose1d(
       needed[1] === true
         ? reshape(gemm(rows(back.columns), rows(x), { transA: true }), weight.shape)
         : undefined,
-      needed[2] === true ? reduceSum(rows(dy), [0]) : undefined,
+      needed[2] === true ? sumRows(dy) : undefined,
     ];
   });
 }

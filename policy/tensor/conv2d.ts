@@ -2,7 +2,7 @@ import { reduceSum, reshape } from './broadcast.ts';
 import { composite, emit, indices } from './emit.ts';
 import { ShapeError } from './errors.ts';
 import type { Tensor } from './graph.ts';
-import { gemm, rows } from './linalg.ts';
+import { gemm, rows, sumRows } from './linalg.ts';
 import { concat, pad, slice, transpose } from './shape.ts';
 import { dim } from './shapes.ts';
 
@@ -74,7 +74,7 @@ function convLast(x: Tensor, w: Tensor, bias: Tensor | undefined, geometry: Geom
     needed[1] === true
       ? reshape(gemm(rows(columns), rows(dy), { transA: true }), w.shape)
       : undefined,
-    needed[2] === true ? reduceSum(rows(dy), [0]) : undefined,
+    needed[2] === true ? sumRows(dy) : undefined,
   ]);
 }
 

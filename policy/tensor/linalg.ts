@@ -1,4 +1,4 @@
-import { reduceSum, reshape, unbroadcast } from './broadcast.ts';
+import { filled, reshape, unbroadcast } from './broadcast.ts';
 import { add } from './elementwise.ts';
 import { emit } from './emit.ts';
 import { ShapeError } from './errors.ts';
@@ -71,8 +71,15 @@ export function gemm(a: Tensor, b: Tensor, options: GemmOptions = {}, c?: Tensor
   return emit('Gemm', inputs, { dtype: a.dtype, shape: [m, n] }, attributes, [
     (dy) => (ta ? gemm(b, dy, { transA: tb, transB: true }) : gemm(dy, b, { transB: !tb })),
     (dy) => (tb ? gemm(dy, a, { transA: true, transB: ta }) : gemm(a, dy, { transA: !ta })),
-    (dy) => reduceSum(dy, [0]),
+    (dy) => sumRows(dy),
   ]);
+}
+
+/** Sum over all axes but the last, as a product with a row of ones: several times faster than ReduceSum. */
+export function sumRows(x: Tensor): Tensor {
+  const matrix = rows(x);
+  const ones = filled(x.graph, 1, [1, dim(matrix.shape, 0)], x.dtype);
+  return reshape(gemm(ones, matrix), [dim(matrix.shape, 1)]);
 }
 
 export interface LinearOptions {

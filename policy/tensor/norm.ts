@@ -3,7 +3,7 @@ import { add, mul, sub } from './elementwise.ts';
 import { composite } from './emit.ts';
 import { ShapeError } from './errors.ts';
 import type { Tensor } from './graph.ts';
-import { matmul, rows } from './linalg.ts';
+import { matmul, sumRows } from './linalg.ts';
 import { reduceMean } from './reduce.ts';
 import { dim } from './shapes.ts';
 import { rsqrt } from './unary.ts';
@@ -57,8 +57,8 @@ function fusedNorm(op: FusedNorm, x: Tensor, { weight, bias }: Affine, eps: numb
       const centred = op === 'LayerNormalization';
       results.set(x, normGradient(dy, plain, product, deviation, weight, centred));
     }
-    if (weight !== undefined && wants(weight)) results.set(weight, reduceSum(rows(product), [0]));
-    if (bias !== undefined && wants(bias)) results.set(bias, reduceSum(rows(dy), [0]));
+    if (weight !== undefined && wants(weight)) results.set(weight, sumRows(product));
+    if (bias !== undefined && wants(bias)) results.set(bias, sumRows(dy));
     return inputs.map((t) => results.get(t));
   });
 }

@@ -29,6 +29,10 @@ export function erf(x: number): number {
   return Math.sign(x) * (1 - Math.exp(-z * z) / Math.sqrt(Math.PI) / (z + fraction));
 }
 
+const geluErf = (x: number) => 0.5 * x * (1 + erf(x / Math.SQRT2));
+const geluTanh = (x: number) =>
+  0.5 * x * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x ** 3)));
+
 const one =
   (f: (x: number) => number): Kernel =>
   ([x]) => [map(need(x), f)];
@@ -191,6 +195,7 @@ export const kernels: Readonly<Record<string, Kernel>> = {
   Sigmoid: one((x) => 1 / (1 + Math.exp(-x))),
   Softplus: one((x) => Math.max(x, 0) + Math.log1p(Math.exp(-Math.abs(x)))),
   Relu: one((x) => Math.max(x, 0)),
+  Gelu: ([x], a) => [map(need(x), a.text('approximate') === 'tanh' ? geluTanh : geluErf)],
   Identity: one((x) => x),
   Not: one((x) => (x === 0 ? 1 : 0)),
   Cast: ([x], a) => [map(need(x), (v) => castTo(a.int('to'), v))],
