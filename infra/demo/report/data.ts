@@ -4,8 +4,9 @@ import type { DemoSummary } from '../summary.ts';
 export interface LossPoint {
   readonly step: number;
   readonly loss: number;
-  readonly action_loss: number;
-  readonly reasoning_loss: number;
+  /** null where the job did not tell it apart. */
+  readonly action_loss: number | null;
+  readonly reasoning_loss: number | null;
 }
 
 export interface Training {

@@ -1,8 +1,8 @@
 import { standard, wide } from './chart.ts';
-import { html, type Markup } from './html.ts';
-import { duration, short } from './numbers.ts';
-import { lineChart } from './lines.ts';
 import type { ReportData, Training } from './data.ts';
+import { html, type Markup } from './html.ts';
+import { lineChart, type Point } from './lines.ts';
+import { duration, short } from './numbers.ts';
 
 export function trainingSection({ trainings, summary }: ReportData): Markup {
   const { train, ingest, dataset } = summary;
@@ -15,37 +15,36 @@ export function trainingSection({ trainings, summary }: ReportData): Markup {
       samples/s; the loss went from ${short(train.first_loss)} to ${short(train.last_loss)}.
     </p>
     <div class="cards">
-      ${trainings.map((training) => lossCards(training, trainings.length > 1))}
+      ${trainings.map((training) => lossCard(training, trainings.length > 1))}
     </div>
   </section>`;
 }
 
-function lossCards(training: Training, isOneOfMany: boolean): Markup {
-  const { name, points } = training;
-  const title = isOneOfMany ? name : 'Loss by training step';
-  return html`<div class="card">
+function lossCard(training: Training, isOneOfMany: boolean): Markup {
+  const title = isOneOfMany ? training.name : 'Loss by training step';
+  const drawing = lineChart({
+    title,
+    xLabel: 'step',
+    yLabel: '',
+    yScale: 'log',
+    size: isOneOfMany ? standard : wide,
+    series: [
+      { name: 'action (diffusion)', tone: 'a', points: part(training, 'action_loss') },
+      { name: 'reasoning (cross-entropy)', tone: 'b', points: part(training, 'reasoning_loss') },
+    ],
+  });
+  return html`<div class="card${isOneOfMany ? '' : ' wide'}">
     <figure>
       <h3>${title}</h3>
       <figcaption>Logarithmic; each point the mean of its neighbours.</figcaption>
-      ${lineChart({
-        title,
-        xLabel: 'step',
-        yLabel: '',
-        yScale: 'log',
-        size: isOneOfMany ? standard : wide,
-        series: [
-          {
-            name: 'action (diffusion)',
-            tone: 'a',
-            points: points.map((p) => [p.step, p.action_loss]),
-          },
-          {
-            name: 'reasoning (cross-entropy)',
-            tone: 'b',
-            points: points.map((p) => [p.step, p.reasoning_loss]),
-          },
-        ],
-      })}
+      ${drawing}
     </figure>
   </div>`;
+}
+
+function part({ points }: Training, loss: 'action_loss' | 'reasoning_loss'): Point[] {
+  return points.flatMap((point): Point[] => {
+    const value = point[loss];
+    return value === null ? [] : [[point.step, value]];
+  });
 }
