@@ -1,0 +1,162 @@
+import { ArmatureError } from '@armature/sdk/contract';
+import type { Camera, Dataset } from '../dataset.ts';
+import { decodeVideo } from '../video/decode.ts';
+import { planeOf } from '../video/planes.ts';
+import type { Findings } from './findings.ts';
+
+/** Rows and columns between two brightness samples of a picture. */
+const SAMPLE_STEP = 4;
+/** Pictures that stay the same for this long are reported, in seconds. */
+const FROZEN_S = 1.5;
+/** A picture may be this many frame times from its row. */
+const TIME_TOLERANCE = 0.5;
+
+export interface VideoCheck {
+  readonly dataset: Dataset;
+  readonly episode: number;
+  readonly camera: Camera;
+  /** Rows of the episode that need a picture, and their times; `null` when they are unreadable. */
+  readonly timestamps: Float32Array | null;
+  readonly findings: Findings;
+  readonly signal: AbortSignal;
+  onFrame(): void;
+}
+
+/** Decodes every picture of one video, looking at its brightness only. Returns how many. */
+export async function checkVideo(check: VideoCheck): Promise<number> {
+  const { dataset, episode, camera, findings, timestamps } = check;
+  const add = (severity: 'error' | 'warning', code: string, message: string, fix: string): void =>
+    findings.add({ severity, code, message, fix, episode, feature: camera.name });
+  const freeze = new Freeze();
+  let blank = 0;
+  let late: { index: number; seconds: number } | null = null;
+  let size: { width: number; height: number } | null = null;
+  let frames: number;
+  try {
+    frames = await decodeVideo(await dataset.video(episode, camera.name), {
+      signal: check.signal,
+      threads: 1,
+      onFrame({ index, seconds, frame }) {
+        const { hash, plain } = fingerprint(planeOf(frame, 0), frame.width, frame.height);
+        freeze.next(index, hash);
+        if (plain) blank += 1;
+        if (frame.width !== camera.width || frame.height !== camera.height) {
+          size ??= { width: frame.width, height: frame.height };
+        }
+        const row = timestamps?.[index];
+        if (row !== undefined && late === null) {
+          const expected = row - (timestamps?.[0] ?? 0);
+          if (Math.abs(seconds - expected) * dataset.fps > TIME_TOLERANCE)
+            late = { index, seconds };
+        }
+        check.onFrame();
+      },
+    });
+  } catch (error) {
+    if (!(error instanceof ArmatureError) || error.code === 'cancelled') throw error;
+    findings.addError(error, { episode, feature: camera.name });
+    return 0;
+  }
+  report(add, { frames, blank, late, size, freeze, ...check });
+  return frames;
+}
+
+function report(
+  add: (severity: 'error' | 'warning', code: string, message: string, fix: string) => void,
+  seen: VideoCheck & {
+    frames: number;
+    blank: number;
+    late: { index: number; seconds: number } | null;
+    size: { width: number; height: number } | null;
+    freeze: Freeze;
+  },
+): void {
+  const { episode, camera, frames, timestamps, late, size } = seen;
+  const where = `episode ${episode}, camera ${camera.name}`;
+  if (timestamps !== null && frames < timestamps.length) {
+    add(
+      'error',
+      'video_short',
+      `${where}: the video has ${frames} frames for ${timestamps.length} rows`,
+      `Export the video of episode ${episode} again, or cut its rows to ${frames}.`,
+    );
+  } else if (timestamps !== null && frames > timestamps.length) {
+    add(
+      'warning',
+      'video_long',
+      `${where}: the video has ${frames} frames for ${timestamps.length} rows; the rest is not used`,
+      'Cut the video to the rows of its episode.',
+    );
+  }
+  if (size !== null) {
+    add(
+      'error',
+      'video_size',
+      `${where}: pictures have ${size.width}×${size.height} pixels, meta/info.json says ${camera.width}×${camera.height}`,
+      'Correct the shape in meta/info.json or encode the video at that size.',
+    );
+  }
+  if (late !== null) {
+    add(
+      'error',
+      'video_time',
+      `${where}: frame ${late.index} is shown at ${late.seconds.toFixed(3)} s, its row is at another time`,
+      `Encode the video at ${seen.dataset.fps} frames a second without dropped frames.`,
+    );
+  }
+  const frozen = seen.freeze.longest;
+  if (frozen.length > FROZEN_S * seen.dataset.fps) {
+    add(
+      'warning',
+      'frozen_frames',
+      `${where}: the picture stays the same from frame ${frozen.start} for ${frozen.length} frames`,
+      'Check that the camera was running.',
+    );
+  }
+  if (seen.blank > 0) {
+    add(
+      'warning',
+      'blank_frames',
+      `${where}: ${seen.blank} pictures are of one brightness`,
+      'Check that the camera was uncovered and connected.',
+    );
+  }
+}
+
+/** Longest run of equal pictures. */
+class Freeze {
+  longest = { start: 0, length: 1 };
+  #start = 0;
+  #hash: number | null = null;
+
+  next(index: number, hash: number): void {
+    if (hash !== this.#hash) {
+      this.#start = index;
+      this.#hash = hash;
+    }
+    const length = index - this.#start + 1;
+    if (length > this.longest.length) this.longest = { start: this.#start, length };
+  }
+}
+
+/** Hash (FNV-1a) of a grid of samples of a plane, and whether they are all the same. */
+function fingerprint(
+  plane: { bytes: Uint8Array; stride: number },
+  width: number,
+  height: number,
+): { hash: number; plain: boolean } {
+  const { bytes, stride } = plane;
+  let hash = 0x811c9dc5;
+  let low = 255;
+  let high = 0;
+  for (let y = 0; y < height; y += SAMPLE_STEP) {
+    const end = y * stride + width;
+    for (let i = y * stride; i < end; i += SAMPLE_STEP) {
+      const value = bytes[i] ?? 0;
+      hash = Math.imul(hash ^ value, 0x01000193);
+      if (value < low) low = value;
+      if (value > high) high = value;
+    }
+  }
+  return { hash, plain: low === high };
+}

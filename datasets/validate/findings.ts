@@ -1,0 +1,53 @@
+import type { ArmatureError, Finding } from '@armature/sdk/contract';
+
+/** Findings of one code that a report spells out; the rest are counted. */
+const SHOWN = 20;
+
+/** Collects what is wrong with a set, without repeating one fault for every one of its episodes. */
+export class Findings {
+  readonly #items: Finding[] = [];
+  readonly #more = new Map<string, { first: Finding; count: number }>();
+  readonly #counts = new Map<string, number>();
+
+  add(finding: Finding): void {
+    const count = (this.#counts.get(finding.code) ?? 0) + 1;
+    this.#counts.set(finding.code, count);
+    if (count <= SHOWN) {
+      this.#items.push(finding);
+      return;
+    }
+    const more = this.#more.get(finding.code);
+    if (more === undefined) this.#more.set(finding.code, { first: finding, count: 1 });
+    else more.count += 1;
+  }
+
+  /** A file that cannot be read: missing, or broken where `error.field` says. */
+  addError(error: ArmatureError, where: { episode?: number; feature?: string }): void {
+    this.add({
+      severity: 'error',
+      code: error.code === 'not_found' ? 'missing_file' : 'broken_file',
+      message: error.message,
+      fix: error.fix ?? 'Export the data set again.',
+      ...where,
+    });
+  }
+
+  get hasErrors(): boolean {
+    return this.#items.some((finding) => finding.severity === 'error');
+  }
+
+  /** Errors first, each kind in the order found. */
+  list(): Finding[] {
+    const rest = [...this.#more.values()].map(({ first, count }) => ({
+      severity: first.severity,
+      code: first.code,
+      message: `${count} more findings of this kind`,
+      fix: first.fix,
+    }));
+    const all = [...this.#items, ...rest];
+    return [
+      ...all.filter((finding) => finding.severity === 'error'),
+      ...all.filter((finding) => finding.severity === 'warning'),
+    ];
+  }
+}

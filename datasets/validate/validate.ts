@@ -1,0 +1,188 @@
+import { ArmatureError, type DatasetReport, type EmbodimentSpec } from '@armature/sdk/contract';
+import { throwIfCancelled } from '../cancel.ts';
+import type { Dataset, Episode, EpisodeInfo } from '../dataset.ts';
+import { openDataset } from '../open.ts';
+import type { BlobSource } from '../source/blob-source.ts';
+import { featureStats } from '../stats/feature-stats.ts';
+import { checkEpisode, checkStats } from './check-numbers.ts';
+import { checkVideo } from './check-video.ts';
+import { Findings } from './findings.ts';
+import { matchSpec } from './match-spec.ts';
+
+export interface ValidateOptions {
+  /** Share that is done, 0 to 1. */
+  onProgress?(fraction: number): void;
+  readonly signal?: AbortSignal;
+  /** Episodes checked at a time; 2 when absent. */
+  readonly lanes?: number;
+}
+
+/**
+ * Checks a whole set against its embodiment: description, every row, every picture. What is wrong
+ * with the set is in the report's findings, each with its fix; the set is usable when none of them
+ * is an error. Statistics are true ones over all frames, `null` where rows are unusable.
+ * @throws ArmatureError `cancelled`; and what the source throws when it cannot be reached.
+ */
+export async function validateDataset(
+  dataset: Dataset,
+  spec: EmbodimentSpec,
+  options: ValidateOptions = {},
+): Promise<DatasetReport> {
+  const started = performance.now();
+  const signal = options.signal ?? new AbortController().signal;
+  const findings = new Findings();
+  matchSpec(dataset, spec, findings);
+  checkList(dataset, findings);
+
+  const rows = dataset.episodes.reduce((sum, episode) => sum + episode.length, 0);
+  const goal = Math.max(1, rows * (dataset.cameras.length + 1));
+  let done = 0;
+  let pictures = 0;
+  const advance = (frames: number): void => {
+    done += frames;
+    options.onProgress?.(Math.min(1, done / goal));
+  };
+  const read: Episode[] = [];
+  const waiting = [...dataset.episodes];
+  const lane = async (): Promise<void> => {
+    for (let info = waiting.shift(); info !== undefined; info = waiting.shift()) {
+      throwIfCancelled(signal);
+      const episode = await readRows(dataset, info, spec.horizon, findings);
+      if (episode !== null) read.push(episode);
+      advance(info.length);
+      for (const camera of dataset.cameras) {
+        pictures += await checkVideo({
+          dataset,
+          episode: info.index,
+          camera,
+          timestamps: episode?.timestamps ?? null,
+          findings,
+          signal,
+          onFrame: () => advance(1),
+        });
+      }
+    }
+  };
+  await inLanes(options.lanes ?? 2, lane);
+
+  const stats = allStats(dataset, read);
+  if (stats !== null) checkStats(stats, spec, findings);
+  const seconds = (performance.now() - started) / 1000;
+  options.onProgress?.(1);
+  return {
+    format: dataset.format,
+    robot_type: dataset.robotType,
+    fps: dataset.fps,
+    episodes: dataset.episodes.length,
+    frames: read.reduce((sum, episode) => sum + episode.length, 0),
+    tasks: [...dataset.tasks],
+    cameras: dataset.cameras.map(({ name, width, height }) => ({ name, width, height })),
+    findings: findings.list(),
+    stats,
+    ingest: { seconds, frames_per_s: pictures / seconds, peak_rss_mb: peakRss() },
+  };
+}
+
+/**
+ * Opens and checks a set. One whose description cannot be read gives a report of no episodes with
+ * that one error, like any other bad set.
+ */
+export async function validateSource(
+  source: BlobSource,
+  spec: EmbodimentSpec,
+  options: ValidateOptions = {},
+): Promise<DatasetReport> {
+  try {
+    return await validateDataset(await openDataset(source), spec, options);
+  } catch (error) {
+    if (!(error instanceof ArmatureError) || error.code !== 'invalid_dataset') throw error;
+    const findings = new Findings();
+    findings.addError(error, error.field === undefined ? {} : { feature: error.field });
+    return {
+      format: 'unreadable',
+      robot_type: 'unspecified',
+      fps: 0,
+      episodes: 0,
+      frames: 0,
+      tasks: [],
+      cameras: [],
+      findings: findings.list(),
+      stats: null,
+      ingest: { seconds: 0, frames_per_s: 0, peak_rss_mb: peakRss() },
+    };
+  }
+}
+
+/** Whether a report's set may be used. */
+export const isUsable = (report: DatasetReport): boolean =>
+  report.findings.every((finding) => finding.severity !== 'error');
+
+function checkList(dataset: Dataset, findings: Findings): void {
+  if (dataset.episodes.length === 0) {
+    findings.add({
+      severity: 'error',
+      code: 'no_episodes',
+      message: 'the data set has no episodes',
+      fix: 'Record at least one episode and list it in meta/episodes.jsonl.',
+      feature: 'episodes',
+    });
+  }
+  const seen = new Set<number>();
+  for (const { index } of dataset.episodes) {
+    if (seen.has(index)) {
+      findings.add({
+        severity: 'error',
+        code: 'duplicate_episode',
+        message: `episode ${index} is listed twice`,
+        fix: 'List every episode once in meta/episodes.jsonl.',
+        episode: index,
+      });
+    }
+    seen.add(index);
+  }
+}
+
+async function readRows(
+  dataset: Dataset,
+  info: EpisodeInfo,
+  horizon: number,
+  findings: Findings,
+): Promise<Episode | null> {
+  try {
+    const episode = await dataset.readEpisode(info.index);
+    checkEpisode(dataset, info, episode, horizon, findings);
+    return episode;
+  } catch (error) {
+    if (!(error instanceof ArmatureError) || error.code === 'cancelled') throw error;
+    findings.addError(error, {
+      episode: info.index,
+      ...(error.field === undefined ? {} : { feature: error.field }),
+    });
+    return null;
+  }
+}
+
+function allStats(dataset: Dataset, episodes: readonly Episode[]): DatasetReport['stats'] {
+  const usable = episodes.every(({ state, action }) =>
+    [state, action].every((values) => values.every(Number.isFinite)),
+  );
+  if (!usable || episodes.every((episode) => episode.length === 0)) return null;
+  return {
+    state: featureStats(
+      dataset.stateNames,
+      episodes.map((episode) => episode.state),
+    ),
+    action: featureStats(
+      dataset.actionNames,
+      episodes.map((episode) => episode.action),
+    ),
+  };
+}
+
+/** The first failure is thrown when every lane has stopped. */
+async function inLanes(lanes: number, lane: () => Promise<void>): Promise<void> {
+  const results = await Promise.allSettled(Array.from({ length: lanes }, lane));
+  for (const result of results) if (result.status === 'rejected') throw result.reason;
+}
+
+const peakRss = (): number => process.resourceUsage().maxRSS / 1024;
