@@ -1,7 +1,18 @@
-import type { EmbodimentSpec } from './embodiment.ts';
 import { ArmatureError } from './errors.ts';
 import type { Ndarray } from './ndarray.ts';
 import type { WireImage, WireObservation } from './wire.ts';
+
+/** The part of an embodiment spec that an observation is checked against. */
+export interface ObservedEmbodiment {
+  readonly name: string;
+  readonly state: readonly { readonly name: string }[];
+  readonly action: readonly { readonly name: string }[];
+  readonly cameras: readonly {
+    readonly name: string;
+    readonly width: number;
+    readonly height: number;
+  }[];
+}
 
 /**
  * Checks an observation against its embodiment: every camera there and none besides, pixels u8
@@ -9,7 +20,7 @@ import type { WireImage, WireObservation } from './wire.ts';
  * command likewise. JPEG is checked for its first bytes only; its size shows when it is decoded.
  * @throws ArmatureError `missing_camera`, `invalid_observation` or `invalid_state`, with the field.
  */
-export function checkObservation(spec: EmbodimentSpec, observation: WireObservation): void {
+export function checkObservation(spec: ObservedEmbodiment, observation: WireObservation): void {
   for (const camera of spec.cameras) {
     const image = observation.images[camera.name];
     if (image === undefined) {
@@ -37,7 +48,7 @@ export function checkObservation(spec: EmbodimentSpec, observation: WireObservat
   if (command !== undefined) checkVector('executed.last_command', command, spec.action);
 }
 
-function checkImage(camera: EmbodimentSpec['cameras'][number], image: WireImage): void {
+function checkImage(camera: ObservedEmbodiment['cameras'][number], image: WireImage): void {
   const field = `images.${camera.name}`;
   if ('jpeg' in image) {
     if (image.jpeg[0] === 0xff && image.jpeg[1] === 0xd8) return;

@@ -10,7 +10,7 @@ export const ROBOT_PATH = '/v1/robot';
 /** Largest frame either side may send, in bytes. */
 export const MAX_FRAME_BYTES = 8 * 1024 * 1024;
 
-const bytes = z.instanceof(Uint8Array);
+const bytes: z.ZodType<Uint8Array> = z.instanceof(Uint8Array, { error: 'must be bytes' });
 
 /** An encoded JPEG, or raw pixels u8 [height, width, 3]. */
 export const imageSchema = z.union(
