@@ -1,0 +1,92 @@
+import { ArmatureError } from '@armature/sdk/contract';
+import type { ObjectStore } from '@armature/storage';
+import { Hono } from 'hono';
+
+import type { Logger } from 'pino';
+import { hashKey, newApiKey, startOf } from './auth/api-key.ts';
+import { Authenticator } from './auth/authenticator.ts';
+import { sessionTokens, type JWK } from './auth/session-tokens.ts';
+import { createCall } from './call.ts';
+import { classifyError } from './errors.ts';
+import { problemResponse } from './http/problem.ts';
+import { mountRest, type HttpEnv } from './http/rest.ts';
+import { mountUploads } from './http/uploads.ts';
+import { requestIdOf } from './request-id.ts';
+import type { ServiceDeps } from './services/context.ts';
+import type { Database } from './services/database.ts';
+import { pingDatabase } from './services/health.ts';
+import { findKey } from './services/keys-find.ts';
+import { mountTrpc } from './trpc/mount.ts';
+
+export interface AppDeps {
+  db: Database;
+  store: ObjectStore;
+  log: Logger;
+  /** Key of the HMAC that API keys are stored as. */
+  keyPepper: string;
+  platformKey: string;
+  /** Ed25519 private JWK with a kid. */
+  sessionSigningKey: JWK;
+  /** Public JWKs that verifiers accept beside it, while keys change. */
+  alsoPublishedKeys?: readonly JWK[];
+  clock?: () => Date;
+}
+
+/** The control plane as one fetch handler: REST, tRPC, uploads, JWKS, health. */
+export async function createApp(deps: AppDeps): Promise<Hono<HttpEnv>> {
+  const { db, store, log, keyPepper } = deps;
+  const clock = deps.clock ?? (() => new Date());
+  const tokens = await sessionTokens(deps.sessionSigningKey, deps.alsoPublishedKeys);
+  const authenticator = new Authenticator({
+    pepper: keyPepper,
+    platformKey: deps.platformKey,
+    findKey: (hash) => findKey(db, hash),
+    clock,
+  });
+  const services: ServiceDeps = {
+    db,
+    store,
+    clock,
+    tokens,
+    keys: {
+      mint: () => {
+        const secret = newApiKey();
+        return { secret, start: startOf(secret), hash: hashKey(keyPepper, secret) };
+      },
+      forget: (keyId) => authenticator.forget(keyId),
+    },
+  };
+  const call = createCall(services, authenticator, log);
+  const app = new Hono<HttpEnv>();
+  app.use(async (c, next) => {
+    c.set('requestId', requestIdOf(c.req.header('x-request-id')));
+    await next();
+    c.header('x-request-id', c.get('requestId'));
+    c.header('x-content-type-options', 'nosniff');
+  });
+  app.onError((thrown, c) => {
+    const error = classifyError(thrown);
+    const line = { path: c.req.path, request_id: c.get('requestId'), code: error.code };
+    if (error.status >= 500) log.error({ ...line, err: error.cause ?? error }, 'request failed');
+    return problemResponse(error, c.get('requestId'));
+  });
+  app.notFound((c) => {
+    const error = new ArmatureError('not_found', `no route ${c.req.method} ${c.req.path}`, {
+      fix: 'Check method and path.',
+    });
+    return problemResponse(error, c.get('requestId'));
+  });
+  app.get('/healthz', (c) => c.json({ status: 'ok' }));
+  app.get('/readyz', async (c) => {
+    await pingDatabase(db);
+    return c.json({ status: 'ready' });
+  });
+  app.get('/.well-known/jwks.json', (c) => {
+    c.header('cache-control', 'public, max-age=300');
+    return c.json(tokens.jwks);
+  });
+  mountUploads(app, store, clock);
+  mountRest(app, call);
+  mountTrpc(app, call, log);
+  return app;
+}

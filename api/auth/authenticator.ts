@@ -1,0 +1,143 @@
+import { ArmatureError, type Scope } from '@armature/sdk/contract';
+import { hashKey, isWellFormed, sameSecret } from './api-key.ts';
+
+/** A key as it is found by its hash. */
+export interface FoundKey {
+  id: string;
+  tenantId: string;
+  scopes: readonly Scope[];
+  expiresAt: Date | null;
+  revokedAt: Date | null;
+}
+
+/** Who calls: a tenant by one of its keys, or the operator. */
+export type Actor =
+  { kind: 'key'; tenantId: string; keyId: string; scopes: readonly Scope[] } | { kind: 'platform' };
+
+export interface AuthenticatorOptions {
+  pepper: string;
+  platformKey: string;
+  findKey: (hash: Buffer) => Promise<FoundKey | null>;
+  clock: () => Date;
+  /** How long a look-up is believed, in ms: the longest that a revoked key works elsewhere. */
+  ttlMs?: number;
+  /** Look-ups kept, of keys that exist and of keys that do not. */
+  capacity?: number;
+}
+
+interface Entry {
+  found: Promise<FoundKey | null>;
+  until: number;
+}
+
+/** Turns an Authorization header into an actor; look-ups are shared, cached and bounded. */
+export class Authenticator {
+  private readonly options: Required<AuthenticatorOptions>;
+  private readonly entries = new Map<string, Entry>();
+
+  constructor(options: AuthenticatorOptions) {
+    this.options = { ttlMs: 5_000, capacity: 10_000, ...options };
+  }
+
+  /** @throws ArmatureError `missing_key`, `invalid_key` or `expired_key`. */
+  async authenticate(authorization: string | undefined): Promise<Actor> {
+    if (authorization === undefined || authorization === '') {
+      throw refusal(
+        'missing_key',
+        'the request has no API key',
+        'Send Authorization: Bearer <key>.',
+      );
+    }
+    const key = /^Bearer +(\S+) *$/i.exec(authorization)?.[1];
+    if (key === undefined) {
+      throw refusal(
+        'invalid_key',
+        'the authorization header is no bearer key',
+        'Send Authorization: Bearer <key>.',
+      );
+    }
+    const { pepper, platformKey, clock } = this.options;
+    if (sameSecret(pepper, key, platformKey)) return { kind: 'platform' };
+    const found = isWellFormed(key) ? await this.lookUp(hashKey(pepper, key)) : null;
+    if (found === null) {
+      throw refusal(
+        'invalid_key',
+        'the API key is not known',
+        'Check the key for missing letters.',
+      );
+    }
+    if (found.revokedAt !== null) {
+      throw refusal('invalid_key', 'the API key was revoked', 'Use another key.');
+    }
+    if (found.expiresAt !== null && found.expiresAt <= clock()) {
+      throw refusal('expired_key', 'the API key has expired', 'Make a new key.');
+    }
+    const { id: keyId, tenantId, scopes } = found;
+    return { kind: 'key', tenantId, keyId, scopes };
+  }
+
+  /** Forgets a key that has just been revoked here. */
+  async forget(keyId: string): Promise<void> {
+    for (const [hash, entry] of this.entries) {
+      const found = await entry.found;
+      if (found?.id === keyId) this.entries.delete(hash);
+    }
+  }
+
+  private lookUp(hash: Buffer): Promise<FoundKey | null> {
+    const name = hash.toString('base64');
+    const now = this.options.clock().getTime();
+    const known = this.entries.get(name);
+    if (known !== undefined && known.until > now) return known.found;
+    this.entries.delete(name);
+    if (this.entries.size >= this.options.capacity) {
+      const [oldest] = this.entries.keys();
+      if (oldest !== undefined) this.entries.delete(oldest);
+    }
+    const entry = { found: this.options.findKey(hash), until: now + this.options.ttlMs };
+    this.entries.set(name, entry);
+    entry.found.catch(() => {
+      if (this.entries.get(name) === entry) this.entries.delete(name);
+    });
+    return entry.found;
+  }
+}
+
+const IMPLIED: Readonly<Record<Scope, readonly Scope[]>> = {
+  admin: ['admin', 'write', 'read', 'robot'],
+  write: ['write', 'read'],
+  read: ['read'],
+  robot: ['robot'],
+};
+
+/**
+ * Whether the actor may do what needs `scope`: `admin` is everything, `write` includes `read`; the
+ * operator's key does the operator's verbs and nothing of a tenant's.
+ * @throws ArmatureError `forbidden`.
+ */
+export function requireScope(actor: Actor, scope: Scope | 'platform'): void {
+  if (actor.kind === 'platform') {
+    if (scope === 'platform') return;
+    throw forbidden('the operator’s key reaches no tenant’s resources', 'Use a key of the tenant.');
+  }
+  if (scope === 'platform') {
+    throw forbidden('only the operator’s key may do this', 'Ask the operator of the platform.');
+  }
+  if (actor.scopes.some((held) => IMPLIED[held].includes(scope))) return;
+  throw forbidden(
+    `the API key lacks the scope ${scope}`,
+    `Use a key with the scope ${scope}, or have an admin make one.`,
+  );
+}
+
+function forbidden(message: string, fix: string): ArmatureError {
+  return new ArmatureError('forbidden', message, { field: 'authorization', fix });
+}
+
+function refusal(
+  code: 'missing_key' | 'invalid_key' | 'expired_key',
+  message: string,
+  fix: string,
+): ArmatureError {
+  return new ArmatureError(code, message, { field: 'authorization', fix });
+}

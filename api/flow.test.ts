@@ -1,0 +1,405 @@
+import {
+  claimJob,
+  datasets,
+  eq,
+  finetunes,
+  heartbeat,
+  jobs,
+  settle,
+  withTenant,
+} from '@armature/db';
+import { sessionClaimsSchema, type UploadPart } from '@armature/sdk/contract';
+import { createRemoteJWKSet, jwtVerify } from 'jose';
+import postgres from 'postgres';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { startTestApi, type TestApi } from '../test/support/api.ts';
+import { armSpec, fileOf } from '../test/support/robots.ts';
+import { addPolicyVersion, addServeWorker, addUsage, markReady } from '../test/support/rows.ts';
+
+let api: TestApi;
+let tenant: string;
+let key: string;
+let embodiment: string;
+
+beforeAll(async () => {
+  api = await startTestApi();
+  ({ id: tenant, key } = await api.tenant());
+  ({ id: embodiment } = await api.must('embodiments.create', key, { spec: armSpec }));
+});
+afterAll(async () => api.stop());
+
+const contents = new Map([
+  ['meta/info.json', Buffer.from('{"codebase_version":"v2.1"}')],
+  ['data/chunk-000/episode_000000.parquet', Buffer.alloc(70_000, 3)],
+  ['videos/chunk-000/front/episode_000000.mp4', Buffer.alloc(300_000, 9)],
+]);
+const planned = async () =>
+  api.must('datasets.create', key, {
+    name: 'demos',
+    embodiment_id: embodiment,
+    files: [...contents].map(([path, bytes]) => fileOf(path, bytes)),
+  });
+const put = async (part: UploadPart) => {
+  const body = contents.get(part.path);
+  if (body === undefined) throw new Error(`no file ${part.path}`);
+  const answer = await fetch(part.url, { method: 'PUT', headers: part.headers, body });
+  expect(answer.status).toBe(200);
+};
+const jobsOf = (subject: string) =>
+  withTenant(api.db.app, tenant, (tx) => tx.select().from(jobs).where(eq(jobs.subjectId, subject)));
+
+describe('a data set', () => {
+  it('is planned, uploaded, resumed, completed, and then has a job to validate it', async () => {
+    const { dataset, parts } = await planned();
+    expect(dataset).toMatchObject({ status: 'uploading', files: 3, progress: 0, report: null });
+    expect(dataset.bytes).toBe([...contents.values()].reduce((sum, { length }) => sum + length, 0));
+    const [first, ...rest] = parts;
+    if (first === undefined) throw new Error('the plan has no part');
+    await put(first);
+
+    const early = await api.call('datasets.complete', key, { id: dataset.id });
+    expect(early).toMatchObject({ status: 422, problem: { code: 'incomplete_upload' } });
+    expect(rest.map(({ path }) => path)).toContain(early.problem?.field);
+    expect(await jobsOf(dataset.id)).toEqual([]);
+
+    const resumed = await api.must('datasets.plan', key, { id: dataset.id });
+    expect(resumed.parts.map(({ path }) => path).sort()).toEqual(
+      rest.map(({ path }) => path).sort(),
+    );
+    for (const part of resumed.parts) await put(part);
+    const done = await api.must('datasets.complete', key, { id: dataset.id });
+    expect(done.status).toBe('validating');
+    expect(await jobsOf(dataset.id)).toMatchObject([{ kind: 'ingest', status: 'queued' }]);
+    expect(await api.must('datasets.complete', key, { id: dataset.id })).toEqual(done);
+    expect(await jobsOf(dataset.id)).toHaveLength(1);
+    expect((await api.must('datasets.plan', key, { id: dataset.id })).parts).toEqual([]);
+
+    const claimed = await claimJob(api.db.worker, { kinds: ['ingest'], owner: 'w', leaseMs: 5000 });
+    expect(claimed).toMatchObject({ subjectId: dataset.id, tenantId: tenant });
+    const bytes = await api.store.get(
+      `tenants/${tenant}/datasets/${dataset.id}/files/meta/info.json`,
+    );
+    expect(Buffer.from(bytes).toString()).toContain('v2.1');
+  });
+
+  it('completes once when completed at the same time', async () => {
+    const { dataset, parts } = await planned();
+    for (const part of parts) await put(part);
+    const answers = await Promise.all(
+      Array.from({ length: 5 }, () => api.call('datasets.complete', key, { id: dataset.id })),
+    );
+    expect(answers.map(({ status }) => status)).toEqual([200, 200, 200, 200, 200]);
+    expect(await jobsOf(dataset.id)).toHaveLength(1);
+  });
+
+  it('finds a file that is there with other bytes', async () => {
+    const { dataset, parts } = await planned();
+    for (const part of parts) await put(part);
+    const path = 'data/chunk-000/episode_000000.parquet';
+    const at = `tenants/${tenant}/datasets/${dataset.id}/files/${path}`;
+    await api.store.put(at, Buffer.alloc(70_000, 4));
+    expect(await api.call('datasets.complete', key, { id: dataset.id })).toMatchObject({
+      status: 422,
+      problem: { code: 'checksum_mismatch', field: path },
+    });
+    await api.store.put(at, Buffer.alloc(10));
+    expect(await api.call('datasets.complete', key, { id: dataset.id })).toMatchObject({
+      status: 422,
+      problem: { code: 'incomplete_upload', field: path },
+    });
+  });
+
+  it.each([
+    ['../up', 'files[1].path'],
+    ['/abs', 'files[1].path'],
+    ['a//b', 'files[1].path'],
+    ['a/./b', 'files[1].path'],
+    ['ok', 'files[1].path'],
+    ['ok/below', 'files[0].path'],
+    ['a b', 'files[1].path'],
+  ])('refuses the path %j', async (path, field) => {
+    const file = { size: 1, sha256: '0'.repeat(64) };
+    const answer = await api.call('datasets.create', key, {
+      name: 'd',
+      embodiment_id: embodiment,
+      files: [
+        { ...file, path: 'ok' },
+        { ...file, path },
+      ],
+    });
+    expect(answer).toMatchObject({ status: 400, problem: { code: 'invalid_request', field } });
+  });
+
+  it('is listed newest first, page after page', async () => {
+    const all = await api.must('datasets.list', key, { limit: 200 });
+    expect(all.next_cursor).toBeNull();
+    const paged: string[] = [];
+    let cursor: string | undefined;
+    do {
+      const page = await api.must('datasets.list', key, {
+        limit: 1,
+        ...(cursor === undefined ? {} : { cursor }),
+      });
+      paged.push(...page.items.map(({ id }) => id));
+      cursor = page.next_cursor ?? undefined;
+    } while (cursor !== undefined);
+    expect(paged).toEqual(all.items.map(({ id }) => id));
+    expect(paged.length).toBeGreaterThan(2);
+    const times = all.items.map(({ created_at }) => created_at);
+    expect(times).toEqual([...times].sort().reverse());
+  });
+});
+
+describe('a fine-tune', () => {
+  const ready = async () => {
+    const { dataset } = await planned();
+    await markReady(api.db.worker, tenant, dataset.id);
+    return dataset.id;
+  };
+  const create = (datasetId: string, options = {}, heldout?: string) =>
+    api.call('finetunes.create', key, {
+      name: 'f',
+      dataset_id: datasetId,
+      options,
+      ...(heldout === undefined ? {} : { heldout_dataset_id: heldout }),
+    });
+
+  it('wants data sets that are ready, of one embodiment', async () => {
+    const { dataset } = await planned();
+    const set = (status: 'validating' | 'rejected') =>
+      withTenant(api.db.worker, tenant, async (tx) => {
+        await tx.update(datasets).set({ status }).where(eq(datasets.id, dataset.id));
+      });
+    const refused = async (code: string) =>
+      expect(await create(dataset.id)).toMatchObject({ problem: { code, field: 'dataset_id' } });
+    await refused('incomplete_upload');
+    await set('validating');
+    await refused('conflict');
+    await set('rejected');
+    await refused('invalid_dataset');
+    const training = await ready();
+    expect(await create(training, {}, dataset.id)).toMatchObject({
+      problem: { code: 'invalid_dataset', field: 'heldout_dataset_id' },
+    });
+    expect(await create(training, {}, training)).toMatchObject({
+      problem: { code: 'invalid_request', field: 'heldout_dataset_id' },
+    });
+    const other = await api.must('embodiments.create', key, { spec: armSpec });
+    const foreign = await api.must('datasets.create', key, {
+      name: 'd',
+      embodiment_id: other.id,
+      files: [fileOf('a', Buffer.from('a'))],
+    });
+    await markReady(api.db.worker, tenant, foreign.dataset.id);
+    expect(await create(training, {}, foreign.dataset.id)).toMatchObject({
+      status: 422,
+      problem: { code: 'embodiment_mismatch', field: 'heldout_dataset_id' },
+    });
+  });
+
+  it('wants a reference that the state can give', async () => {
+    const training = await ready();
+    expect(await create(training, { reference: 'last_command' })).toMatchObject({
+      status: 400,
+      problem: { code: 'invalid_request', field: 'options.reference' },
+    });
+    expect((await create(training, { reference: 'absolute' })).status).toBe(200);
+  });
+
+  it('is queued with its job and its history, and cancelled while it waits', async () => {
+    const made = (await create(await ready(), { steps: 3 })).ok;
+    if (made === undefined) throw new Error('not created');
+    expect(made).toMatchObject({
+      status: 'queued',
+      attempt: 0,
+      options: { mode: 'head', seed: 0 },
+    });
+    expect(await jobsOf(made.id)).toMatchObject([{ kind: 'finetune', status: 'queued' }]);
+    const cancelled = await api.must('finetunes.cancel', key, { id: made.id });
+    expect(cancelled.status).toBe('cancelled');
+    expect(cancelled.finished_at).not.toBeNull();
+    expect(await api.must('finetunes.cancel', key, { id: made.id })).toEqual(cancelled);
+    const { items } = await api.must('finetunes.events', key, { id: made.id });
+    expect(items.map(({ seq, message }) => [seq, message])).toEqual([
+      [1, 'queued'],
+      [2, 'cancelled'],
+    ]);
+    const later = await api.must('finetunes.events', key, { id: made.id, after: 1 });
+    expect(later.items).toEqual(items.slice(1));
+  });
+
+  it('is cancelled while it runs by its worker, and not once it has ended', async () => {
+    const made = (await create(await ready())).ok;
+    if (made === undefined) throw new Error('not created');
+    const client = postgres(api.db.adminUrl, { max: 1 });
+    await client`update jobs set status = 'cancelled' where status = 'queued' and subject_id <> ${made.id}`;
+    await client.end();
+    const job = await claimJob(api.db.worker, { kinds: ['finetune'], owner: 'w', leaseMs: 60_000 });
+    if (job === null) throw new Error('nothing to claim');
+    expect(job.subjectId).toBe(made.id);
+    const asked = await api.must('finetunes.cancel', key, { id: made.id });
+    expect(asked).toMatchObject({ status: 'cancelling', attempt: 1, finished_at: null });
+    expect(await api.must('finetunes.cancel', key, { id: made.id })).toEqual(asked);
+    expect(await heartbeat(api.db.worker, job)).toBe('cancel');
+    await withTenant(api.db.worker, tenant, async (tx) => {
+      await settle(tx, job, { status: 'succeeded' });
+      await tx.update(finetunes).set({ status: 'succeeded' }).where(eq(finetunes.id, made.id));
+    });
+    expect(await api.call('finetunes.cancel', key, { id: made.id })).toMatchObject({
+      status: 409,
+      problem: { code: 'conflict' },
+    });
+  });
+});
+
+describe('a session', () => {
+  it('needs a deployed version and a worker, and says which is missing', async () => {
+    const input = { robot: 'r1', embodiment_id: embodiment };
+    expect(await api.call('sessions.create', key, input)).toMatchObject({
+      status: 409,
+      problem: { code: 'conflict', field: 'policy_version_id' },
+    });
+    const version = await addPolicyVersion(api.db.worker, tenant, embodiment);
+    expect(await api.must('policies.get', key, { id: version })).toMatchObject({ active: false });
+    await api.must('policies.deploy', key, { id: version });
+    expect(await api.must('policies.get', key, { id: version })).toMatchObject({ active: true });
+    expect((await api.must('policies.list', key, {})).items).toMatchObject([{ active: true }]);
+    const none = await api.call('sessions.create', key, input);
+    expect(none).toMatchObject({ status: 503, problem: { code: 'unavailable' } });
+    expect(none.problem?.fix).toBeTruthy();
+    expect((await api.must('sessions.list', key, {})).items).toEqual([]);
+
+    await addServeWorker(api.db.worker, 'stale');
+    const client = postgres(api.db.adminUrl, { max: 1 });
+    await client`update serve_workers set heartbeat_at = now() - interval '1 minute'`;
+    await client.end();
+    expect((await api.call('sessions.create', key, input)).status).toBe(503);
+    await addServeWorker(api.db.worker, 'serve-1');
+
+    const grant = await api.must('sessions.create', key, input);
+    expect(grant).toMatchObject({
+      url: 'ws://127.0.0.1:1/serve-1',
+      session: { policy_version_id: version, epoch: 0, ended_at: null },
+      embodiment: armSpec,
+    });
+    const jwks = createRemoteJWKSet(new URL('/.well-known/jwks.json', api.url));
+    const accept = {
+      audience: 'armature-workers',
+      issuer: 'armature',
+      typ: 'armature-session+jwt',
+      algorithms: ['EdDSA'],
+    };
+    const first = await jwtVerify(grant.token, jwks, accept);
+    expect(sessionClaimsSchema.parse(first.payload)).toMatchObject({
+      sub: grant.session.id,
+      tenant,
+      robot: 'r1',
+      embodiment: { id: embodiment, spec: armSpec },
+      policy: { version_id: version },
+      reasoning: { when: 'every_chunk' },
+      epoch: 0,
+      limits: { max_hz: 30 },
+    });
+    expect(first.payload).not.toHaveProperty('sampler');
+    expect(new Date(grant.token_expires_at).getTime()).toBe((first.payload.exp ?? 0) * 1000);
+
+    const resumed = await api.must('sessions.resume', key, { id: grant.session.id });
+    const second = await jwtVerify(resumed.token, jwks, accept);
+    expect(second.payload['epoch']).toBe(1);
+    expect(second.payload.jti).not.toBe(first.payload.jti);
+
+    const ended = await api.must('sessions.end', key, { id: grant.session.id });
+    expect(ended.ended_at).not.toBeNull();
+    expect(await api.must('sessions.end', key, { id: grant.session.id })).toEqual(ended);
+    expect(await api.call('sessions.resume', key, { id: grant.session.id })).toMatchObject({
+      status: 409,
+      problem: { code: 'conflict' },
+    });
+  });
+
+  it('takes the sampler, the cadence and the rate that it is asked for', async () => {
+    const grant = await api.must('sessions.create', key, {
+      robot: 'r2',
+      embodiment_id: embodiment,
+      sampler: { steps: 4, noise_scale: 0 },
+      reasoning: { when: 'interval', ms: 500 },
+      max_hz: 12,
+    });
+    const jwks = createRemoteJWKSet(new URL('/.well-known/jwks.json', api.url));
+    const { payload } = await jwtVerify(grant.token, jwks);
+    expect(payload).toMatchObject({
+      sampler: { steps: 4, noise_scale: 0 },
+      reasoning: { when: 'interval', ms: 500 },
+      limits: { max_hz: 12 },
+    });
+  });
+
+  it('refuses a version of another embodiment', async () => {
+    const other = await api.must('embodiments.create', key, { spec: armSpec });
+    const version = await addPolicyVersion(api.db.worker, tenant, other.id);
+    const answer = await api.call('sessions.create', key, {
+      robot: 'r',
+      embodiment_id: embodiment,
+      policy_version_id: version,
+    });
+    expect(answer).toMatchObject({
+      status: 422,
+      problem: { code: 'embodiment_mismatch', field: 'policy_version_id' },
+    });
+  });
+});
+
+describe('usage and reasoning', () => {
+  it('add up, by day, session and version, once however often they were written', async () => {
+    const session = async () =>
+      (await api.must('sessions.create', key, { robot: 'r', embodiment_id: embodiment })).session;
+    const [one, two] = [await session(), await session()];
+    const yesterday = new Date(Date.now() - 86_400_000);
+    await addUsage(api.db.worker, tenant, one.id, 5);
+    await addUsage(api.db.worker, tenant, one.id, 5);
+    await addUsage(api.db.worker, tenant, two.id, 3, yesterday);
+
+    const all = await api.must('usage.get', key, {});
+    expect(all.totals).toEqual({
+      chunks: 8,
+      actions: 128,
+      reasoning_tokens: 35,
+      compute_ms: 100,
+    });
+    expect(all.items.map(({ key: day, chunks }) => [day, chunks])).toEqual([
+      [yesterday.toISOString().slice(0, 10), 3],
+      [new Date().toISOString().slice(0, 10), 5],
+    ]);
+    const bySession = await api.must('usage.get', key, { group_by: 'session' });
+    expect(Object.fromEntries(bySession.items.map((row) => [row.key, row.actions]))).toEqual({
+      [one.id]: 80,
+      [two.id]: 48,
+    });
+    const byVersion = await api.must('usage.get', key, { group_by: 'policy_version' });
+    expect(byVersion.items).toMatchObject([{ key: one.policy_version_id, chunks: 8 }]);
+    const ofTwo = await api.must('usage.get', key, { session_id: two.id });
+    expect(ofTwo.totals.chunks).toBe(3);
+    const before = await api.must('usage.get', key, {
+      to: new Date(Date.now() - 3_600_000).toISOString(),
+    });
+    expect(before.totals.chunks).toBe(3);
+    expect(
+      await api.call('usage.get', key, {
+        from: '2026-01-02T00:00:00Z',
+        to: '2026-01-01T00:00:00Z',
+      }),
+    ).toMatchObject({ status: 400, problem: { field: 'from' } });
+
+    const reasoning = await api.must('reasoning.list', key, { session_id: one.id, limit: 2 });
+    expect(reasoning.items.map(({ text, chunks, tokens }) => [text, chunks, tokens])).toEqual([
+      ['thought 2', 1, 7],
+      ['thought 1', 2, 7],
+    ]);
+    const rest = await api.must('reasoning.list', key, {
+      session_id: one.id,
+      cursor: reasoning.next_cursor ?? '',
+    });
+    expect(rest.items.map(({ text }) => text)).toEqual(['thought 0']);
+    expect(rest.next_cursor).toBeNull();
+  });
+});

@@ -1,0 +1,16 @@
+import type { ArmatureError } from '@armature/sdk/contract';
+
+/** The error as an HTTP answer (RFC 9457). */
+export function problemResponse(error: ArmatureError, requestId: string): Response {
+  const headers = new Headers({
+    'content-type': 'application/problem+json',
+    'x-request-id': requestId,
+    'cache-control': 'no-store',
+  });
+  if (error.status === 401) headers.set('www-authenticate', 'Bearer realm="armature"');
+  if (error.code === 'unavailable') headers.set('retry-after', '3');
+  return new Response(JSON.stringify(error.toProblem(requestId)), {
+    status: error.status,
+    headers,
+  });
+}

@@ -1,0 +1,36 @@
+import type { Db } from '@armature/db';
+import type { RouteName, RouteOutput, RouteParsed, SessionClaims } from '@armature/sdk/contract';
+import type { ObjectStore } from '@armature/storage';
+
+/** What services need of the outside, the same for every request. */
+export interface ServiceDeps {
+  db: Db;
+  store: ObjectStore;
+  clock: () => Date;
+  keys: {
+    /** A new key, shown once, with what is stored of it. */
+    mint(): { secret: string; start: string; hash: Buffer };
+    /** Drops a revoked key from the caches of this process. */
+    forget(keyId: string): Promise<void>;
+  };
+  tokens: { issue(claims: SessionClaims, now: Date): Promise<{ token: string; expiresAt: Date }> };
+}
+
+/** One request of a tenant. */
+export interface TenantContext extends ServiceDeps {
+  tenant: string;
+  /** Id of the key that called. */
+  actor: string;
+  requestId: string;
+}
+
+/** One request of the operator. */
+export interface PlatformContext extends ServiceDeps {
+  requestId: string;
+}
+
+/** A verb: its scope is checked and its input parsed before, its output checked after. */
+export type Service<N extends RouteName> = (
+  ctx: N extends 'tenants.create' ? PlatformContext : TenantContext,
+  input: RouteParsed<N>,
+) => Promise<RouteOutput<N>>;

@@ -1,0 +1,27 @@
+import { connect, DatabaseError, sqlState, type ConnectOptions, type Db } from '@armature/db';
+import { ArmatureError } from '@armature/sdk/contract';
+
+export type Database = Db;
+
+export function openDatabase(url: string, options: ConnectOptions): Database {
+  return connect(url, options);
+}
+
+/** What a failure of the database means to a caller: typed where trying again helps, else null. */
+export function databaseTrouble(error: unknown): ArmatureError | null {
+  if (!(error instanceof DatabaseError)) return null;
+  if (error.code === sqlState.queryCanceled) {
+    return new ArmatureError('timeout', 'the request took too long', {
+      fix: 'Ask for less at a time, or try again.',
+      cause: error,
+    });
+  }
+  // Class 08 and 57P0x, and the driver's own codes: the server is gone, going or not there yet.
+  if (/^(08|57P0|53)|^(CONNECT|CONNECTION_|ECONN|ETIMEDOUT)/.test(error.code)) {
+    return new ArmatureError('unavailable', 'the database is not reachable', {
+      fix: 'Try again in a few seconds.',
+      cause: error,
+    });
+  }
+  return null;
+}

@@ -1,0 +1,71 @@
+import {
+  and,
+  appendEvents,
+  datasetFiles,
+  datasets,
+  enqueue,
+  eq,
+  sql,
+  withTenant,
+} from '@armature/db';
+import { ArmatureError, type DatasetFile } from '@armature/sdk/contract';
+import type { Service } from './context.ts';
+import { fileStates, plannedFiles, type FileState } from './dataset-files.ts';
+import { findDataset } from './find.ts';
+import { presentDataset } from './present.ts';
+
+/**
+ * Closes an upload: every planned file must lie in the store with its size and sha256. Then the set
+ * is validated by a job that is queued with the change of its status. Again is no error.
+ */
+export const completeDataset: Service<'datasets.complete'> = async (ctx, { id }) => {
+  const { row, files } = await withTenant(ctx.db, ctx.tenant, async (tx) => ({
+    row: await findDataset(tx, ctx.tenant, id),
+    files: await plannedFiles(tx, ctx.tenant, id),
+  }));
+  if (row.status !== 'uploading') return presentDataset(row);
+  const states = await fileStates(ctx.store, row.prefix, files);
+  states.forEach((state, index) => {
+    const file = files[index];
+    if (state !== 'there' && file !== undefined) throw unfinished(state, file, states);
+  });
+  return withTenant(ctx.db, ctx.tenant, async (tx) => {
+    const mine = and(eq(datasets.tenantId, ctx.tenant), eq(datasets.id, id));
+    const [closed] = await tx
+      .update(datasets)
+      .set({ status: 'validating' })
+      .where(and(mine, eq(datasets.status, 'uploading')))
+      .returning();
+    if (closed === undefined) return presentDataset(await findDataset(tx, ctx.tenant, id));
+    await tx
+      .update(datasetFiles)
+      .set({ uploadedAt: sql`now()` })
+      .where(and(eq(datasetFiles.tenantId, ctx.tenant), eq(datasetFiles.datasetId, id)));
+    await enqueue(tx, { tenantId: ctx.tenant, kind: 'ingest', subjectId: id });
+    await appendEvents(tx, id, [{ kind: 'status', message: 'uploaded, waits for validation' }]);
+    return presentDataset(closed);
+  });
+};
+
+function unfinished(
+  state: Exclude<FileState, 'there'>,
+  file: DatasetFile,
+  states: readonly FileState[],
+): ArmatureError {
+  const open = states.filter((one) => one !== 'there').length;
+  const rest = open === 1 ? '' : ` (${open} of ${states.length} files are not complete)`;
+  const fix = 'Ask for the upload plan again and send the files that it lists.';
+  if (state === 'other_sum') {
+    return new ArmatureError(
+      'checksum_mismatch',
+      `${file.path} is there with another sha256 than planned${rest}`,
+      { field: file.path, fix },
+    );
+  }
+  const what =
+    state === 'missing' ? 'is not there' : `is there with another size than ${file.size}`;
+  return new ArmatureError('incomplete_upload', `${file.path} ${what}${rest}`, {
+    field: file.path,
+    fix,
+  });
+}

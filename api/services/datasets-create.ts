@@ -1,0 +1,45 @@
+import { datasetFiles, datasets, newId, withTenant } from '@armature/db';
+import type { Service } from './context.ts';
+import { checkPaths, presignFiles, UPLOAD_EXPIRES_S } from './dataset-files.ts';
+import { findEmbodiment } from './find.ts';
+import { presentDataset } from './present.ts';
+
+/** Rows an INSERT carries: five parameters each, of the 65,535 that a statement may have. */
+const ROWS_A_STATEMENT = 5_000;
+
+/** A set to be filled: the plan names one exact upload for each of its files. */
+export const createDataset: Service<'datasets.create'> = async (ctx, input) => {
+  checkPaths(input.files);
+  const id = newId('ds');
+  const prefix = `tenants/${ctx.tenant}/datasets/${id}/files/`;
+  const expiresAt = new Date(ctx.clock().getTime() + UPLOAD_EXPIRES_S * 1000);
+  const dataset = await withTenant(ctx.db, ctx.tenant, async (tx) => {
+    await findEmbodiment(tx, ctx.tenant, input.embodiment_id, 'embodiment_id');
+    const [row] = await tx
+      .insert(datasets)
+      .values({
+        id,
+        tenantId: ctx.tenant,
+        embodimentId: input.embodiment_id,
+        name: input.name,
+        status: 'uploading',
+        prefix,
+        bytes: input.files.reduce((sum, { size }) => sum + size, 0),
+        files: input.files.length,
+      })
+      .returning();
+    if (row === undefined) throw new Error('insert gave no row');
+    for (let start = 0; start < input.files.length; start += ROWS_A_STATEMENT) {
+      const rows = input.files.slice(start, start + ROWS_A_STATEMENT);
+      await tx
+        .insert(datasetFiles)
+        .values(rows.map((file) => ({ ...file, tenantId: ctx.tenant, datasetId: id })));
+    }
+    return presentDataset(row);
+  });
+  return {
+    dataset,
+    parts: await presignFiles(ctx.store, prefix, input.files),
+    expires_at: expiresAt.toISOString(),
+  };
+};

@@ -1,0 +1,82 @@
+import {
+  and,
+  eq,
+  datasets,
+  embodiments,
+  finetunes,
+  policyVersions,
+  sessions,
+  type Tx,
+} from '@armature/db';
+import { ArmatureError } from '@armature/sdk/contract';
+
+/** A row by id within the tenant; `field` is where the caller named it. */
+export type Find<R> = (tx: Tx, tenant: string, id: string, field?: string) => Promise<R>;
+
+/** Another tenant's id and one that never was give the same answer. */
+export function notFound(kind: string, id: string, field: string): ArmatureError {
+  return new ArmatureError('not_found', `no ${kind} ${id}`, {
+    field,
+    fix: `Check ${field}; list your ${kind}s to see their ids.`,
+  });
+}
+
+export const findEmbodiment: Find<typeof embodiments.$inferSelect> = async (
+  tx,
+  tenant,
+  id,
+  field = 'id',
+) => {
+  const where = and(eq(embodiments.tenantId, tenant), eq(embodiments.id, id));
+  const [row] = await tx.select().from(embodiments).where(where);
+  if (row === undefined) throw notFound('embodiment', id, field);
+  return row;
+};
+
+export const findDataset: Find<typeof datasets.$inferSelect> = async (
+  tx,
+  tenant,
+  id,
+  field = 'id',
+) => {
+  const where = and(eq(datasets.tenantId, tenant), eq(datasets.id, id));
+  const [row] = await tx.select().from(datasets).where(where);
+  if (row === undefined) throw notFound('dataset', id, field);
+  return row;
+};
+
+export const findFinetune: Find<typeof finetunes.$inferSelect> = async (
+  tx,
+  tenant,
+  id,
+  field = 'id',
+) => {
+  const where = and(eq(finetunes.tenantId, tenant), eq(finetunes.id, id));
+  const [row] = await tx.select().from(finetunes).where(where);
+  if (row === undefined) throw notFound('finetune', id, field);
+  return row;
+};
+
+export const findPolicyVersion: Find<typeof policyVersions.$inferSelect> = async (
+  tx,
+  tenant,
+  id,
+  field = 'id',
+) => {
+  const where = and(eq(policyVersions.tenantId, tenant), eq(policyVersions.id, id));
+  const [row] = await tx.select().from(policyVersions).where(where);
+  if (row === undefined) throw notFound('policy version', id, field);
+  return row;
+};
+
+export const findSession: Find<typeof sessions.$inferSelect> = async (
+  tx,
+  tenant,
+  id,
+  field = 'id',
+) => {
+  const where = and(eq(sessions.tenantId, tenant), eq(sessions.id, id));
+  const [row] = await tx.select().from(sessions).where(where);
+  if (row === undefined) throw notFound('session', id, field);
+  return row;
+};

@@ -1,0 +1,62 @@
+import type { RouteName } from '@armature/sdk/contract';
+import type { Service } from './context.ts';
+import { completeDataset } from './datasets-complete.ts';
+import { createDataset } from './datasets-create.ts';
+import { getDataset } from './datasets-get.ts';
+import { listDatasets } from './datasets-list.ts';
+import { planDataset } from './datasets-plan.ts';
+import { createEmbodiment } from './embodiments-create.ts';
+import { getEmbodiment } from './embodiments-get.ts';
+import { listEmbodiments } from './embodiments-list.ts';
+import { cancelFinetune } from './finetunes-cancel.ts';
+import { createFinetune } from './finetunes-create.ts';
+import { listFinetuneEvents } from './finetunes-events.ts';
+import { getFinetune } from './finetunes-get.ts';
+import { listFinetunes } from './finetunes-list.ts';
+import { createKey } from './keys-create.ts';
+import { listKeys } from './keys-list.ts';
+import { revokeKey } from './keys-revoke.ts';
+import { deployPolicy } from './policies-deploy.ts';
+import { getPolicy } from './policies-get.ts';
+import { listPolicies } from './policies-list.ts';
+import { listReasoning } from './reasoning-list.ts';
+import { createSession } from './sessions-create.ts';
+import { endSession } from './sessions-end.ts';
+import { getSession } from './sessions-get.ts';
+import { listSessions } from './sessions-list.ts';
+import { resumeSession } from './sessions-resume.ts';
+import { createTenant } from './tenants-create.ts';
+import { currentTenant } from './tenants-current.ts';
+import { getUsage } from './usage-get.ts';
+
+/** One function a verb of the contract; REST and tRPC both come through here. */
+export const services: { readonly [N in RouteName]: Service<N> } = {
+  'tenants.create': createTenant,
+  'tenants.current': currentTenant,
+  'keys.create': createKey,
+  'keys.list': listKeys,
+  'keys.revoke': revokeKey,
+  'embodiments.create': createEmbodiment,
+  'embodiments.list': listEmbodiments,
+  'embodiments.get': getEmbodiment,
+  'datasets.create': createDataset,
+  'datasets.plan': planDataset,
+  'datasets.complete': completeDataset,
+  'datasets.list': listDatasets,
+  'datasets.get': getDataset,
+  'finetunes.create': createFinetune,
+  'finetunes.list': listFinetunes,
+  'finetunes.get': getFinetune,
+  'finetunes.cancel': cancelFinetune,
+  'finetunes.events': listFinetuneEvents,
+  'policies.list': listPolicies,
+  'policies.get': getPolicy,
+  'policies.deploy': deployPolicy,
+  'sessions.create': createSession,
+  'sessions.resume': resumeSession,
+  'sessions.end': endSession,
+  'sessions.list': listSessions,
+  'sessions.get': getSession,
+  'usage.get': getUsage,
+  'reasoning.list': listReasoning,
+};

@@ -1,0 +1,131 @@
+import type {
+  apiKeys,
+  datasets,
+  embodiments,
+  finetunes,
+  jobEvents,
+  policyVersions,
+  sessions,
+  tenants,
+} from '@armature/db';
+import {
+  datasetReportSchema,
+  embodimentSpecSchema,
+  evaluationSchema,
+  finetuneModeSchema,
+  finetuneOptionsSchema,
+  finetuneSchema,
+  samplerSchema,
+  scopeSchema,
+  trainSummarySchema,
+  type Dataset,
+  type Embodiment,
+  type Finetune,
+  type JobEvent,
+  type Key,
+  type PolicyVersion,
+  type Session,
+  type Tenant,
+} from '@armature/sdk/contract';
+
+/** Rows as the contract shows them; `jsonb` is parsed on the way, so that a stale shape is found. */
+
+const iso = (date: Date): string => date.toISOString();
+const isoOrNull = (date: Date | null): string | null => (date === null ? null : iso(date));
+
+export function presentTenant(row: typeof tenants.$inferSelect): Tenant {
+  return { id: row.id, name: row.name, created_at: iso(row.createdAt) };
+}
+
+export function presentKey(row: typeof apiKeys.$inferSelect): Key {
+  return {
+    id: row.id,
+    name: row.name,
+    start: row.start,
+    scopes: row.scopes.map((scope) => scopeSchema.parse(scope)),
+    created_at: iso(row.createdAt),
+    expires_at: isoOrNull(row.expiresAt),
+    last_used_at: isoOrNull(row.lastUsedAt),
+    revoked_at: isoOrNull(row.revokedAt),
+  };
+}
+
+export function presentEmbodiment(row: typeof embodiments.$inferSelect): Embodiment {
+  return {
+    id: row.id,
+    spec: embodimentSpecSchema.parse(row.spec),
+    active_policy_version_id: row.activePolicyVersionId,
+    created_at: iso(row.createdAt),
+  };
+}
+
+export function presentDataset(row: typeof datasets.$inferSelect): Dataset {
+  return {
+    id: row.id,
+    name: row.name,
+    embodiment_id: row.embodimentId,
+    status: row.status,
+    files: row.files,
+    bytes: row.bytes,
+    progress: row.progress,
+    report: datasetReportSchema.nullable().parse(row.report),
+    created_at: iso(row.createdAt),
+  };
+}
+
+export function presentFinetune(row: typeof finetunes.$inferSelect, attempt: number): Finetune {
+  return {
+    id: row.id,
+    name: row.name,
+    embodiment_id: row.embodimentId,
+    dataset_id: row.datasetId,
+    heldout_dataset_id: row.heldoutDatasetId,
+    options: finetuneOptionsSchema.parse(row.options),
+    status: row.status,
+    attempt,
+    progress: row.progress,
+    error: finetuneSchema.shape.error.parse(row.error),
+    train: trainSummarySchema.nullable().parse(row.train),
+    evaluation: evaluationSchema.nullable().parse(row.evaluation),
+    policy_version_id: row.policyVersionId,
+    created_at: iso(row.createdAt),
+    finished_at: isoOrNull(row.finishedAt),
+  };
+}
+
+export function presentJobEvent(row: typeof jobEvents.$inferSelect): JobEvent {
+  const { seq, kind, message, data } = row;
+  return { seq, at: iso(row.at), kind, message, data };
+}
+
+export function presentPolicyVersion(
+  row: typeof policyVersions.$inferSelect,
+  active: boolean,
+): PolicyVersion {
+  return {
+    id: row.id,
+    name: row.name,
+    embodiment_id: row.embodimentId,
+    finetune_id: row.finetuneId,
+    digest: row.digest,
+    stats_hash: row.statsHash,
+    preprocess_hash: row.preprocessHash,
+    mode: finetuneModeSchema.parse(row.mode),
+    sampler: samplerSchema.parse(row.sampler),
+    bytes: row.bytes,
+    active,
+    created_at: iso(row.createdAt),
+  };
+}
+
+export function presentSession(row: typeof sessions.$inferSelect): Session {
+  return {
+    id: row.id,
+    robot: row.robot,
+    embodiment_id: row.embodimentId,
+    policy_version_id: row.policyVersionId,
+    epoch: row.epoch,
+    created_at: iso(row.createdAt),
+    ended_at: isoOrNull(row.endedAt),
+  };
+}

@@ -1,0 +1,44 @@
+import { newId, sessions, withTenant } from '@armature/db';
+import { ArmatureError } from '@armature/sdk/contract';
+import type { Service } from './context.ts';
+import { findEmbodiment, findPolicyVersion } from './find.ts';
+import { grantSession, pickServeWorker } from './session-grant.ts';
+
+/** A robot's session on a serve worker, with the version it names or the deployed one. */
+export const createSession: Service<'sessions.create'> = async (ctx, input) => {
+  const rows = await withTenant(ctx.db, ctx.tenant, async (tx) => {
+    const { tenant } = ctx;
+    const embodiment = await findEmbodiment(tx, tenant, input.embodiment_id, 'embodiment_id');
+    const versionId = input.policy_version_id ?? embodiment.activePolicyVersionId;
+    if (versionId === null) {
+      throw new ArmatureError('conflict', `embodiment ${embodiment.id} has no deployed policy`, {
+        field: 'policy_version_id',
+        fix: 'Deploy a policy version of this embodiment, or name one.',
+      });
+    }
+    const version = await findPolicyVersion(tx, tenant, versionId, 'policy_version_id');
+    if (version.embodimentId !== embodiment.id) {
+      throw new ArmatureError(
+        'embodiment_mismatch',
+        `policy_version_id: ${version.id} is of embodiment ${version.embodimentId}, not ${embodiment.id}`,
+        { field: 'policy_version_id', fix: 'Name a version of this embodiment.' },
+      );
+    }
+    const worker = await pickServeWorker(tx);
+    const [session] = await tx
+      .insert(sessions)
+      .values({
+        id: newId('ses'),
+        tenantId: tenant,
+        robot: input.robot,
+        embodimentId: embodiment.id,
+        policyVersionId: version.id,
+        options: input,
+        workerId: worker.id,
+      })
+      .returning();
+    if (session === undefined) throw new Error('insert gave no row');
+    return { session, embodiment, version, worker };
+  });
+  return grantSession(ctx, rows);
+};

@@ -1,0 +1,30 @@
+import { and, eq, sessions, sql, withTenant } from '@armature/db';
+import { ArmatureError } from '@armature/sdk/contract';
+import type { Service } from './context.ts';
+import { findEmbodiment, findPolicyVersion, findSession } from './find.ts';
+import { grantSession, pickServeWorker } from './session-grant.ts';
+
+/** A token with the next epoch, for a robot that reconnects: late chunks of the old one are void. */
+export const resumeSession: Service<'sessions.resume'> = async (ctx, { id }) => {
+  const rows = await withTenant(ctx.db, ctx.tenant, async (tx) => {
+    const { tenant } = ctx;
+    const before = await findSession(tx, tenant, id);
+    if (before.endedAt !== null) {
+      throw new ArmatureError('conflict', `session ${id} has ended`, {
+        field: 'id',
+        fix: 'Create a new session.',
+      });
+    }
+    const worker = await pickServeWorker(tx, before.workerId);
+    const [session] = await tx
+      .update(sessions)
+      .set({ epoch: sql`${sessions.epoch} + 1`, workerId: worker.id })
+      .where(and(eq(sessions.tenantId, tenant), eq(sessions.id, id)))
+      .returning();
+    if (session === undefined) throw new Error('update gave no row');
+    const embodiment = await findEmbodiment(tx, tenant, session.embodimentId);
+    const version = await findPolicyVersion(tx, tenant, session.policyVersionId);
+    return { session, embodiment, version, worker };
+  });
+  return grantSession(ctx, rows);
+};

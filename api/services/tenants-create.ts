@@ -1,0 +1,18 @@
+import { apiKeys, newId, tenants, withTenant } from '@armature/db';
+import type { Service } from './context.ts';
+import { presentKey, presentTenant } from './present.ts';
+
+/** A tenant with its first key, which may do everything within it. */
+export const createTenant: Service<'tenants.create'> = async (ctx, { name }) => {
+  const tenantId = newId('ten');
+  const { secret, start, hash } = ctx.keys.mint();
+  return withTenant(ctx.db, tenantId, async (tx) => {
+    const [tenant] = await tx.insert(tenants).values({ id: tenantId, name }).returning();
+    const [key] = await tx
+      .insert(apiKeys)
+      .values({ id: newId('key'), tenantId, name: 'first key', start, hash, scopes: ['admin'] })
+      .returning();
+    if (tenant === undefined || key === undefined) throw new Error('insert gave no row');
+    return { tenant: presentTenant(tenant), key: presentKey(key), secret };
+  });
+};

@@ -1,0 +1,43 @@
+import { trpcServer } from '@hono/trpc-server';
+import { ArmatureError } from '@armature/sdk/contract';
+import type { Hono } from 'hono';
+import { bodyLimit } from 'hono/body-limit';
+import type { Logger } from 'pino';
+import type { Call } from '../call.ts';
+import { MAX_BODY_BYTES } from '../http/body.ts';
+import type { HttpEnv } from '../http/rest.ts';
+import { createRouter } from './router.ts';
+
+/** Calls that one HTTP request may carry. */
+const MAX_BATCH_SIZE = 20;
+const ENDPOINT = '/trpc';
+
+export function mountTrpc(app: Hono<HttpEnv>, call: Call, log: Logger): void {
+  app.use(
+    `${ENDPOINT}/*`,
+    bodyLimit({
+      maxSize: MAX_BODY_BYTES,
+      onError: () => {
+        throw new ArmatureError('payload_too_large', `the body exceeds ${MAX_BODY_BYTES} bytes`, {
+          field: 'body',
+          fix: 'Send less in one request.',
+        });
+      },
+    }),
+    trpcServer({
+      endpoint: ENDPOINT,
+      router: createRouter(call),
+      maxBatchSize: MAX_BATCH_SIZE,
+      createContext: (_options, c) => ({
+        requestId: String(c.get('requestId')),
+        authorization: c.req.header('authorization'),
+      }),
+      onError: ({ error, path }) => {
+        // Calls log themselves; this is what never became one.
+        if (!(error.cause instanceof ArmatureError)) {
+          log.info({ path, trpc: error.code, err: error }, 'tRPC request refused');
+        }
+      },
+    }),
+  );
+}

@@ -1,0 +1,130 @@
+import { createTRPCClient, httpBatchLink, TRPCClientError } from '@trpc/client';
+import { problemSchema } from '@armature/sdk/contract';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { startTestApi, type TestApi } from '../../test/support/api.ts';
+import { armSpec } from '../../test/support/robots.ts';
+import type { AppRouter } from './router.ts';
+
+let api: TestApi;
+let key: string;
+
+beforeAll(async () => {
+  api = await startTestApi();
+  ({ key } = await api.tenant('by tRPC'));
+});
+afterAll(async () => api.stop());
+
+const client = (apiKey?: string) =>
+  createTRPCClient<AppRouter>({
+    links: [
+      httpBatchLink({
+        url: `${api.url}/trpc`,
+        headers: apiKey === undefined ? {} : { authorization: `Bearer ${apiKey}` },
+      }),
+    ],
+  });
+
+async function problemOf(call: Promise<unknown>) {
+  const error: unknown = await call.then(
+    () => undefined,
+    (thrown: unknown) => thrown,
+  );
+  if (!(error instanceof TRPCClientError)) throw new Error('the call did not fail');
+  const data = error.data as { problem: unknown; httpStatus: number; stack?: unknown };
+  expect(data).not.toHaveProperty('stack');
+  return { ...problemSchema.parse(data.problem), http: data.httpStatus };
+}
+
+describe('tRPC', () => {
+  it('answers what REST answers, queries and mutations', async () => {
+    const trpc = client(key);
+    const made = await trpc.embodiments.create.mutate({ spec: armSpec });
+    expect(await trpc.embodiments.get.query({ id: made.id })).toEqual(
+      await api.must('embodiments.get', key, { id: made.id }),
+    );
+    const [tenant, list] = await Promise.all([
+      trpc.tenants.current.query({}),
+      trpc.embodiments.list.query({ limit: 1 }),
+    ]);
+    expect(tenant.name).toBe('by tRPC');
+    expect(list.items).toHaveLength(1);
+  });
+
+  it('refuses as REST refuses, each call of a batch by itself', async () => {
+    const trpc = client(key);
+    const [good, bad, none] = await Promise.allSettled([
+      trpc.tenants.current.query({}),
+      trpc.embodiments.get.query({ id: 'emb_none' }),
+      trpc.embodiments.list.query({ limit: 0 }),
+    ]);
+    expect(good.status).toBe('fulfilled');
+    expect(bad.status).toBe('rejected');
+    expect(none.status).toBe('rejected');
+    expect(await problemOf(trpc.embodiments.get.query({ id: 'emb_none' }))).toMatchObject({
+      code: 'not_found',
+      http: 404,
+      field: 'id',
+    });
+    expect(await problemOf(trpc.embodiments.list.query({ limit: 0 }))).toMatchObject({
+      code: 'invalid_request',
+      field: 'limit',
+    });
+    expect(await problemOf(client().tenants.current.query({}))).toMatchObject({
+      code: 'missing_key',
+      http: 401,
+    });
+    const reader = await api.keyWith(key, ['read']);
+    expect(
+      await problemOf(client(reader.key).embodiments.create.mutate({ spec: armSpec })),
+    ).toMatchObject({ code: 'forbidden', http: 403 });
+  });
+
+  it('says nothing of what went wrong inside', async () => {
+    const sentence = 'the secret inner workings';
+    const kept = api.store.presignPut.bind(api.store);
+    api.store.presignPut = () => Promise.reject(new Error(sentence));
+    try {
+      const trpc = client(key);
+      const { id } = await trpc.embodiments.create.mutate({ spec: armSpec });
+      const create = trpc.datasets.create.mutate({
+        name: 'd',
+        embodiment_id: id,
+        files: [{ path: 'a', size: 1, sha256: '0'.repeat(64) }],
+      });
+      const problem = await problemOf(create);
+      expect(problem).toMatchObject({ code: 'internal', http: 500 });
+      expect(JSON.stringify(problem)).not.toContain('secret');
+      expect(api.log.some((line) => line.includes(sentence))).toBe(true);
+    } finally {
+      api.store.presignPut = kept;
+    }
+  });
+
+  it.each([
+    ['21 calls', () => Array.from({ length: 21 }, () => 'tenants.current').join(',')],
+    ['21 commas', () => ','.repeat(21)],
+  ])('refuses a batch of %s', async (_, paths) => {
+    const before = api.log.length;
+    const answer = await fetch(`${api.url}/trpc/${paths()}?batch=1&input={}`, {
+      headers: { authorization: `Bearer ${key}` },
+    });
+    expect(answer.status).toBe(400);
+    expect(await answer.text()).toContain('invalid_request');
+    expect(api.log.slice(before).filter((line) => line.includes('"verb"'))).toEqual([]);
+  });
+
+  it.each([
+    ['/trpc/nothing.here', {}, 404],
+    ['/trpc/tenants.current?input={bad', {}, 400],
+    ['/trpc/embodiments.create', { method: 'POST', body: '{bad' }, 400],
+    ['/trpc/embodiments.create', {}, 405],
+  ])('answers %s with a problem', async (at, request: RequestInit, status) => {
+    const answer = await fetch(api.url + at, {
+      ...request,
+      headers: { authorization: `Bearer ${key}`, 'content-type': 'application/json' },
+    });
+    const text = await answer.text();
+    expect([answer.status, text]).toEqual([status, expect.stringContaining('request_id')]);
+    expect(text).not.toContain('at ');
+  });
+});

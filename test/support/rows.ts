@@ -1,0 +1,92 @@
+import { randomUUID } from 'node:crypto';
+import {
+  eq,
+  datasets,
+  newId,
+  policyVersions,
+  reportServeWorker,
+  sessions,
+  usageEvents,
+  withTenant,
+  writeRecords,
+  type Db,
+} from '@armature/db';
+
+/** What workers would have written, for suites that run no worker. */
+
+export async function markReady(db: Db, tenant: string, datasetId: string): Promise<void> {
+  await withTenant(db, tenant, async (tx) => {
+    await tx
+      .update(datasets)
+      .set({ status: 'ready', progress: 1 })
+      .where(eq(datasets.id, datasetId));
+  });
+}
+
+export async function addPolicyVersion(
+  db: Db,
+  tenant: string,
+  embodimentId: string,
+): Promise<string> {
+  const id = newId('pv');
+  const digest = randomUUID().replaceAll('-', '').padEnd(64, '0');
+  await withTenant(db, tenant, async (tx) => {
+    await tx.insert(policyVersions).values({
+      id,
+      tenantId: tenant,
+      embodimentId,
+      name: 'a version',
+      digest,
+      prefix: `tenants/${tenant}/policies/${digest}/`,
+      statsHash: 'stats',
+      preprocessHash: 'preprocess',
+      mode: 'head',
+      sampler: { steps: 10, noise_scale: 1 },
+      bytes: 1000,
+    });
+  });
+  return id;
+}
+
+export async function addServeWorker(db: Db, id = 'serve-1'): Promise<void> {
+  await reportServeWorker(db, { id, url: `ws://127.0.0.1:1/${id}`, state: 'ready', sessions: 0 });
+}
+
+/** `chunks` chunks of 16 actions, every two of them by one reasoning. */
+export async function addUsage(
+  db: Db,
+  tenant: string,
+  sessionId: string,
+  chunks: number,
+  at = new Date(),
+): Promise<void> {
+  await withTenant(db, tenant, async (tx) => {
+    const [session] = await tx.select().from(sessions).where(eq(sessions.id, sessionId));
+    if (session === undefined) throw new Error(`no session ${sessionId}`);
+    const numbers = Array.from({ length: chunks }, (_, n) => n);
+    const reasoningId = (n: number) => `${sessionId}:0:r${Math.floor(n / 2)}`;
+    const rows: (typeof usageEvents.$inferInsert)[] = numbers.map((n) => ({
+      id: `${sessionId}:0:${n}`,
+      tenantId: tenant,
+      sessionId,
+      policyVersionId: session.policyVersionId,
+      reasoningId: reasoningId(n),
+      actions: 16,
+      reasoningTokens: n % 2 === 0 ? 7 : 0,
+      computeUs: 12_500,
+      at,
+    }));
+    const reasoning = numbers
+      .filter((n) => n % 2 === 0)
+      .map((n) => ({
+        id: reasoningId(n),
+        tenantId: tenant,
+        sessionId,
+        text: `thought ${n / 2}`,
+        source: 'policy',
+        tokens: 7,
+        createdAt: new Date(at.getTime() + n),
+      }));
+    await writeRecords(tx, { usage: rows, reasoning });
+  });
+}
