@@ -2,6 +2,8 @@ import { ArmatureError } from '@armature/sdk/contract';
 
 /** Largest JSON body in bytes: a plan of 20,000 files fits. */
 export const MAX_BODY_BYTES = 16 * 1024 * 1024;
+/** A body that is longer than this is cut off. */
+const MAX_DROPPED_BYTES = 4 * MAX_BODY_BYTES;
 
 /**
  * A JSON body, or `{}` for none.
@@ -32,13 +34,15 @@ async function readText(request: Request): Promise<string> {
   let size = 0;
   for await (const piece of request.body as AsyncIterable<Uint8Array>) {
     size += piece.length;
-    if (size > MAX_BODY_BYTES) {
-      throw new ArmatureError('payload_too_large', `the body exceeds ${MAX_BODY_BYTES} bytes`, {
-        field: 'body',
-        fix: 'Send less in one request.',
-      });
-    }
-    pieces.push(piece);
+    // The rest is read and dropped, so that the answer meets a caller that has stopped sending.
+    if (size <= MAX_BODY_BYTES) pieces.push(piece);
+    else if (size > MAX_DROPPED_BYTES) break;
+  }
+  if (size > MAX_BODY_BYTES) {
+    throw new ArmatureError('payload_too_large', `the body exceeds ${MAX_BODY_BYTES} bytes`, {
+      field: 'body',
+      fix: 'Send less in one request.',
+    });
   }
   return Buffer.concat(pieces).toString('utf8');
 }

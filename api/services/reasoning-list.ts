@@ -1,4 +1,4 @@
-import { and, eq, reasoningRecords, sql, usageEvents, withTenant } from '@armature/db';
+import { and, eq, reasoningRecords, sql, withTenant } from '@armature/db';
 import type { Service } from './context.ts';
 import { findSession } from './find.ts';
 import { keyset, pageOf } from './page.ts';
@@ -7,9 +7,10 @@ import { keyset, pageOf } from './page.ts';
 export const listReasoning: Service<'reasoning.list'> = async (ctx, input) => {
   const records = reasoningRecords;
   const { where, orderBy, limit } = keyset(input, records.createdAt, records.id);
+  // Written out: drizzle leaves table names off the columns of a selection from one table.
   const chunks = sql`(
-    select count(*) from ${usageEvents}
-    where ${usageEvents.tenantId} = ${records.tenantId} and ${usageEvents.reasoningId} = ${records.id}
+    select count(*) from usage_events used
+    where used.tenant_id = reasoning_records.tenant_id and used.reasoning_id = reasoning_records.id
   )`.mapWith(Number);
   const rows = await withTenant(ctx.db, ctx.tenant, async (tx) => {
     await findSession(tx, ctx.tenant, input.session_id, 'session_id');
