@@ -1,4 +1,4 @@
-/** Weights in and out of files' bytes. Nothing here touches a disk or a network. */
+/** Weights and policy versions as bytes. */
 export {
   SafetensorsError,
   fromFloat32,
@@ -8,3 +8,10 @@ export {
   writeSafetensors,
 } from './safetensors.ts';
 export type { SafeDType, SafeTensor, SafetensorsFile } from './safetensors.ts';
+export { WeightsError, readWeights, writeWeights } from './weights.ts';
+export type { Weights } from './weights.ts';
+export { baseWeightsUrl, loadBase } from './base.ts';
+export type { BaseModel } from './base.ts';
+export { canonicalJson, sha256 } from './digest.ts';
+export { manifestBytes, manifestDigest, policyManifestSchema, readManifest } from './manifest.ts';
+export type { PolicyManifest } from './manifest.ts';

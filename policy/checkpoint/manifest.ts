@@ -1,0 +1,47 @@
+import { z } from 'zod';
+import {
+  embodimentSpecSchema,
+  featureStatsSchema,
+  finetuneModeSchema,
+  samplerSchema,
+} from '@armature/sdk/contract';
+import { normalisationSchema } from '../data/normalise.ts';
+import { canonicalJson, sha256 } from './digest.ts';
+
+const hash = z.string().regex(/^[0-9a-f]{64}$/);
+
+/** What a policy version is made of; its own sha256 is the version's digest. */
+export const policyManifestSchema = z.object({
+  format: z.literal('armature-policy/1'),
+  preset: z.literal('nano'),
+  base_digest: hash,
+  mode: finetuneModeSchema,
+  /** The embodiment as trained, references included. */
+  spec: embodimentSpecSchema,
+  normalisation: normalisationSchema,
+  /** True statistics of the training set. */
+  stats: z.object({ state: featureStatsSchema, action: featureStatsSchema }),
+  stats_hash: hash,
+  preprocess_hash: z.string(),
+  image: z.object({ width: z.number().int(), height: z.number().int() }),
+  /** Denoising steps and scale of the starting noise, chosen on training episodes set aside. */
+  sampler: samplerSchema,
+  /** Whether pictures were blanked in training. */
+  images: z.enum(['use', 'blank']),
+  labels: z.string(),
+  files: z.record(z.string(), z.object({ sha256: hash, size: z.number().int() })),
+});
+export type PolicyManifest = z.infer<typeof policyManifestSchema>;
+
+export function manifestBytes(manifest: PolicyManifest): Uint8Array {
+  return new TextEncoder().encode(canonicalJson(manifest));
+}
+
+export function manifestDigest(manifest: PolicyManifest): string {
+  return sha256(manifestBytes(manifest));
+}
+
+/** @throws ZodError or SyntaxError when the bytes are no manifest. */
+export function readManifest(bytes: Uint8Array): PolicyManifest {
+  return policyManifestSchema.parse(JSON.parse(new TextDecoder().decode(bytes)));
+}

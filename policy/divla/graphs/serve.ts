@@ -1,0 +1,170 @@
+import {
+  Graph,
+  add,
+  gather,
+  loop,
+  mul,
+  reshape,
+  slice,
+  toOnnx,
+  type Tensor,
+} from '../../tensor/index.ts';
+import type { Bank } from '../../nn/bank.ts';
+import { collectParams, inputParams, type Params, type ParamSpec } from '../../nn/params.ts';
+import { viewSlots, type DivlaConfig, type Signature } from '../config.ts';
+import { SAMPLER_COLUMNS } from '../diffusion.ts';
+import { combineFilm, conditionFilm, reasoningFilm } from '../film.ts';
+import { condition } from '../head.ts';
+import { tokenTable } from '../instruction.ts';
+import {
+  ddimStep,
+  filmOfSteps,
+  predictNoise,
+  presentViews,
+  promptOf,
+  see,
+  type Seen,
+} from '../model.ts';
+import { reason, type ReasoningTokens } from '../reasoning.ts';
+import { bodyInputs, viewInputs, type ViewInputs } from './inputs.ts';
+
+/** Rows of a sampler's table: the most denoising steps a request may ask for. */
+export const MAX_STEPS = 20;
+
+export type ServeGraph = 'act' | 'reason' | 'reason_and_act';
+
+export interface ServeOptions {
+  readonly config: DivlaConfig;
+  readonly signature: Signature;
+  readonly rows: number;
+  /** Slots of the bank of heads. */
+  readonly slots: number;
+  readonly special: ReasoningTokens;
+}
+
+/**
+ * A serving graph with every weight as an input, named by its path (`trunk.…` shared by all rows,
+ * `head.…` a bank gathered by `slot`).
+ *
+ * `act`: views, tokens, body, noise f32 [B, H, A] already scaled, kept f32 [B, A] (1 for the row's own dimensions), table f32 [20, 5], steps i64 [],
+ * reasoning f32 [B, R], slot i64 [B] → actions f32 [B, H, A] in normalised units.
+ * `reason`: views, tokens → reasoning_tokens i64 [B, R], reasoning f32 [B, D].
+ * `reason_and_act`: both, the views encoded once and the new reasoning driving the actions.
+ */
+export function serveGraph(kind: ServeGraph, options: ServeOptions): Graph {
+  const { config, signature, rows, slots, special } = options;
+  const graph = new Graph(kind);
+  const params = inputParams(graph);
+  const views = viewInputs(graph, config, signature, rows);
+  const seen = see(params, config, signature, views.images, views.tokens, views.tokenMask);
+  const spoken =
+    kind === 'act' ? undefined : speak(params, config, signature, seen, views, special);
+  if (spoken !== undefined) {
+    graph.output('reasoning_tokens', spoken.tokens);
+    graph.output('reasoning', spoken.embedding);
+  }
+  if (kind !== 'reason') {
+    const reasoning =
+      spoken?.embedding ?? graph.input('reasoning', 'float32', [rows, config.decoder.reasoning]);
+    const bank: Bank = { kind: 'gathered', slots, slot: graph.input('slot', 'int64', [rows]) };
+    const body = bodyInputs(graph, config, rows);
+    const summary = presentViews(seen.summary, views.present);
+    const given = condition(
+      params.scope('head'),
+      config,
+      bank,
+      body,
+      summary,
+      viewSlots(config, signature),
+    );
+    graph.output('actions', sample(graph, params, config, signature, bank, given, reasoning));
+  }
+  return graph;
+}
+
+function speak(
+  params: Params,
+  config: DivlaConfig,
+  signature: Signature,
+  seen: Seen,
+  views: ViewInputs,
+  special: ReasoningTokens,
+): { tokens: Tensor; embedding: Tensor } {
+  const prompt = promptOf(
+    params,
+    config,
+    signature,
+    seen.grid,
+    views.present,
+    views.tokens,
+    views.tokenMask,
+  );
+  const trunk = params.scope('trunk');
+  return reason(trunk, config, tokenTable(trunk, config), prompt, special);
+}
+
+function sample(
+  graph: Graph,
+  params: Params,
+  config: DivlaConfig,
+  signature: Signature,
+  bank: Bank,
+  given: Tensor,
+  reasoning: Tensor,
+): Tensor {
+  const rows = given.shape[0] ?? 1;
+  const noise = graph.input('noise', 'float32', [rows, signature.horizon, config.head.dims]);
+  const table = graph.input('table', 'float32', [MAX_STEPS, SAMPLER_COLUMNS]);
+  const steps = graph.input('steps', 'int64', []);
+  // Padded dimensions stay zero, as they were in training.
+  const kept = reshape(graph.input('kept', 'float32', [rows, config.head.dims]), [
+    rows,
+    1,
+    config.head.dims,
+  ]);
+  const decoder = params.scope('trunk').scope('decoder');
+  // What does not change from step to step is computed once, before the loop.
+  const still = conditionFilm(decoder, config, given);
+  const spoken = reasoningFilm(decoder, config, reasoning);
+  const byStep = filmOfSteps(params, config, reshape(slice(table, 1, 0, 1), [MAX_STEPS]));
+  const sampled = loop(graph, {
+    trips: steps,
+    carried: [noise],
+    body: (_, i, [x]) => {
+      if (x === undefined) throw new RangeError('the sampler carries the actions');
+      const at = reshape(i, [1]);
+      const modulation = combineFilm(config, add(still, gather(byStep, at, 0)), spoken);
+      const predicted = predictNoise(params, config, bank, x, modulation);
+      const row = reshape(gather(table, at, 0), [SAMPLER_COLUMNS]);
+      return { carried: [mul(ddimStep(config, x, predicted, row), kept)] };
+    },
+  });
+  const actions = sampled.carried[0];
+  if (actions === undefined) throw new RangeError('the sampler gave no actions');
+  return actions;
+}
+
+/** The parameters of a configuration: those of the trunk, and those of one head (without slots). */
+export function modelParams(config: DivlaConfig): { trunk: ParamSpec[]; head: ParamSpec[] } {
+  const signature = { ...config.maxViews, width: 64, height: 64, horizon: 16 };
+  const specs = collectParams((params, graph) => {
+    const views = viewInputs(graph, config, signature, 1);
+    const seen = see(params, config, signature, views.images, views.tokens, views.tokenMask);
+    const spoken = speak(params, config, signature, seen, views, { begin: 0, end: 1, pad: 2 });
+    const bank: Bank = { kind: 'grouped', slots: 1 };
+    const body = bodyInputs(graph, config, 1);
+    const slots = viewSlots(config, signature);
+    const given = condition(params.scope('head'), config, bank, body, seen.summary, slots);
+    sample(graph, params, config, signature, bank, given, spoken.embedding);
+  });
+  return {
+    trunk: specs.filter((spec) => spec.name.startsWith('trunk.')),
+    head: specs
+      .filter((spec) => spec.name.startsWith('head.'))
+      .map((spec) => ({ ...spec, shape: spec.shape.slice(1) })),
+  };
+}
+
+export function serveModel(kind: ServeGraph, options: ServeOptions): Uint8Array {
+  return toOnnx(serveGraph(kind, options));
+}

@@ -1,0 +1,161 @@
+import {
+  add,
+  clamp,
+  concat,
+  div,
+  expand,
+  mul,
+  reshape,
+  slice,
+  sub,
+  type Tensor,
+} from '../tensor/index.ts';
+import type { Bank } from '../nn/bank.ts';
+import { embedding, norm } from '../nn/layers.ts';
+import type { Params } from '../nn/params.ts';
+import type { DivlaConfig, Signature } from './config.ts';
+import { decodeActions, encodeActions } from './head.ts';
+import { instructionVector, tokenTable, viewVector } from './instruction.ts';
+import type { Prompt } from './reasoning.ts';
+import { softArgmax, stemBlocks, stemGrid } from './stem.ts';
+import { stepFilm, type Film, type Modulation } from './film.ts';
+import { stepVector, unet } from './unet.ts';
+import { visualTokens } from './vision.ts';
+
+/** What a robot's views and instruction come to. */
+export interface Seen {
+  /** The modulated grids, [R·V, h, w, C], views of a row side by side. */
+  readonly grid: Tensor;
+  /** Soft-argmax points [R, V, K, 2], x to the right and y down, in [-1, 1]. */
+  readonly points: Tensor;
+  /** One summary a view [R, V, S]: points, then the features pooled there. */
+  readonly summary: Tensor;
+}
+
+/**
+ * Views and instruction through the stem. Several instructions may share one picture.
+ * @param images u8 [P, V, height, width, 3]
+ * @param tokens i64 [R, T] with R a multiple of P: the instructions of a picture are neighbours
+ * @param mask f32 [R, T]
+ */
+export function see(
+  p: Params,
+  config: DivlaConfig,
+  signature: Signature,
+  images: Tensor,
+  tokens: Tensor,
+  mask: Tensor,
+): Seen {
+  const [pictures, views, height, width] = images.shape as [number, number, number, number];
+  const rows = tokens.shape[0] ?? 1;
+  const trunk = p.scope('trunk');
+  const stem = trunk.scope('stem');
+  const grid = stemGrid(stem, config, reshape(images, [pictures * views, height, width, 3]));
+  const [, h, w, c] = grid.shape as [number, number, number, number];
+  const shared = reshape(grid, [pictures, 1, views, h, w, c]);
+  const repeated = expand(shared, [pictures, rows / pictures, views, h, w, c]);
+  const instruction = instructionVector(trunk, config, tokenTable(trunk, config), tokens, mask);
+  const vectors = concat(
+    viewKinds(signature).map((kind) =>
+      reshape(viewVector(trunk, instruction, kind), [rows, 1, config.stem.instruction]),
+    ),
+    1,
+  );
+  const modulated = stemBlocks(
+    stem,
+    config,
+    reshape(repeated, [rows * views, h, w, c]),
+    reshape(vectors, [rows * views, config.stem.instruction]),
+  );
+  const { points: k, pooled: f } = config.stem;
+  const found = softArgmax(stem.scope('points'), config, modulated);
+  const features = norm(stem.scope('pooled'), reshape(found.pooled, [rows, views, k * f]));
+  return {
+    grid: modulated,
+    points: reshape(found.points, [rows, views, k, 2]),
+    summary: concat([reshape(found.points, [rows, views, k * 2]), features], 2),
+  };
+}
+
+function viewKinds(signature: Signature): ('external' | 'wrist')[] {
+  return [
+    ...Array.from({ length: signature.external }, () => 'external' as const),
+    ...Array.from({ length: signature.wrist }, () => 'wrist' as const),
+  ];
+}
+
+/** Zeroes the summaries of views that a row does not have: present f32 [R, V]. */
+export function presentViews(summary: Tensor, present: Tensor): Tensor {
+  return mul(summary, reshape(present, [...present.shape, 1]));
+}
+
+/**
+ * The language model's prompt: visual tokens of every view, then the instruction.
+ * @param grid [R·V, h, w, C] as `see` gives it
+ * @param present f32 [R, V], 0 for a view that the row does not have
+ */
+export function promptOf(
+  p: Params,
+  config: DivlaConfig,
+  signature: Signature,
+  grid: Tensor,
+  present: Tensor,
+  tokens: Tensor,
+  mask: Tensor,
+): Prompt {
+  const [rows, views] = present.shape as [number, number];
+  const [, h, w, c] = grid.shape as [number, number, number, number];
+  const trunk = p.scope('trunk');
+  const byView = reshape(grid, [rows, views, h, w, c]);
+  const hidden = config.language.hidden;
+  const parts: Tensor[] = [];
+  const masks: Tensor[] = [];
+  for (const [kind, start, count] of [
+    ['external', 0, signature.external],
+    ['wrist', signature.external, signature.wrist],
+  ] as const) {
+    if (count === 0) continue;
+    const grids = reshape(slice(byView, 1, start, start + count), [rows * count, h, w, c]);
+    const seen = visualTokens(trunk.scope('vision'), config, grids, kind);
+    const each = seen.shape[1] as number;
+    parts.push(reshape(seen, [rows, count * each, hidden]));
+    const here = reshape(slice(present, 1, start, start + count), [rows, count, 1]);
+    masks.push(reshape(expand(here, [rows, count, each]), [rows, count * each]));
+  }
+  const table = tokenTable(trunk, config);
+  return {
+    embedded: concat([...parts, embedding(table, tokens)], 1),
+    mask: concat([...masks, mask], 1),
+  };
+}
+
+/** Modulation by diffusion steps t f32 [N] → [N, 2·Σ]. */
+export function filmOfSteps(p: Params, config: DivlaConfig, t: Tensor): Film {
+  const decoder = p.scope('trunk').scope('decoder');
+  return stepFilm(decoder, config, stepVector(decoder.scope('step'), config, t));
+}
+
+/** Predicted noise of noisy actions x [N, H, A] under a modulation. */
+export function predictNoise(
+  p: Params,
+  config: DivlaConfig,
+  bank: Bank,
+  x: Tensor,
+  modulation: Modulation,
+): Tensor {
+  const head = p.scope('head');
+  const encoded = encodeActions(head, config, bank, x);
+  const decoded = unet(p.scope('trunk').scope('decoder'), config, encoded, modulation);
+  return decodeActions(head, config, bank, decoded);
+}
+
+/**
+ * One DDIM step with η = 0 (Song et al. 2021, eq. 12; the clean action clipped).
+ * @param row f32 [5], a row of the sampler's table
+ */
+export function ddimStep(config: DivlaConfig, x: Tensor, noise: Tensor, row: Tensor): Tensor {
+  const column = (i: number): Tensor => slice(row, 0, i, i + 1);
+  const clip = config.diffusion.clip;
+  const clean = clamp(div(sub(x, mul(noise, column(2))), column(1)), -clip, clip);
+  return add(mul(clean, column(3)), mul(noise, column(4)));
+}

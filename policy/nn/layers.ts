@@ -1,0 +1,75 @@
+import {
+  add,
+  gather,
+  gelu,
+  groupNorm,
+  layerNorm,
+  linear,
+  mul,
+  rmsNorm,
+  reshape,
+  type Tensor,
+} from '../tensor/index.ts';
+import { fanIn, ones, zeros, type Init, type Params } from './params.ts';
+
+/**
+ * Affine layer on the last axis: x [..., in] → [..., out]. Weights are [out, in], as PyTorch has them.
+ */
+export function dense(
+  p: Params,
+  x: Tensor,
+  out: number,
+  options: { bias?: boolean; init?: Init; biasInit?: Init } = {},
+): Tensor {
+  const width = lastDim(x);
+  const weight = p.param('weight', [out, width], options.init ?? fanIn(width), true);
+  if (options.bias === false) return linear(x, weight);
+  return linear(x, weight, p.param('bias', [out], options.biasInit ?? zeros));
+}
+
+/** Two affine layers with GELU between them: x [..., in] → [..., out]. */
+export function mlp(p: Params, x: Tensor, hidden: number, out: number): Tensor {
+  return dense(p.scope('out'), gelu(dense(p.scope('in'), x, hidden), 'tanh'), out);
+}
+
+/** Layer norm over the last axis with affine parameters. */
+export function norm(p: Params, x: Tensor, eps = 1e-5): Tensor {
+  const width = lastDim(x);
+  return layerNorm(
+    x,
+    { weight: p.param('weight', [width], ones), bias: p.param('bias', [width], zeros) },
+    { eps },
+  );
+}
+
+/** Root-mean-square norm over the last axis (Zhang & Sennrich 2019). */
+export function rms(p: Params, x: Tensor, eps: number): Tensor {
+  return rmsNorm(x, p.param('weight', [lastDim(x)], ones), { eps });
+}
+
+/** Group norm of x [B, L, C], over L and the channels of a group (Wu & He 2018). */
+export function groups(p: Params, x: Tensor, count: number, eps = 1e-5): Tensor {
+  const width = lastDim(x);
+  return groupNorm(
+    x,
+    { weight: p.param('weight', [width], ones), bias: p.param('bias', [width], zeros) },
+    { groups: count, eps },
+  );
+}
+
+/** Rows of an embedding table: ids i64 [...] → [..., width]. */
+export function embedding(table: Tensor, ids: Tensor): Tensor {
+  return gather(table, ids, 0);
+}
+
+/** Feature-wise modulation x·(1 + scale) + shift (Perez et al. 2018); scale and shift are [B, C]. */
+export function modulate(x: Tensor, scale: Tensor, shift: Tensor): Tensor {
+  const shape = [x.shape[0] ?? 1, ...x.shape.slice(1, -1).map(() => 1), lastDim(x)];
+  return add(mul(x, add(reshape(scale, shape), 1)), reshape(shift, shape));
+}
+
+export function lastDim(x: Tensor): number {
+  const width = x.shape[x.shape.length - 1];
+  if (width === undefined) throw new RangeError('a scalar has no last axis');
+  return width;
+}

@@ -1,0 +1,146 @@
+import { encodeCommand, encodeInstruction, encodeState, seeded } from '../data/index.ts';
+import {
+  MAX_STEPS,
+  SAMPLER_COLUMNS,
+  samplerTable,
+  type DivlaConfig,
+  type Signature,
+} from '../divla/index.ts';
+import type { Value } from '../engine/index.ts';
+import { PolicyError } from './errors.ts';
+import type { ActRow } from './handle.ts';
+
+/** Views and instruction of `rows` rows as feeds; rows beyond those given repeat the first. */
+export function viewFeeds(
+  config: DivlaConfig,
+  signature: Signature,
+  given: readonly ActRow[],
+  rows: number,
+): Record<string, Value> {
+  const views = signature.external + signature.wrist;
+  const pixels = signature.width * signature.height * 3;
+  const { textTokens } = config.language;
+  const images = new Uint8Array(rows * views * pixels);
+  const tokens = new BigInt64Array(rows * textTokens);
+  const mask = new Float32Array(rows * textTokens);
+  const present = new Float32Array(rows * views);
+  eachRow(given, rows, (row, r) => {
+    const { external, wrist } = row.policy.cameras;
+    const place = (camera: string, view: number): void => {
+      const picture = row.images[camera];
+      if (picture === undefined) {
+        throw new PolicyError(
+          'invalid_row',
+          `the observation has no picture of ${camera}`,
+          `images.${camera}`,
+        );
+      }
+      if (picture.length !== pixels) {
+        throw new PolicyError(
+          'invalid_row',
+          `picture of ${camera} has ${picture.length} bytes, ${signature.width}×${signature.height} RGB has ${pixels}`,
+          `images.${camera}`,
+        );
+      }
+      if (row.policy.manifest.images === 'use') {
+        images.set(picture, (r * views + view) * pixels);
+      }
+      present[r * views + view] = 1;
+    };
+    external.forEach((camera, i) => {
+      place(camera, i);
+    });
+    wrist.forEach((camera, i) => {
+      place(camera, signature.external + i);
+    });
+    const text = encodeInstruction(config, row.instruction);
+    tokens.set(text.tokens, r * textTokens);
+    mask.set(text.mask, r * textTokens);
+  });
+  return {
+    images: {
+      dtype: 'uint8',
+      shape: [rows, views, signature.height, signature.width, 3],
+      data: images,
+    },
+    tokens: { dtype: 'int64', shape: [rows, textTokens], data: tokens },
+    token_mask: { dtype: 'float32', shape: [rows, textTokens], data: mask },
+    present: { dtype: 'float32', shape: [rows, views], data: present },
+  };
+}
+
+/** Body, starting noise, sampler and slots of `rows` rows as feeds. */
+export function actFeeds(
+  config: DivlaConfig,
+  signature: Signature,
+  given: readonly ActRow[],
+  rows: number,
+  steps: number,
+): Record<string, Value> {
+  const { dims } = config.head;
+  const chunk = signature.horizon * dims;
+  const state = new Float32Array(rows * dims);
+  const command = new Float32Array(rows * dims);
+  const known = new Float32Array(rows);
+  const noise = new Float32Array(rows * chunk);
+  const kept = new Float32Array(rows * dims);
+  const slot = new BigInt64Array(rows);
+  eachRow(given, rows, (row, r) => {
+    const { manifest, joints, usesCommand } = row.policy;
+    const { normalisation } = manifest;
+    state.set(encodeState(normalisation, row.state, dims), r * dims);
+    if (usesCommand && row.lastCommand !== undefined) {
+      const encoded = encodeCommand(normalisation, row.lastCommand, row.state, joints, dims);
+      command.set(encoded, r * dims);
+      known[r] = 1;
+    }
+    const width = normalisation.action.length;
+    kept.fill(1, r * dims, r * dims + width);
+    const scale = (row.sampler ?? manifest.sampler).noise_scale;
+    if (scale > 0) {
+      const random = seeded(row.seed);
+      for (let k = 0; k < signature.horizon; k++) {
+        for (let a = 0; a < width; a++) noise[r * chunk + k * dims + a] = random.normal() * scale;
+      }
+    }
+    slot[r] = BigInt(row.policy.slot);
+  });
+  const f32 = (shape: readonly number[], data: Float32Array): Value => ({
+    dtype: 'float32',
+    shape,
+    data,
+  });
+  return {
+    state: f32([rows, dims], state),
+    command: f32([rows, dims], command),
+    known: f32([rows, 1], known),
+    kept: f32([rows, dims], kept),
+    noise: f32([rows, signature.horizon, dims], noise),
+    table: f32(
+      [MAX_STEPS, SAMPLER_COLUMNS],
+      samplerTable(steps, config.diffusion.trainSteps, MAX_STEPS),
+    ),
+    steps: { dtype: 'int64', shape: [], data: BigInt64Array.of(BigInt(steps)) },
+    slot: { dtype: 'int64', shape: [rows], data: slot },
+  };
+}
+
+/** Embeddings of the rows' reasonings, zero where there is none. */
+export function reasoningFeed(config: DivlaConfig, given: readonly ActRow[], rows: number): Value {
+  const width = config.decoder.reasoning;
+  const data = new Float32Array(rows * width);
+  eachRow(given, rows, (row, r) => {
+    if (row.reasoning !== undefined) data.set(row.reasoning.embedding, r * width);
+  });
+  return { dtype: 'float32', shape: [rows, width], data };
+}
+
+function eachRow(
+  given: readonly ActRow[],
+  rows: number,
+  visit: (row: ActRow, r: number) => void,
+): void {
+  const first = given[0];
+  if (first === undefined) throw new PolicyError('invalid_row', 'a batch needs at least one row');
+  for (let r = 0; r < rows; r++) visit(given[r] ?? first, r);
+}

@@ -1,0 +1,46 @@
+import type { PolicyManifest } from '../checkpoint/index.ts';
+
+/** A policy that is loaded: where its weights lie in the engine. */
+export interface PolicyHandle {
+  readonly digest: string;
+  readonly manifest: PolicyManifest;
+  /** Slot of its head in the bank. */
+  readonly slot: number;
+  /** Resident key of its trunk; policies of the same trunk share a batch. */
+  readonly trunk: string;
+  /** State joint of each action dimension, -1 for none. */
+  readonly joints: readonly number[];
+  /** Names of its external and wrist cameras, in order of their view slots. */
+  readonly cameras: { readonly external: readonly string[]; readonly wrist: readonly string[] };
+  readonly usesCommand: boolean;
+}
+
+/** A reasoning that drives chunks: its words and what is injected of it. */
+export interface Reasoning {
+  readonly text: string;
+  readonly tokens: number;
+  /** f32 [D]. */
+  readonly embedding: Float32Array;
+}
+
+/** One robot's question. */
+export interface ActRow {
+  readonly policy: PolicyHandle;
+  /** Pre-processed pictures by camera name, u8 [height, width, 3]. */
+  readonly images: Readonly<Record<string, Uint8Array>>;
+  readonly instruction: string;
+  /** f32 [S], raw units. */
+  readonly state: Float32Array;
+  /** f32 [A], raw units: the command in force. */
+  readonly lastCommand?: Float32Array;
+  /** Seed of the starting noise. */
+  readonly seed: number;
+  readonly sampler?: { readonly steps: number; readonly noise_scale: number };
+  readonly reasoning?: Reasoning;
+}
+
+export interface ActResult {
+  /** f32 [H·A], absolute, raw units. */
+  readonly actions: Float32Array;
+  readonly reasoning?: Reasoning;
+}

@@ -1,0 +1,371 @@
+import {
+  WeightsError,
+  readWeights,
+  type BaseModel,
+  type PolicyManifest,
+} from '../checkpoint/index.ts';
+import {
+  PREPROCESS_HASH,
+  decodeActions,
+  decodeReasoning,
+  special,
+  stateJoints,
+} from '../data/index.ts';
+import { serveGraph, type ServeGraph, type Signature } from '../divla/index.ts';
+import type { Engine, Value, Values } from '../engine/index.ts';
+import { elements } from '../nn/params.ts';
+import { toOnnx } from '../tensor/index.ts';
+import { PolicyError } from './errors.ts';
+import { actFeeds, reasoningFeed, viewFeeds } from './feeds.ts';
+import type { ActResult, ActRow, PolicyHandle, Reasoning } from './handle.ts';
+
+export interface RuntimeOptions {
+  readonly engine: Engine;
+  readonly base: BaseModel;
+  /** Batch sizes that graphs are built for, ascending. */
+  readonly buckets?: readonly number[];
+  /** Heads that fit the bank at once. */
+  readonly slots?: number;
+}
+
+const DEFAULT_BUCKETS = [1, 2, 4, 8, 16, 32] as const;
+const BASE_TRUNK = 'trunk.base';
+const BANK = 'bank';
+
+/**
+ * Policies in an engine: a bank of heads that load and drop while serving, trunks, and one session
+ * a graph, signature and batch size. Rows of several tenants and embodiments share a run when they
+ * share a trunk.
+ */
+export class PolicyRuntime {
+  readonly maxBatch: number;
+  private readonly engine: Engine;
+  private readonly base: BaseModel;
+  private readonly buckets: readonly number[];
+  private readonly free: number[];
+  private readonly slots: number;
+  private readonly loaded = new Map<string, PolicyHandle>();
+  private readonly sessions = new Map<string, Promise<SessionInputs>>();
+
+  private constructor(options: RuntimeOptions) {
+    this.engine = options.engine;
+    this.base = options.base;
+    this.buckets = options.buckets ?? DEFAULT_BUCKETS;
+    this.slots = options.slots ?? 32;
+    this.maxBatch = Math.max(...this.buckets);
+    this.free = Array.from({ length: this.slots }, (_, i) => this.slots - 1 - i);
+  }
+
+  static async create(options: RuntimeOptions): Promise<PolicyRuntime> {
+    const runtime = new PolicyRuntime(options);
+    const { base, engine } = options;
+    await engine.put(BASE_TRUNK, weightValues(base.trunkSpecs, base.trunk));
+    const bank: Record<string, Value> = {};
+    for (const spec of base.headSpecs) {
+      const shape = [runtime.slots, ...spec.shape];
+      bank[spec.name] = { dtype: 'float32', shape, data: new Float32Array(elements(shape)) };
+    }
+    await engine.put(BANK, bank);
+    return runtime;
+  }
+
+  /**
+   * Loads a policy version into a slot; a version that is there already is returned as it is.
+   * @throws PolicyError when it was made for another pre-processing, base or shape, its weights are
+   * not finite, or no slot is free.
+   */
+  async load(policy: {
+    digest: string;
+    manifest: PolicyManifest;
+    files: Readonly<Record<string, Uint8Array>>;
+  }): Promise<PolicyHandle> {
+    const known = this.loaded.get(policy.digest);
+    if (known !== undefined) return known;
+    const { manifest, digest } = policy;
+    this.checkCompatible(manifest);
+    const head = this.weights(policy.files, 'head.safetensors', this.base.headSpecs);
+    const trunk =
+      manifest.mode === 'head'
+        ? undefined
+        : this.weights(policy.files, 'trunk.safetensors', this.base.trunkSpecs);
+    const slot = this.free.pop();
+    if (slot === undefined) {
+      throw new PolicyError('no_slot', `all ${this.slots} slots hold a policy; unload one first`);
+    }
+    for (const spec of this.base.headSpecs) {
+      const data = head.get(spec.name);
+      if (data === undefined) throw new PolicyError('invalid_weights', `no ${spec.name}`);
+      await this.engine.patch(BANK, spec.name, slot * elements(spec.shape), data);
+    }
+    const key = trunk === undefined ? BASE_TRUNK : `trunk.${digest}`;
+    if (trunk !== undefined) await this.engine.put(key, weightValues(this.base.trunkSpecs, trunk));
+    const handle = handleOf(digest, manifest, slot, key);
+    this.loaded.set(digest, handle);
+    return handle;
+  }
+
+  /** Drops a policy; its slot is free for another. */
+  async unload(handle: PolicyHandle): Promise<void> {
+    if (!this.loaded.delete(handle.digest)) return;
+    if (handle.trunk !== BASE_TRUNK) await this.engine.drop(handle.trunk);
+    this.free.push(handle.slot);
+  }
+
+  /** Rows with equal keys may share a run. */
+  batchKey(handle: PolicyHandle): string {
+    const { image, spec } = handle.manifest;
+    return `${handle.trunk}|${image.width}x${image.height}|${spec.horizon}`;
+  }
+
+  /** Builds and runs every graph once for the batch sizes, so that no request meets a cold one. */
+  async warm(handle: PolicyHandle, batches: readonly number[] = this.buckets): Promise<void> {
+    const { spec, image } = handle.manifest;
+    const blank = new Uint8Array(image.width * image.height * 3);
+    const row: ActRow = {
+      policy: handle,
+      images: Object.fromEntries(spec.cameras.map((camera) => [camera.name, blank])),
+      instruction: 'warm up',
+      state: Float32Array.from(handle.manifest.normalisation.state.mean),
+      seed: 0,
+    };
+    for (const size of batches) {
+      const rows = Array.from({ length: size }, () => row);
+      await this.act(rows);
+      await this.reasonAndAct(rows);
+    }
+  }
+
+  /** Chunks for rows of one batch key, driven by the reasonings that the rows carry. */
+  async act(rows: readonly ActRow[]): Promise<ActResult[]> {
+    return this.bySteps(rows, (same, steps) => this.runAct('act', same, steps));
+  }
+
+  /** New reasonings and the chunks that they drive, views encoded once. */
+  async reasonAndAct(rows: readonly ActRow[]): Promise<ActResult[]> {
+    return this.bySteps(rows, (same, steps) => this.runAct('reason_and_act', same, steps));
+  }
+
+  /** New reasonings alone. */
+  async reason(rows: readonly ActRow[]): Promise<Reasoning[]> {
+    const signature = this.signature(rows);
+    const size = this.bucket(rows.length);
+    const feeds = viewFeeds(this.base.config, signature, rows, size);
+    return reasonings(await this.run('reason', signature, size, rows, feeds), rows.length);
+  }
+
+  private async runAct(
+    kind: 'act' | 'reason_and_act',
+    rows: readonly ActRow[],
+    steps: number,
+  ): Promise<ActResult[]> {
+    const { config } = this.base;
+    const signature = this.signature(rows);
+    const size = this.bucket(rows.length);
+    const feeds: Record<string, Value> = {
+      ...viewFeeds(config, signature, rows, size),
+      ...actFeeds(config, signature, rows, size, steps),
+    };
+    if (kind === 'act') feeds['reasoning'] = reasoningFeed(config, rows, size);
+    const out = await this.run(kind, signature, size, rows, feeds);
+    const actions = out['actions']?.data;
+    if (!(actions instanceof Float32Array)) throw new PolicyError('invalid_row', 'no actions');
+    const spoken = kind === 'act' ? undefined : reasonings(out, rows.length);
+    return rows.map((row, r) => {
+      const { manifest, usesCommand } = row.policy;
+      const reasoning = spoken?.[r] ?? row.reasoning;
+      return {
+        actions: decodeActions(
+          manifest.normalisation,
+          actions,
+          r * signature.horizon * config.head.dims,
+          signature.horizon,
+          config.head.dims,
+          row.state,
+          usesCommand ? row.lastCommand : undefined,
+        ),
+        ...(reasoning === undefined ? {} : { reasoning }),
+      };
+    });
+  }
+
+  private async run(
+    kind: ServeGraph,
+    signature: Signature,
+    size: number,
+    rows: readonly ActRow[],
+    feeds: Values,
+  ): Promise<Values> {
+    const trunk = rows[0]?.policy.trunk ?? BASE_TRUNK;
+    const { external, wrist, width, height, horizon } = signature;
+    const id = `${kind}/${external}e${wrist}w/${width}x${height}/${horizon}/${size}`;
+    const inputs = await this.session(id, kind, signature, size);
+    const resident: Record<string, string> = {};
+    for (const name of inputs.trunk) resident[name] = `${trunk}/${name}`;
+    for (const name of inputs.head) resident[name] = `${BANK}/${name}`;
+    return this.engine.run(id, feeds, { resident });
+  }
+
+  private session(
+    id: string,
+    kind: ServeGraph,
+    signature: Signature,
+    rows: number,
+  ): Promise<SessionInputs> {
+    const known = this.sessions.get(id);
+    if (known !== undefined) return known;
+    const made = (async (): Promise<SessionInputs> => {
+      const options = { config: this.base.config, signature, rows, slots: this.slots, special };
+      const graph = serveGraph(kind, options);
+      await this.engine.load(id, toOnnx(graph));
+      const names = graph.inputs.map((input) => input.name);
+      return {
+        trunk: names.filter((name) => name.startsWith('trunk.')),
+        head: names.filter((name) => name.startsWith('head.')),
+      };
+    })();
+    this.sessions.set(id, made);
+    made.catch(() => this.sessions.delete(id));
+    return made;
+  }
+
+  /** Runs rows of different step counts apart, and puts the answers back in order. */
+  private async bySteps(
+    rows: readonly ActRow[],
+    run: (rows: readonly ActRow[], steps: number) => Promise<ActResult[]>,
+  ): Promise<ActResult[]> {
+    if (rows.length === 0 || rows.length > this.maxBatch) {
+      throw new PolicyError('invalid_row', `a batch has 1 to ${this.maxBatch} rows`);
+    }
+    const groups = new Map<number, number[]>();
+    rows.forEach((row, i) => {
+      const steps = (row.sampler ?? row.policy.manifest.sampler).steps;
+      groups.set(steps, [...(groups.get(steps) ?? []), i]);
+    });
+    const results = new Array<ActResult>(rows.length);
+    for (const [steps, indices] of groups) {
+      const answers = await run(
+        indices.map((i) => rows[i] as ActRow),
+        steps,
+      );
+      indices.forEach((i, k) => {
+        results[i] = answers[k] as ActResult;
+      });
+    }
+    return results;
+  }
+
+  private bucket(count: number): number {
+    const size = this.buckets.find((bucket) => bucket >= count);
+    if (size === undefined) {
+      throw new PolicyError('invalid_row', `a batch has at most ${this.maxBatch} rows`);
+    }
+    return size;
+  }
+
+  private signature(rows: readonly ActRow[]): Signature {
+    const first = rows[0];
+    if (first === undefined) throw new PolicyError('invalid_row', 'a batch needs at least one row');
+    const key = this.batchKey(first.policy);
+    let external = 0;
+    let wrist = 0;
+    for (const { policy } of rows) {
+      if (this.batchKey(policy) !== key) {
+        throw new PolicyError('invalid_row', 'the rows of a batch must share a batch key');
+      }
+      external = Math.max(external, policy.cameras.external.length);
+      wrist = Math.max(wrist, policy.cameras.wrist.length);
+    }
+    const { image, spec } = first.policy.manifest;
+    return { external, wrist, width: image.width, height: image.height, horizon: spec.horizon };
+  }
+
+  private checkCompatible(manifest: PolicyManifest): void {
+    if (manifest.preprocess_hash !== PREPROCESS_HASH) {
+      throw new PolicyError(
+        'incompatible',
+        `the policy was trained with pre-processing ${manifest.preprocess_hash}, this worker has ${PREPROCESS_HASH}`,
+        'preprocess_hash',
+      );
+    }
+    if (manifest.mode === 'head' && manifest.base_digest !== this.base.digest) {
+      throw new PolicyError(
+        'incompatible',
+        `the policy's head belongs to base ${manifest.base_digest.slice(0, 12)}, this worker has ${this.base.digest.slice(0, 12)}`,
+        'base_digest',
+      );
+    }
+    const { dims } = this.base.config.head;
+    if (manifest.spec.state.length > dims || manifest.spec.action.length > dims) {
+      throw new PolicyError('incompatible', `at most ${dims} dimensions fit the head`, 'spec');
+    }
+  }
+
+  private weights(
+    files: Readonly<Record<string, Uint8Array>>,
+    name: string,
+    specs: BaseModel['headSpecs'],
+  ): Map<string, Float32Array> {
+    const bytes = files[name];
+    if (bytes === undefined)
+      throw new PolicyError('invalid_weights', `the policy lacks ${name}`, name);
+    try {
+      return readWeights(specs, bytes).weights;
+    } catch (error) {
+      const reason = error instanceof WeightsError ? error.message : String(error);
+      throw new PolicyError('invalid_weights', `${name}: ${reason}`, name, error);
+    }
+  }
+}
+
+interface SessionInputs {
+  readonly trunk: readonly string[];
+  readonly head: readonly string[];
+}
+
+function weightValues(
+  specs: BaseModel['trunkSpecs'],
+  weights: ReadonlyMap<string, Float32Array>,
+): Record<string, Value> {
+  return Object.fromEntries(
+    specs.map((spec) => {
+      const data = weights.get(spec.name);
+      if (data === undefined) throw new PolicyError('invalid_weights', `no ${spec.name}`);
+      return [spec.name, { dtype: 'float32', shape: spec.shape, data } satisfies Value];
+    }),
+  );
+}
+
+function handleOf(
+  digest: string,
+  manifest: PolicyManifest,
+  slot: number,
+  trunk: string,
+): PolicyHandle {
+  const names = (kind: 'external' | 'wrist'): string[] =>
+    manifest.spec.cameras.filter((camera) => camera.kind === kind).map((camera) => camera.name);
+  return {
+    digest,
+    manifest,
+    slot,
+    trunk,
+    joints: stateJoints(manifest.spec),
+    cameras: { external: names('external'), wrist: names('wrist') },
+    usesCommand: manifest.normalisation.action.some((a) => a.reference === 'last_command'),
+  };
+}
+
+function reasonings(out: Values, count: number): Reasoning[] {
+  const tokens = out['reasoning_tokens'];
+  const embedding = out['reasoning'];
+  if (!(tokens?.data instanceof BigInt64Array) || !(embedding?.data instanceof Float32Array)) {
+    throw new PolicyError('invalid_row', 'the graph gave no reasoning');
+  }
+  const length = tokens.shape[1] ?? 0;
+  const width = embedding.shape[1] ?? 0;
+  return Array.from({ length: count }, (_, r) => ({
+    ...decodeReasoning(
+      Array.from(tokens.data.slice(r * length, (r + 1) * length) as BigInt64Array),
+    ),
+    embedding: embedding.data.slice(r * width, (r + 1) * width) as Float32Array,
+  }));
+}

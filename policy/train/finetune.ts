@@ -1,0 +1,354 @@
+import type { EmbodimentSpec, FeatureStats } from '@armature/sdk/contract';
+import {
+  canonicalJson,
+  manifestDigest,
+  readSafetensors,
+  sha256,
+  toFloat32,
+  writeSafetensors,
+  writeWeights,
+  type BaseModel,
+  type PolicyManifest,
+} from '../checkpoint/index.ts';
+import { PREPROCESS_HASH, fitNormalisation, imageSize, type Normalisation } from '../data/index.ts';
+import type { Signature } from '../divla/index.ts';
+import type { Engine } from '../engine/index.ts';
+import { flatLayout, unpackFlat, type FlatLayout } from '../nn/flat.ts';
+import { initialValues, type ParamSpec } from '../nn/params.ts';
+import { trainingBatch, type BatchSource } from './batch.ts';
+import { framesOf, orderedCameras, setAside, type TrainingEpisode } from './episodes.ts';
+import { computeFeatures } from './features.ts';
+import { isTrainable, type ResolvedFinetuneOptions } from './options.ts';
+import { chooseSampler, DEFAULT_SAMPLER } from './sampler-choice.ts';
+import { TrainSession, type StepResult, type TrainState } from './session.ts';
+
+/** A fine-tune that cannot start or go on; names the field. */
+export class FinetuneError extends Error {
+  override readonly name = 'FinetuneError';
+  readonly field: string;
+
+  constructor(message: string, field: string) {
+    super(message);
+    this.field = field;
+  }
+}
+
+export interface FinetuneProgress {
+  readonly phase: 'features' | 'compile' | 'sampler';
+  readonly done: number;
+  readonly total: number;
+  readonly note?: string;
+}
+
+export interface FinetuneInput {
+  readonly engine: Engine;
+  readonly base: BaseModel;
+  /** References as this version has them. */
+  readonly spec: EmbodimentSpec;
+  /** True statistics of the training set. */
+  readonly stats: { readonly state: FeatureStats; readonly action: FeatureStats };
+  readonly episodes: readonly TrainingEpisode[];
+  readonly options: ResolvedFinetuneOptions;
+  /** A checkpoint of this very job. */
+  readonly resume?: Uint8Array;
+  readonly onProgress?: (progress: FinetuneProgress) => void;
+  readonly signal?: AbortSignal;
+}
+
+export interface FinishedPolicy {
+  readonly digest: string;
+  readonly manifest: PolicyManifest;
+  readonly files: Record<string, Uint8Array>;
+}
+
+const OPTIMISER = { beta1: 0.9, beta2: 0.98, eps: 1e-8, clip: 1 } as const;
+
+/** A fine-tune of one embodiment from a base: steps, checkpoints, and a policy version at the end. */
+export class Finetune {
+  readonly totalSteps: number;
+  private readonly input: FinetuneInput;
+  private readonly normalisation: Normalisation;
+  private readonly layout: FlatLayout;
+  private readonly session: TrainSession | undefined;
+  private readonly source: BatchSource;
+  private readonly aside: readonly number[];
+  private readonly start: (name: string) => Float32Array;
+
+  private constructor(o: {
+    input: FinetuneInput;
+    layout: FlatLayout;
+    session: TrainSession | undefined;
+    source: BatchSource;
+    aside: readonly number[];
+    start: (name: string) => Float32Array;
+  }) {
+    this.input = o.input;
+    this.totalSteps = o.input.options.steps;
+    this.normalisation = o.source.normalisation;
+    this.layout = o.layout;
+    this.session = o.session;
+    this.source = o.source;
+    this.aside = o.aside;
+    this.start = o.start;
+  }
+
+  /**
+   * Prepares a fine-tune: figures of the set, features of frozen parts once, the training graph.
+   * @throws FinetuneError when the episodes do not fit the embodiment or the model, or the
+   * checkpoint is of another job.
+   */
+  static async create(input: FinetuneInput): Promise<Finetune> {
+    const { engine, base, spec, episodes, options } = input;
+    checkInput(input);
+    const cameras = orderedCameras(spec);
+    const size = imageSize(spec);
+    const signature: Signature = {
+      external: cameras.external,
+      wrist: cameras.wrist,
+      ...size,
+      horizon: spec.horizon,
+    };
+    const { training, aside } = setAside(episodes.length);
+    const trained = training.map((i) => episodes[i] as TrainingEpisode);
+    const normalisation = fitNormalisation(spec, trained);
+    const frames = framesOf(episodes, training);
+    const { layout, start } = parameters(base, options);
+    const common = {
+      config: base.config,
+      signature,
+      spec,
+      normalisation,
+      episodes,
+      frames,
+      options,
+    };
+    if (options.steps === 0) {
+      return new Finetune({ input, layout, session: undefined, source: common, aside: [], start });
+    }
+    const fromImages = options.mode === 'full';
+    const features = fromImages
+      ? undefined
+      : await computeFeatures({
+          engine,
+          config: base.config,
+          signature,
+          spec,
+          weights: base.trunk,
+          specs: base.trunkSpecs,
+          episodes,
+          frames,
+          blank: options.images === 'blank',
+          onProgress: (done, total) => {
+            input.onProgress?.({
+              phase: 'features',
+              done,
+              total,
+              note: `features of the frozen parts, computed once for ${options.steps} steps`,
+            });
+          },
+          ...(input.signal === undefined ? {} : { signal: input.signal }),
+        });
+    input.onProgress?.({ phase: 'compile', done: 0, total: 1 });
+    const state =
+      input.resume === undefined ? undefined : readCheckpoint(input.resume, jobKey(input));
+    const session = await TrainSession.create({
+      engine,
+      id: 'finetune',
+      options: {
+        config: base.config,
+        signature,
+        pictures: options.batchSize,
+        instructions: 1,
+        draws: options.draws,
+        spoken: options.spoken,
+        slots: 1,
+        from: fromImages ? 'images' : 'features',
+        trainable: layout,
+        reasoningWeight: options.reasoningWeight,
+        groundingWeight: 0,
+        optimiser: { ...OPTIMISER, weightDecay: options.weightDecay },
+      },
+      settings: {
+        peakRate: options.learningRate,
+        warmup: options.warmup,
+        totalSteps: options.steps,
+        rateFloor: 0.02,
+        emaDecay: options.emaDecay,
+      },
+      weights: start,
+      ...(state === undefined ? {} : { state }),
+    });
+    input.onProgress?.({ phase: 'compile', done: 1, total: 1 });
+    const source = features === undefined ? common : { ...common, features };
+    return new Finetune({ input, layout, session, source, aside, start });
+  }
+
+  get stepIndex(): number {
+    return this.session?.stepIndex ?? 0;
+  }
+
+  /** One optimiser step. @throws FinetuneError when the job has no steps. */
+  async step(): Promise<StepResult & { readonly samples: number }> {
+    if (this.session === undefined)
+      throw new FinetuneError('the job has no steps', 'options.steps');
+    const result = await this.session.step(trainingBatch(this.source, this.session.stepIndex));
+    return { ...result, samples: this.input.options.batchSize };
+  }
+
+  /** Everything that a resumed job needs to go on bit for bit. */
+  async checkpoint(): Promise<Uint8Array> {
+    if (this.session === undefined)
+      throw new FinetuneError('the job has no steps', 'options.steps');
+    const state = await this.session.state();
+    const flat = (data: Float32Array) => ({ dtype: 'F32', shape: [data.length], data }) as const;
+    return writeSafetensors(
+      new Map([
+        ['theta', flat(state.theta)],
+        ['m', flat(state.m)],
+        ['v', flat(state.v)],
+        ['ema', flat(state.ema)],
+      ]),
+      { step: String(state.step), job: jobKey(this.input) },
+    );
+  }
+
+  /** Packs the averaged weights as a policy version, with the sampler chosen on episodes set aside. */
+  async finish(): Promise<FinishedPolicy> {
+    const weights = await this.averaged();
+    const draft = this.pack(weights, DEFAULT_SAMPLER);
+    if (this.aside.length === 0) return draft;
+    const sampler = await chooseSampler({
+      engine: this.input.engine,
+      base: this.input.base,
+      policy: draft,
+      episodes: this.aside.map((i) => this.input.episodes[i] as TrainingEpisode),
+      onProgress: (done, total) => {
+        this.input.onProgress?.({ phase: 'sampler', done, total });
+      },
+      ...(this.input.signal === undefined ? {} : { signal: this.input.signal }),
+    });
+    return this.pack(weights, sampler);
+  }
+
+  async close(): Promise<void> {
+    await this.session?.close();
+  }
+
+  private async averaged(): Promise<(name: string) => Float32Array> {
+    if (this.session === undefined) return this.start;
+    const { ema } = await this.session.state();
+    const trained = unpackFlat(this.layout, ema);
+    return (name) => trained.get(name) ?? this.start(name);
+  }
+
+  private pack(
+    weights: (name: string) => Float32Array,
+    sampler: PolicyManifest['sampler'],
+  ): FinishedPolicy {
+    const { base, spec, stats, options, episodes } = this.input;
+    const files: Record<string, Uint8Array> = {
+      'head.safetensors': writeWeights(base.headSpecs, weights, 'F32', {}),
+    };
+    if (options.mode !== 'head') {
+      files['trunk.safetensors'] = writeWeights(base.trunkSpecs, weights, 'F32', {});
+    }
+    const sources = new Set(episodes.flatMap((episode) => episode.labels.map((l) => l.source)));
+    const manifest: PolicyManifest = {
+      format: 'armature-policy/1',
+      preset: 'nano',
+      base_digest: base.digest,
+      mode: options.mode,
+      spec,
+      normalisation: this.normalisation,
+      stats,
+      stats_hash: sha256(canonicalJson({ stats, normalisation: this.normalisation })),
+      preprocess_hash: PREPROCESS_HASH,
+      image: imageSize(spec),
+      sampler,
+      images: options.images,
+      labels: sources.size === 0 ? 'none' : [...sources].sort().join(', '),
+      files: Object.fromEntries(
+        Object.entries(files).map(([name, bytes]) => [
+          name,
+          { sha256: sha256(bytes), size: bytes.length },
+        ]),
+      ),
+    };
+    return { digest: manifestDigest(manifest), manifest, files };
+  }
+}
+
+function checkInput({ base, spec, episodes }: FinetuneInput): void {
+  const { dims } = base.config.head;
+  const { maxViews } = base.config;
+  const cameras = orderedCameras(spec);
+  if (episodes.length === 0) throw new FinetuneError('the set has no episodes', 'dataset_id');
+  if (spec.state.length > dims || spec.action.length > dims) {
+    throw new FinetuneError(
+      `${base.config.name} takes at most ${dims} state and action dimensions`,
+      'embodiment.spec',
+    );
+  }
+  if (cameras.external > maxViews.external || cameras.wrist > maxViews.wrist) {
+    throw new FinetuneError(
+      `${base.config.name} takes at most ${maxViews.external} external and ${maxViews.wrist} wrist views`,
+      'embodiment.spec.cameras',
+    );
+  }
+  for (const { index, length, state, action } of episodes) {
+    if (state.length !== length * spec.state.length) {
+      throw new FinetuneError(
+        `episode ${index} has states of another dimension than the embodiment's ${spec.state.length}`,
+        'embodiment.spec.state',
+      );
+    }
+    if (action.length !== length * spec.action.length) {
+      throw new FinetuneError(
+        `episode ${index} has actions of another dimension than the embodiment's ${spec.action.length}`,
+        'embodiment.spec.action',
+      );
+    }
+  }
+}
+
+/** Trainable parameters as a flat layout, and where each parameter starts. */
+function parameters(
+  base: BaseModel,
+  options: ResolvedFinetuneOptions,
+): { layout: FlatLayout; start: (name: string) => Float32Array } {
+  const heads = new Map(base.headSpecs.map((spec) => [spec.name, spec] as const));
+  const withSlot = (spec: ParamSpec): ParamSpec => ({ ...spec, shape: [1, ...spec.shape] });
+  const layout = flatLayout([
+    ...base.trunkSpecs.filter((spec) => isTrainable(options.mode, spec)),
+    ...base.headSpecs.filter((spec) => isTrainable(options.mode, spec)).map(withSlot),
+  ]);
+  const start = (name: string): Float32Array => {
+    const known = base.trunk.get(name);
+    if (known !== undefined) return known;
+    const spec = heads.get(name);
+    if (spec === undefined) throw new RangeError(`the model has no parameter ${name}`);
+    return initialValues(spec, options.seed + 1);
+  };
+  return { layout, start };
+}
+
+/** What makes two jobs the same as far as a checkpoint goes. */
+function jobKey({ base, spec, options, episodes }: FinetuneInput): string {
+  const lengths = episodes.map((episode) => [episode.index, episode.length]);
+  return sha256(canonicalJson({ base: base.digest, spec, options, lengths }));
+}
+
+function readCheckpoint(bytes: Uint8Array, job: string): TrainState {
+  const { tensors, metadata } = readSafetensors(bytes);
+  if (metadata['job'] !== job) {
+    throw new FinetuneError('the checkpoint belongs to another job', 'resume');
+  }
+  const take = (name: string): Float32Array => {
+    const tensor = tensors.get(name);
+    if (tensor === undefined) throw new FinetuneError(`the checkpoint lacks ${name}`, 'resume');
+    return toFloat32(tensor);
+  };
+  const step = Number(metadata['step']);
+  if (!Number.isInteger(step)) throw new FinetuneError('the checkpoint has no step', 'resume');
+  return { step, theta: take('theta'), m: take('m'), v: take('v'), ema: take('ema') };
+}

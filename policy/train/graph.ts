@@ -1,0 +1,260 @@
+import {
+  Graph,
+  add,
+  concat,
+  crossEntropy,
+  div,
+  expand,
+  filled,
+  gradients,
+  maximum,
+  mul,
+  reduceSum,
+  reshape,
+  slice,
+  sub,
+  type Tensor,
+} from '../tensor/index.ts';
+import type { Bank } from '../nn/bank.ts';
+import { flatten, slicedParams, type FlatLayout } from '../nn/flat.ts';
+import type { Params } from '../nn/params.ts';
+import { summaryWidth, viewSlots, type DivlaConfig, type Signature } from '../divla/config.ts';
+import { combineFilm, conditionFilm, reasoningFilm } from '../divla/film.ts';
+import { bodyInputs, viewCount, viewInputs } from '../divla/graphs/inputs.ts';
+import { condition } from '../divla/head.ts';
+import { tokenTable } from '../divla/instruction.ts';
+import { filmOfSteps, predictNoise, presentViews, promptOf, see } from '../divla/model.ts';
+import { teacherForced } from '../divla/reasoning.ts';
+import { adamW, stepScalarInputs, type AdamWOptions } from './optimiser.ts';
+
+export interface TrainGraphOptions {
+  readonly config: DivlaConfig;
+  readonly signature: Signature;
+  /** Pictures of a batch and instructions (rows) of each picture. */
+  readonly pictures: number;
+  readonly instructions: number;
+  /** Noise draws of each row. */
+  readonly draws: number;
+  /** Rows of each slot, from its first, that also pass the language model. */
+  readonly spoken: number;
+  /** Slots of the bank; rows lie in order of slots, equally many each. */
+  readonly slots: number;
+  /** `images`: the trunk sees pictures; `features`: its outputs come in, computed once before. */
+  readonly from: 'images' | 'features';
+  readonly trainable: FlatLayout;
+  readonly reasoningWeight: number;
+  /** Weight of finding the named object (pre-training only; 0 leaves the term out). */
+  readonly groundingWeight: number;
+  readonly optimiser: AdamWOptions;
+}
+
+/** Rows of a batch. */
+export function rowsOf(options: TrainGraphOptions): number {
+  return options.pictures * options.instructions;
+}
+
+/**
+ * One optimiser step as a graph: forward, backward, AdamW and the moving average.
+ *
+ * State: theta, m, v, ema f32 [P] (carried). Frozen parameters are inputs named by their path.
+ * Batch: views and tokens (or summary f32 [R, V, S] and reasoning f32 [R, D]), body, clean f32
+ * [R, H, A], keep f32 [R, H, A], noise f32 [R·D, H, A], levels f32 [R·D, 3] (t, √ā, √(1−ā)); for the
+ * L = slots·spoken spoken rows said i64 [L, R], said_mask f32 [L, R], labels i64 [L, R].
+ * Outputs: loss, action_loss, reasoning_loss, grounding_loss, gradient_norm and the next state.
+ */
+export function trainGraph(options: TrainGraphOptions): Graph {
+  const { trainable } = options;
+  const graph = new Graph('train');
+  const size = trainable.size;
+  const state = {
+    theta: graph.input('theta', 'float32', [size]),
+    m: graph.input('m', 'float32', [size]),
+    v: graph.input('v', 'float32', [size]),
+    ema: graph.input('ema', 'float32', [size]),
+  };
+  const decay = graph.input('decay', 'float32', [size]);
+  const rate = graph.input('rate', 'float32', [size]);
+  const scalars = stepScalarInputs(graph);
+  const { params, tensors } = slicedParams(state.theta, trainable, (spec) =>
+    graph.input(spec.name, 'float32', spec.shape),
+  );
+  const loss = losses(graph, params, options);
+  const wanted = trainable.specs.map((spec) => {
+    const tensor = tensors.get(spec.name);
+    return tensor ?? filled(graph, 0, spec.shape);
+  });
+  const slopes = gradients(loss.total, wanted);
+  const gradient = flatten(trainable, slopes);
+  const next = adamW(state, gradient, decay, rate, scalars, options.optimiser);
+  graph.output('loss', loss.total);
+  graph.output('action_loss', loss.action);
+  graph.output('reasoning_loss', loss.reasoning);
+  graph.output('grounding_loss', loss.grounding);
+  graph.output('gradient_norm', next.norm);
+  graph.output('next_theta', next.theta);
+  graph.output('next_m', next.m);
+  graph.output('next_v', next.v);
+  graph.output('next_ema', next.ema);
+  return graph;
+}
+
+interface Losses {
+  readonly total: Tensor;
+  readonly action: Tensor;
+  readonly reasoning: Tensor;
+  readonly grounding: Tensor;
+}
+
+function losses(graph: Graph, params: Params, options: TrainGraphOptions): Losses {
+  const { config, signature } = options;
+  const rows = rowsOf(options);
+  const given = options.from === 'images' ? sees(graph, params, options) : cached(graph, options);
+  const bank: Bank = { kind: 'grouped', slots: options.slots };
+  const body = bodyInputs(graph, config, rows);
+  const slots = viewSlots(config, signature);
+  const felt = condition(params.scope('head'), config, bank, body, given.summary, slots);
+  const action = actionLoss(graph, params, options, bank, felt, given.reasoning);
+  const weighted = [
+    action,
+    mul(given.reasoningLoss, options.reasoningWeight),
+    mul(given.groundingLoss, options.groundingWeight),
+  ];
+  return {
+    total: weighted.reduce(add),
+    action,
+    reasoning: given.reasoningLoss,
+    grounding: given.groundingLoss,
+  };
+}
+
+interface Given {
+  readonly summary: Tensor;
+  readonly reasoning: Tensor;
+  readonly reasoningLoss: Tensor;
+  readonly groundingLoss: Tensor;
+}
+
+function cached(graph: Graph, options: TrainGraphOptions): Given {
+  const { config, signature } = options;
+  const rows = rowsOf(options);
+  const none = graph.constant(0);
+  return {
+    summary: graph.input('summary', 'float32', [rows, viewCount(signature), summaryWidth(config)]),
+    reasoning: graph.input('reasoning', 'float32', [rows, config.decoder.reasoning]),
+    reasoningLoss: none,
+    groundingLoss: none,
+  };
+}
+
+function sees(graph: Graph, params: Params, options: TrainGraphOptions): Given {
+  const { config, signature, pictures, spoken } = options;
+  const rows = rowsOf(options);
+  const views = viewInputs(graph, config, signature, rows, pictures);
+  const seen = see(params, config, signature, views.images, views.tokens, views.tokenMask);
+  const summary = presentViews(seen.summary, views.present);
+  const groundingLoss =
+    options.groundingWeight === 0
+      ? graph.constant(0)
+      : grounding(graph, seen.points, views.present, options);
+  const width = config.decoder.reasoning;
+  if (spoken === 0) {
+    return {
+      summary,
+      reasoning: filled(graph, 0, [rows, width]),
+      reasoningLoss: graph.constant(0),
+      groundingLoss,
+    };
+  }
+  const length = config.language.reasoningTokens;
+  const count = options.slots * spoken;
+  const said = graph.input('said', 'int64', [count, length]);
+  const saidMask = graph.input('said_mask', 'float32', [count, length]);
+  const labels = graph.input('labels', 'int64', [count, length]);
+  const chosen = (x: Tensor): Tensor => firstOfSlots(x, options.slots, rows, spoken);
+  const prompt = promptOf(
+    params,
+    config,
+    signature,
+    chosen(seen.grid),
+    chosen(views.present),
+    chosen(views.tokens),
+    chosen(views.tokenMask),
+  );
+  const trunk = params.scope('trunk');
+  const heard = teacherForced(trunk, config, tokenTable(trunk, config), prompt, said, saidMask);
+  // Rows that the language model does not read train the decoder to act without reasoning.
+  const each = rows / options.slots;
+  const voiced = reshape(heard.embedding, [options.slots, spoken, width]);
+  const silent = filled(graph, 0, [options.slots, each - spoken, width]);
+  const reasoning = each === spoken ? voiced : concat([voiced, silent], 1);
+  return {
+    summary,
+    reasoning: reshape(reasoning, [rows, width]),
+    reasoningLoss: crossEntropy(heard.logits, labels),
+    groundingLoss,
+  };
+}
+
+/** The first `count` rows of every slot; x [R·k, …] may hold k entries a row. */
+function firstOfSlots(x: Tensor, slots: number, rows: number, count: number): Tensor {
+  const [entries = 0, ...rest] = x.shape;
+  const each = entries / rows;
+  const bySlot = reshape(x, [slots, entries / slots, ...rest]);
+  return reshape(slice(bySlot, 1, 0, count * each), [slots * count * each, ...rest]);
+}
+
+/** Mean squared distance of the first point of each view to the named object, where it is in view. */
+function grounding(
+  graph: Graph,
+  points: Tensor,
+  present: Tensor,
+  options: TrainGraphOptions,
+): Tensor {
+  const rows = rowsOf(options);
+  const views = viewCount(options.signature);
+  const target = graph.input('target', 'float32', [rows, views, 2]);
+  const visible = graph.input('visible', 'float32', [rows, views]);
+  const found = reshape(slice(points, 2, 0, 1), [rows, views, 2]);
+  const error = sub(found, target);
+  const kept = mul(visible, present);
+  const squared = mul(mul(error, error), reshape(kept, [rows, views, 1]));
+  return div(reduceSum(squared), maximum(reduceSum(kept), 1));
+}
+
+/** Masked mean squared error of the predicted noise, divided by the valid count. */
+function actionLoss(
+  graph: Graph,
+  params: Params,
+  options: TrainGraphOptions,
+  bank: Bank,
+  felt: Tensor,
+  reasoning: Tensor,
+): Tensor {
+  const { config, signature, draws } = options;
+  const rows = rowsOf(options);
+  const dims = config.head.dims;
+  const horizon = signature.horizon;
+  const clean = graph.input('clean', 'float32', [rows, horizon, dims]);
+  const keep = graph.input('keep', 'float32', [rows, horizon, dims]);
+  const noise = graph.input('noise', 'float32', [rows * draws, horizon, dims]);
+  const levels = graph.input('levels', 'float32', [rows * draws, 3]);
+  const level = (i: number): Tensor => reshape(slice(levels, 1, i, i + 1), [rows * draws, 1, 1]);
+  const drawn = (x: Tensor): Tensor => repeat(x, draws);
+  const noisy = add(mul(drawn(clean), level(1)), mul(noise, level(2)));
+  const t = reshape(slice(levels, 1, 0, 1), [rows * draws]);
+  const decoder = params.scope('trunk').scope('decoder');
+  const base = add(drawn(conditionFilm(decoder, config, felt)), filmOfSteps(params, config, t));
+  const voice = drawn(reasoningFilm(decoder, config, reasoning));
+  const predicted = predictNoise(params, config, bank, noisy, combineFilm(config, base, voice));
+  const error = sub(predicted, noise);
+  const kept = drawn(keep);
+  return div(reduceSum(mul(mul(error, error), kept)), maximum(reduceSum(kept), 1));
+}
+
+/** Each row n times in a row: [R, …] → [R·n, …]. */
+function repeat(x: Tensor, n: number): Tensor {
+  if (n === 1) return x;
+  const [rows = 1, ...rest] = x.shape;
+  const wide = expand(reshape(x, [rows, 1, ...rest]), [rows, n, ...rest]);
+  return reshape(wide, [rows * n, ...rest]);
+}

@@ -1,0 +1,10 @@
+export { Finetune, FinetuneError } from './finetune.ts';
+export type { FinetuneInput, FinetuneProgress, FinishedPolicy } from './finetune.ts';
+export { resolveOptions } from './options.ts';
+export type { ResolvedFinetuneOptions } from './options.ts';
+export type { ReasoningLabel, TrainingEpisode } from './episodes.ts';
+export { rowsOf, trainGraph } from './graph.ts';
+export type { TrainGraphOptions } from './graph.ts';
+export { TrainSession } from './session.ts';
+export type { StepResult, TrainSettings, TrainState } from './session.ts';
+export { emaDecay, learningRate } from './schedule.ts';

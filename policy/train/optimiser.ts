@@ -1,0 +1,77 @@
+import {
+  add,
+  div,
+  minimum,
+  mul,
+  reduceSum,
+  sqrt,
+  sub,
+  type Graph,
+  type Tensor,
+} from '../tensor/index.ts';
+
+export interface AdamWOptions {
+  readonly beta1: number;
+  readonly beta2: number;
+  readonly eps: number;
+  readonly weightDecay: number;
+  /** Largest global norm of the gradient. */
+  readonly clip: number;
+}
+
+/** State of the optimiser as flat vectors [P]. */
+export interface AdamWState {
+  readonly theta: Tensor;
+  readonly m: Tensor;
+  readonly v: Tensor;
+  readonly ema: Tensor;
+}
+
+/** Scalars that change from step to step, computed outside the graph. */
+export interface StepScalars {
+  readonly learningRate: Tensor;
+  /** 1 / (1 − β₁ᵗ) and 1 / (1 − β₂ᵗ). */
+  readonly correction1: Tensor;
+  readonly correction2: Tensor;
+  readonly emaDecay: Tensor;
+}
+
+export function stepScalarInputs(graph: Graph): StepScalars {
+  return {
+    learningRate: graph.input('learning_rate', 'float32', []),
+    correction1: graph.input('correction1', 'float32', []),
+    correction2: graph.input('correction2', 'float32', []),
+    emaDecay: graph.input('ema_decay', 'float32', []),
+  };
+}
+
+/**
+ * One AdamW step (Loshchilov & Hutter 2019) over flat vectors, after clipping the gradient to a
+ * global norm, with an exponential moving average of the weights.
+ * @param decay f32 [P], 1 where weight decay applies
+ * @param rate f32 [P], factor of the learning rate of each weight
+ * @returns the next state and the gradient's norm before clipping
+ */
+export function adamW(
+  state: AdamWState,
+  gradient: Tensor,
+  decay: Tensor,
+  rate: Tensor,
+  scalars: StepScalars,
+  options: AdamWOptions,
+): AdamWState & { readonly norm: Tensor } {
+  const norm = sqrt(reduceSum(mul(gradient, gradient)));
+  const factor = minimum(div(options.clip, add(norm, 1e-6)), 1);
+  const g = mul(gradient, factor);
+  const m = add(mul(state.m, options.beta1), mul(g, 1 - options.beta1));
+  const v = add(mul(state.v, options.beta2), mul(mul(g, g), 1 - options.beta2));
+  const direction = div(
+    mul(m, scalars.correction1),
+    add(sqrt(mul(v, scalars.correction2)), options.eps),
+  );
+  const pull = mul(mul(state.theta, decay), options.weightDecay);
+  const step = mul(mul(add(direction, pull), rate), scalars.learningRate);
+  const theta = sub(state.theta, step);
+  const ema = add(mul(state.ema, scalars.emaDecay), mul(theta, sub(1, scalars.emaDecay)));
+  return { theta, m, v, ema, norm };
+}

@@ -1,0 +1,87 @@
+import type { FinetuneOptions } from '@armature/sdk/contract';
+import type { ParamSpec } from '../nn/params.ts';
+
+/** Options with every default of the preset filled in. */
+export interface ResolvedFinetuneOptions {
+  readonly mode: FinetuneOptions['mode'];
+  readonly steps: number;
+  readonly batchSize: number;
+  readonly draws: number;
+  /** Rows of a batch that also pass the language model (mode `full`). */
+  readonly spoken: number;
+  readonly learningRate: number;
+  readonly warmup: number;
+  readonly weightDecay: number;
+  readonly emaDecay: number;
+  readonly seed: number;
+  readonly images: FinetuneOptions['images'];
+  /** Share of rows that are trained without a known last command. */
+  readonly commandDropout: number;
+  /** Share of rows that are trained without reasoning. */
+  readonly reasoningDropout: number;
+  /** Weight of the language loss beside the action loss (α). */
+  readonly reasoningWeight: number;
+  /** Random shift of the pictures, pixels, and change of brightness and contrast. */
+  readonly augment: { readonly shift: number; readonly light: number };
+}
+
+const byMode = {
+  head: {
+    steps: 1500,
+    batchSize: 256,
+    draws: 2,
+    spoken: 0,
+    learningRate: 2e-3,
+    augment: { shift: 0, light: 0 },
+  },
+  policy: {
+    steps: 1500,
+    batchSize: 128,
+    draws: 2,
+    spoken: 0,
+    learningRate: 1e-3,
+    augment: { shift: 0, light: 0 },
+  },
+  full: {
+    steps: 1800,
+    batchSize: 64,
+    draws: 4,
+    spoken: 8,
+    learningRate: 1e-3,
+    augment: { shift: 3, light: 0.1 },
+  },
+} as const;
+
+/** Fills the defaults of a mode; `steps` 0 makes a fresh head. */
+export function resolveOptions(options: FinetuneOptions): ResolvedFinetuneOptions {
+  const preset = byMode[options.mode];
+  const steps = options.steps ?? preset.steps;
+  return {
+    mode: options.mode,
+    steps,
+    batchSize: options.batch_size ?? preset.batchSize,
+    draws: preset.draws,
+    spoken: Math.min(preset.spoken, options.batch_size ?? preset.batchSize),
+    learningRate: options.learning_rate ?? preset.learningRate,
+    warmup: Math.min(100, Math.ceil(steps / 10)),
+    weightDecay: 0.01,
+    emaDecay: 0.995,
+    seed: options.seed,
+    images: options.images,
+    commandDropout: 0.15,
+    reasoningDropout: 0.5,
+    reasoningWeight: 0.1,
+    augment: preset.augment,
+  };
+}
+
+/** Which parameters move in a mode: data, not code. */
+const movesIn: Readonly<Record<FinetuneOptions['mode'], readonly string[]>> = {
+  head: ['head.'],
+  policy: ['head.', 'trunk.decoder.'],
+  full: ['head.', 'trunk.'],
+};
+
+export function isTrainable(mode: FinetuneOptions['mode'], spec: ParamSpec): boolean {
+  return movesIn[mode].some((prefix) => spec.name.startsWith(prefix));
+}

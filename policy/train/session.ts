@@ -1,0 +1,208 @@
+import { toOnnx } from '../tensor/index.ts';
+import { packFlat, type FlatLayout } from '../nn/flat.ts';
+import { elements } from '../nn/params.ts';
+import type { Engine, Value, Values } from '../engine/index.ts';
+import { trainGraph, type TrainGraphOptions } from './graph.ts';
+import { emaDecay, learningRate } from './schedule.ts';
+
+export interface TrainSettings {
+  readonly peakRate: number;
+  readonly warmup: number;
+  readonly totalSteps: number;
+  readonly rateFloor: number;
+  readonly emaDecay: number;
+  /** Factor of the learning rate of a parameter, by its name. */
+  readonly rateOf?: (name: string) => number;
+}
+
+export interface StepResult {
+  readonly step: number;
+  readonly loss: number;
+  readonly actionLoss: number;
+  readonly reasoningLoss: number;
+  readonly groundingLoss: number;
+  readonly gradientNorm: number;
+}
+
+/** Everything that a step changes, as flat vectors [P] in the layout's order. */
+export interface TrainState {
+  readonly step: number;
+  readonly theta: Float32Array;
+  readonly m: Float32Array;
+  readonly v: Float32Array;
+  readonly ema: Float32Array;
+}
+
+const CARRIED = ['theta', 'm', 'v', 'ema'] as const;
+
+/** A training graph in an engine with its state resident there; one call of `step` is one update. */
+export class TrainSession {
+  private readonly engine: Engine;
+  private readonly id: string;
+  private readonly options: TrainGraphOptions;
+  private readonly settings: TrainSettings;
+  private readonly resident: Readonly<Record<string, string>>;
+  private current: number;
+
+  private constructor(
+    engine: Engine,
+    id: string,
+    options: TrainGraphOptions,
+    settings: TrainSettings,
+    resident: Readonly<Record<string, string>>,
+    step: number,
+  ) {
+    this.engine = engine;
+    this.id = id;
+    this.options = options;
+    this.settings = settings;
+    this.resident = resident;
+    this.current = step;
+  }
+
+  /**
+   * @param weights every parameter of the model by name; the trainable ones start from here unless
+   * `state` resumes
+   */
+  static async create(o: {
+    engine: Engine;
+    id: string;
+    options: TrainGraphOptions;
+    settings: TrainSettings;
+    weights: (name: string) => Float32Array;
+    state?: TrainState;
+  }): Promise<TrainSession> {
+    const { engine, id, options, settings, weights } = o;
+    const layout = options.trainable;
+    const graph = trainGraph(options);
+    await engine.load(
+      id,
+      toOnnx(graph),
+      process.env['PROF'] ? { profile: process.env['PROF'] } : {},
+    );
+    const start = packFlat(layout, (spec) => weights(spec.name));
+    const state = o.state ?? {
+      step: 0,
+      theta: start,
+      m: new Float32Array(layout.size),
+      v: new Float32Array(layout.size),
+      ema: start.slice(),
+    };
+    const flat = (data: Float32Array): Value => ({
+      dtype: 'float32',
+      shape: [layout.size],
+      data,
+    });
+    await engine.put(`${id}.state`, {
+      theta: flat(state.theta),
+      m: flat(state.m),
+      v: flat(state.v),
+      ema: flat(state.ema),
+    });
+    const frozen: Record<string, Value> = {
+      decay: flat(perParameter(layout, (spec) => (spec.decay ? 1 : 0))),
+      rate: flat(perParameter(layout, (spec) => settings.rateOf?.(spec.name) ?? 1)),
+    };
+    for (const { name, tensor } of graph.inputs) {
+      if (!name.startsWith('trunk.') && !name.startsWith('head.')) continue;
+      const data = weights(name);
+      if (data.length !== elements(tensor.shape)) {
+        throw new RangeError(
+          `${name} has ${data.length} elements, [${tensor.shape.join(', ')}] needed`,
+        );
+      }
+      frozen[name] = { dtype: 'float32', shape: tensor.shape, data };
+    }
+    await engine.put(`${id}.frozen`, frozen);
+    const resident = Object.fromEntries(
+      Object.keys(frozen).map((name) => [name, `${id}.frozen/${name}`]),
+    );
+    return new TrainSession(engine, id, options, settings, resident, state.step);
+  }
+
+  get stepIndex(): number {
+    return this.current;
+  }
+
+  /** One optimiser step over a batch (the graph's batch inputs by name). */
+  async step(batch: Values): Promise<StepResult> {
+    const { settings } = this;
+    const { beta1, beta2 } = this.options.optimiser;
+    const t = this.current + 1;
+    const scalars: Record<string, Value> = {
+      learning_rate: scalar(
+        learningRate(this.current, {
+          peak: settings.peakRate,
+          warmup: settings.warmup,
+          total: settings.totalSteps,
+          floor: settings.rateFloor,
+        }),
+      ),
+      correction1: scalar(1 / (1 - beta1 ** t)),
+      correction2: scalar(1 / (1 - beta2 ** t)),
+      ema_decay: scalar(emaDecay(this.current, settings.emaDecay)),
+    };
+    const out = await this.engine.step(
+      this.id,
+      { ...batch, ...scalars },
+      {
+        keep: `${this.id}.state`,
+        carry: Object.fromEntries(CARRIED.map((name) => [`next_${name}`, name])),
+        resident: this.resident,
+      },
+    );
+    this.current = t;
+    const read = (name: string): number => {
+      const value = out[name]?.data[0];
+      if (typeof value !== 'number') throw new RangeError(`the step gave no ${name}`);
+      return value;
+    };
+    return {
+      step: t,
+      loss: read('loss'),
+      actionLoss: read('action_loss'),
+      reasoningLoss: read('reasoning_loss'),
+      groundingLoss: read('grounding_loss'),
+      gradientNorm: read('gradient_norm'),
+    };
+  }
+
+  /** The state as it stands, copied out of the engine. */
+  async state(): Promise<TrainState> {
+    const values = await this.engine.read(`${this.id}.state`, CARRIED);
+    const take = (name: string): Float32Array => {
+      const data = values[name]?.data;
+      if (!(data instanceof Float32Array)) throw new RangeError(`the state has no ${name}`);
+      return data;
+    };
+    return {
+      step: this.current,
+      theta: take('theta'),
+      m: take('m'),
+      v: take('v'),
+      ema: take('ema'),
+    };
+  }
+
+  async close(): Promise<void> {
+    await this.engine.unload(this.id);
+    await this.engine.drop(`${this.id}.state`);
+    await this.engine.drop(`${this.id}.frozen`);
+  }
+}
+
+function scalar(value: number): Value {
+  return { dtype: 'float32', shape: [], data: Float32Array.of(value) };
+}
+
+function perParameter(
+  layout: FlatLayout,
+  value: (spec: FlatLayout['specs'][number]) => number,
+): Float32Array {
+  const out = new Float32Array(layout.size);
+  for (const spec of layout.specs) {
+    const at = layout.offsets.get(spec.name) ?? 0;
+    out.fill(value(spec), at, at + elements(spec.shape));
+  }
+  return out;
+}
