@@ -17,10 +17,8 @@ const envSchema = z.object({
   JWKS_URL: z.url({ protocol: /^https?$/ }),
   /** Folder of the metering spool, on a disk that outlives the process; one process at a time. */
   SPOOL_DIR: z.string().min(1),
-  /** Threads of the engine that makes actions. */
+  /** Threads of the engine. */
   ENGINE_THREADS: count(1, 256).default(availableParallelism()),
-  /** Threads of an engine of its own for reasoning; 0 lets both lanes share one engine. */
-  REASON_ENGINE_THREADS: count(0, 256).default(0),
   EXECUTION_PROVIDER: z.enum(['cpu', 'webgpu', 'cuda']).default('cpu'),
   /** Threads that decode and pre-process pictures. */
   IMAGE_THREADS: count(1, 64).default(2),
@@ -31,9 +29,7 @@ const envSchema = z.object({
   MAX_SESSIONS: count(1, 100_000).default(512),
   /** After SIGTERM robots have this long to leave by themselves. */
   DRAIN_GRACE_MS: count(0, 600_000).default(2_000),
-  LOG_LEVEL: z
-    .enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'])
-    .default('info'),
+  LOG_LEVEL: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info'),
 });
 
 export type ServeConfig = z.infer<typeof envSchema> & { readonly store: StoreConfig };

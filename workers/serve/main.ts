@@ -1,12 +1,7 @@
 import { readFile } from 'node:fs/promises';
-import {
-  baseWeightsUrl,
-  loadBase,
-  policyManifestSchema,
-} from '@armature/policy/checkpoint';
+import { baseWeightsUrl, loadBase, readManifest } from '@armature/policy/checkpoint';
 import { Engine } from '@armature/policy/engine';
 import { PolicyRuntime } from '@armature/policy/runtime';
-import { ArmatureError, fromZodError } from '@armature/sdk/contract';
 import { openStore } from '@armature/storage';
 import pino from 'pino';
 import { systemClock } from './clock.ts';
@@ -15,7 +10,6 @@ import { tokenVerifier } from './gateway/index.ts';
 import { ImagePool } from './images/index.ts';
 import { connect, DatabaseSink, Heartbeat, Ledger } from './ledger/index.ts';
 import { serveMetrics } from './metrics.ts';
-import type { PolicyManifest } from './policies/index.ts';
 import { startServe } from './start.ts';
 
 const HEARTBEAT_MS = 2_000;
@@ -29,20 +23,10 @@ const metrics = serveMetrics();
 
 const engine = await Engine.start({
   threads: config.ENGINE_THREADS,
-  name: 'act',
   executionProvider: config.EXECUTION_PROVIDER,
 });
-const reasonEngine =
-  config.REASON_ENGINE_THREADS === 0
-    ? undefined
-    : await Engine.start({
-        threads: config.REASON_ENGINE_THREADS,
-        name: 'reason',
-        executionProvider: config.EXECUTION_PROVIDER,
-      });
 const runtime = await PolicyRuntime.create({
   engine,
-  ...(reasonEngine === undefined ? {} : { reasonEngine }),
   base: loadBase(await readFile(baseWeightsUrl('nano'))),
   slots: config.POLICY_SLOTS,
 });
@@ -61,7 +45,6 @@ const { gateway } = await startServe({
   maxSessions: config.MAX_SESSIONS,
   maxBatch: config.MAX_BATCH,
   policySlots: config.POLICY_SLOTS,
-  reasonEngine: reasonEngine !== undefined,
   runtime,
   store: openStore(config.store),
   readManifest,
@@ -114,14 +97,6 @@ async function stop(signal: string): Promise<void> {
   await heartbeat.stop();
   await db.close();
   await images.close();
-  await runtime.close();
   await engine.close();
-  await reasonEngine?.close();
   log.info('stopped');
-}
-
-function readManifest(bytes: Uint8Array): PolicyManifest {
-  const parsed = policyManifestSchema.safeParse(JSON.parse(Buffer.from(bytes).toString('utf8')));
-  if (parsed.success) return parsed.data;
-  throw fromZodError(parsed.error, 'incompatible_policy', 'policy manifest') as ArmatureError;
 }

@@ -103,7 +103,11 @@ export function serveMetrics() {
       gauge('sessions', 'Sessions connected.', sources.sessions);
       gauge('observations_waiting', 'Observations waiting for an engine.', sources.waiting);
       gauge('policies_held', 'Policy versions loaded.', () => sources.policies().held);
-      gauge('policies_pinned', 'Policy versions that sessions hold.', () => sources.policies().pinned);
+      gauge(
+        'policies_pinned',
+        'Policy versions that sessions hold.',
+        () => sources.policies().pinned,
+      );
       gauge('worker_ready', '1 while new sessions are taken.', () => (sources.ready() ? 1 : 0));
       gauge('rss_bytes', 'Resident memory of the process.', () => process.memoryUsage.rss());
       gauge('heap_bytes', 'JavaScript heap in use.', () => process.memoryUsage().heapUsed);
@@ -113,7 +117,8 @@ export function serveMetrics() {
         labelNames: ['quantile'] as const,
         registers,
         collect() {
-          for (const q of [0.5, 0.9, 0.99]) this.set({ quantile: String(q) }, lag.quantile(q) / 1000);
+          for (const q of [0.5, 0.9, 0.99])
+            this.set({ quantile: String(q) }, lag.quantile(q) / 1000);
           this.set({ quantile: '1' }, lag.max() / 1000);
           lag.reset();
         },

@@ -1,3 +1,5 @@
+import { PolicyError } from '@armature/policy/runtime';
+import { ArmatureError } from '@armature/sdk/contract';
 import type { ObjectStore } from '@armature/storage';
 import type { Clock } from './clock.ts';
 import { Gateway, type TokenVerifier } from './gateway/index.ts';
@@ -17,6 +19,9 @@ import type { RowResult, SessionLog } from './session/index.ts';
 /** A run that takes longer than this means that its engine is stuck. */
 const STUCK_AFTER_MS = 60_000;
 
+/** The runtime has one engine, which serves both lanes. */
+const ENGINES: readonly EngineLane[] = [{ name: 'engine', serves: ['act', 'reason'] }];
+
 export interface ServeParts {
   readonly worker: string;
   readonly host: string;
@@ -24,8 +29,6 @@ export interface ServeParts {
   readonly maxSessions: number;
   readonly maxBatch: number;
   readonly policySlots: number;
-  /** Whether reasoning has an engine of its own. */
-  readonly reasonEngine: boolean;
   readonly runtime: PolicyPort;
   readonly store: Pick<ObjectStore, 'get'>;
   readonly readManifest: (bytes: Uint8Array) => PolicyManifest;
@@ -40,6 +43,8 @@ export interface ServeParts {
 export interface Serve {
   readonly gateway: Gateway;
   readonly metrics: ServeMetrics;
+  /** Rows that wait for an engine. */
+  readonly waiting: () => number;
 }
 
 /** Joins gateway, scheduler and policies to a worker, and listens. */
@@ -50,7 +55,7 @@ export async function startServe(parts: ServeParts): Promise<Serve> {
   const queue = new ObservationQueue<Enqueued<ActRow, RowResult>>({ maxRows, quantum: maxRows });
   const dispatcher = new Dispatcher<ActRow, RowResult>({
     queue,
-    engines: engineLanes(parts.reasonEngine),
+    engines: ENGINES,
     run: (kind, rows) => runRows(runtime, kind, rows),
     now: () => clock.now(),
     onRun: ({ kind, engine, rows, tenants, ranMs }) => {
@@ -94,16 +99,7 @@ export async function startServe(parts: ServeParts): Promise<Serve> {
     waiting: () => queue.size,
     ready: () => gateway.ready,
   });
-  return { gateway, metrics };
-}
-
-function engineLanes(reasonEngine: boolean): readonly EngineLane[] {
-  return reasonEngine
-    ? [
-        { name: 'act', serves: ['act'] },
-        { name: 'reason', serves: ['reason'] },
-      ]
-    : [{ name: 'act', serves: ['act', 'reason'] }];
+  return { gateway, metrics, waiting: () => queue.size };
 }
 
 async function runRows(
@@ -111,18 +107,38 @@ async function runRows(
   kind: string,
   rows: readonly ActRow[],
 ): Promise<readonly RowResult[]> {
-  const results = await runKind(runtime, kind, [...rows]);
+  const results = await runKind(runtime, kind, rows).catch((error: unknown) => {
+    throw asObservationError(error);
+  });
   if (results.length !== rows.length) {
     throw new Error(`${kind} of ${rows.length} rows gave ${results.length} results`);
   }
   return results;
 }
 
-async function runKind(runtime: PolicyPort, kind: string, rows: ActRow[]): Promise<RowResult[]> {
+async function runKind(
+  runtime: PolicyPort,
+  kind: string,
+  rows: readonly ActRow[],
+): Promise<RowResult[]> {
   if (kind === 'reason') {
     const made = await runtime.reason(rows);
     return made.map((reasoning) => ({ actions: undefined, reasoning }));
   }
-  const made = kind === 'act' ? await runtime.act(rows) : await runtime.reasonAndAct(rows);
+  if (kind === 'act') {
+    const made = await runtime.act(rows);
+    return made.map(({ actions }) => ({ actions, reasoning: undefined }));
+  }
+  const made = await runtime.reasonAndAct(rows);
   return made.map(({ actions, reasoning }) => ({ actions, reasoning }));
+}
+
+/** The model's word on a row that it cannot answer is the robot's business; other failures are ours. */
+function asObservationError(error: unknown): unknown {
+  if (!(error instanceof PolicyError) || error.code !== 'invalid_row') return error;
+  return new ArmatureError('invalid_observation', error.message, {
+    ...(error.field === undefined ? {} : { field: error.field }),
+    fix: 'Correct the observation and send the next one.',
+    cause: error,
+  });
 }

@@ -42,7 +42,7 @@ export async function decodeJpeg(bytes: Uint8Array, size: Size): Promise<Uint8Ar
 }
 
 async function explain(bytes: Uint8Array, size: Size, cause: unknown): Promise<PictureError> {
-  const header = await sharp(bytes).metadata().catch(() => undefined);
+  const header = await sizeOf(bytes).catch(() => undefined);
   if (header !== undefined && (header.width !== size.width || header.height !== size.height)) {
     return wrongSize(header, size);
   }
@@ -51,6 +51,10 @@ async function explain(bytes: Uint8Array, size: Size, cause: unknown): Promise<P
     `cannot be decoded as JPEG (${detail ?? 'no reason given'})`,
     'Send whole, undamaged JPEG files.',
   );
+}
+
+async function sizeOf(bytes: Uint8Array): Promise<Size> {
+  return sharp(bytes).metadata();
 }
 
 function wrongSize(found: Size, wanted: Size): PictureError {

@@ -42,7 +42,8 @@ export class Ledger {
     mkdirSync(dir, { recursive: true });
     this.dir = dir;
     const left = segmentNumbers(dir);
-    if (left.length > 0) log.info({ segments: left.length }, 'carrying on with a spool left behind');
+    if (left.length > 0)
+      log.info({ segments: left.length }, 'carrying on with a spool left behind');
     this.epochs = new EpochFence(dir, Date.now);
     this.writer = new SpoolWriter({
       dir,

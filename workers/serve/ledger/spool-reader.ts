@@ -79,7 +79,11 @@ async function wholeLines(
   end: number,
   limit: number,
 ): Promise<{ lines: string[]; bytes: number }> {
-  for (let size = Math.min(limit, end - offset); size > 0; size = Math.min(size * 2, end - offset)) {
+  for (
+    let size = Math.min(limit, end - offset);
+    size > 0;
+    size = Math.min(size * 2, end - offset)
+  ) {
     const { buffer, bytesRead } = await file.read(Buffer.alloc(size), 0, size, offset);
     const bytes = buffer.subarray(0, bytesRead).lastIndexOf(0x0a) + 1;
     if (bytes > 0) {

@@ -20,7 +20,10 @@ export function assertCompatible(spec: EmbodimentSpec, manifest: PolicyManifest)
     throw new ArmatureError(
       'incompatible_policy',
       `the policy was trained for ${field} ${had}, the robot has ${has}`,
-      { field: `embodiment.${field}`, fix: 'Deploy a version that was trained for this embodiment.' },
+      {
+        field: `embodiment.${field}`,
+        fix: 'Deploy a version that was trained for this embodiment.',
+      },
     );
   }
 }

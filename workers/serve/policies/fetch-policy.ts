@@ -32,14 +32,18 @@ export async function fetchPolicy(
   readManifest: (bytes: Uint8Array) => PolicyManifest,
 ): Promise<FetchedPolicy> {
   if (!ref.prefix.startsWith(`tenants/${ref.tenant}/policies/`) || !ref.prefix.endsWith('/')) {
-    throw new ArmatureError('forbidden', `${ref.versionId} does not lie with tenant ${ref.tenant}`, {
-      field: 'policy.prefix',
-      fix: 'Create the session anew.',
-    });
+    throw new ArmatureError(
+      'forbidden',
+      `${ref.versionId} does not lie with tenant ${ref.tenant}`,
+      {
+        field: 'policy.prefix',
+        fix: 'Create the session anew.',
+      },
+    );
   }
   const bytes = await store.get(`${ref.prefix}manifest.json`);
   if (sha256(bytes) !== ref.digest) throw mismatch(ref, 'manifest.json');
-  const manifest = readManifest(bytes);
+  const manifest = parse(readManifest, bytes, ref);
   const parts = Object.entries(manifest.files);
   const total = parts.reduce((sum, [, { size }]) => sum + size, 0);
   if (total > MAX_BYTES) {
@@ -58,6 +62,22 @@ export async function fetchPolicy(
     }),
   );
   return { manifest, files: Object.fromEntries(files) };
+}
+
+function parse(
+  readManifest: (bytes: Uint8Array) => PolicyManifest,
+  bytes: Uint8Array,
+  ref: PolicyRef,
+): PolicyManifest {
+  try {
+    return readManifest(bytes);
+  } catch (cause) {
+    throw new ArmatureError('incompatible_policy', `${ref.versionId} has no readable manifest`, {
+      field: 'policy',
+      fix: 'Deploy a version that this release can read.',
+      cause,
+    });
+  }
 }
 
 function sha256(bytes: Uint8Array): string {

@@ -1,3 +1,4 @@
+import { PolicyError } from '@armature/policy/runtime';
 import { ArmatureError } from '@armature/sdk/contract';
 import type { FetchedPolicy, PolicyRef } from './fetch-policy.ts';
 import type { PolicyHandle, PolicyManifest, PolicyPort } from './port.ts';
@@ -102,8 +103,9 @@ export class PolicyRegistry {
 
   /** The least recently used version that nobody holds. */
   private idle(): LoadedPolicy | undefined {
-    return [...this.entries.values()].find((entry) => entry.pins === 0 && entry.loaded !== undefined)
-      ?.loaded;
+    return [...this.entries.values()].find(
+      (entry) => entry.pins === 0 && entry.loaded !== undefined,
+    )?.loaded;
   }
 
   private async load(
@@ -142,7 +144,7 @@ export class PolicyRegistry {
 
 function asRefusal(error: unknown, ref: PolicyRef): ArmatureError {
   if (error instanceof ArmatureError) return error;
-  if (error instanceof Error && error.name === 'PolicyError') {
+  if (error instanceof PolicyError && error.code !== 'no_slot') {
     return new ArmatureError('incompatible_policy', `${ref.versionId}: ${error.message}`, {
       field: 'policy',
       fix: 'Deploy another version of this embodiment.',

@@ -62,8 +62,7 @@ export class Admission {
     checkObservation(spec, observation);
     const command = this.history.resolve(observation.executed);
     const instruction = this.instructionOf(observation);
-    const observedAt =
-      arrivedAt - this.capture.age(observation.captured_at, this.clock.wall());
+    const observedAt = arrivedAt - this.capture.age(observation.captured_at, this.clock.wall());
     const expires = observedAt + (observation.deadline_ms ?? Infinity);
     if (expires <= arrivedAt) throw tooLate('it was older than its deadline on arrival');
     return {

@@ -23,9 +23,9 @@ export class Intake<T> {
     this.next = item;
   }
 
-  /** Forgets what waits. */
-  clear(): void {
-    this.next = undefined;
+  /** Takes out what waits. */
+  clear(): T | undefined {
+    return this.take();
   }
 
   private async work(first: T): Promise<void> {

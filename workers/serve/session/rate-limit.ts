@@ -1,3 +1,6 @@
+/** A robot's clock may run ahead of ours by this share without being refused. */
+const TOLERANCE = 1.1;
+
 /** A token bucket: `rate` a second, and up to half a second's worth (four at least) at once. */
 export class RateLimit {
   private readonly rate: number;
@@ -7,7 +10,7 @@ export class RateLimit {
 
   /** @param now ms. */
   constructor(rate: number, now: number) {
-    this.rate = rate;
+    this.rate = rate * TOLERANCE;
     this.burst = Math.max(4, rate / 2);
     this.tokens = this.burst;
     this.at = now;

@@ -48,7 +48,11 @@ export class RobotSession {
     this.deps = deps;
     this.outlet = outlet;
     this.key = `${claims.sub}:${claims.epoch}`;
-    this.history = new CommandHistory(claims.sub, claims.epoch, claims.embodiment.spec.action.length);
+    this.history = new CommandHistory(
+      claims.sub,
+      claims.epoch,
+      claims.embodiment.spec.action.length,
+    );
     this.admission = new Admission(claims, this.history, deps.clock);
     this.reasoning = new ReasoningLine(claims.reasoning);
     this.intake = new Intake(
@@ -152,30 +156,40 @@ export class RobotSession {
   end(): void {
     if (this.ended) return;
     this.ended = true;
-    this.intake.clear();
+    if (this.intake.clear() !== undefined) this.settled();
     this.deps.dispatcher.withdraw(this.key);
-    this.serving?.lease.release();
+    if (this.computing === 0) this.serving?.lease.release();
+  }
+
+  /** One of `computing` is over; the policy is let go with the last, so that no run loses its own. */
+  private settled(): void {
+    this.computing -= 1;
+    if (this.ended && this.computing === 0) this.serving?.lease.release();
   }
 
   private async prepare(admitted: Admitted): Promise<void> {
     const { serving } = this;
-    if (serving === undefined || this.ended) return;
     try {
+      if (serving === undefined || this.ended) throw new Error('the session has ended');
       const images = await this.deps.images.prepare(
         admitted.images,
         this.claims.embodiment.spec.cameras,
         serving.lease.policy.manifest.image,
       );
       const decodedMs = this.deps.clock.now() - admitted.arrivedAt;
-      if (!this.ended) this.submit({ admitted, images, decodedMs }, serving);
+      this.submit({ admitted, images, decodedMs }, serving);
     } catch (error) {
-      this.computing -= 1;
+      this.settled();
       this.refuse(error, admitted.seq);
     }
   }
 
   private submit(prepared: Prepared, serving: Serving): void {
     const { admitted } = prepared;
+    if (this.ended) {
+      this.settled();
+      return;
+    }
     const plan = this.reasoning.plan(admitted.instruction, admitted.observedAt);
     let used: CurrentReasoning | undefined;
     this.enqueue(plan.kind, 'act', prepared, serving, {
@@ -184,9 +198,10 @@ export class RobotSession {
         return this.row(prepared, serving, plan.kind === 'act' ? used : undefined);
       },
       done: (result, run) => {
-        this.computing -= 1;
+        this.settled();
         if (this.ended) return;
-        const made = this.takeReasoning(admitted, result) ?? (plan.kind === 'act' ? used : undefined);
+        const made =
+          this.takeReasoning(admitted, result) ?? (plan.kind === 'act' ? used : undefined);
         try {
           if (result.actions === undefined) throw new Error('the engine gave no actions');
           serving.delivery.deliver({
@@ -201,7 +216,7 @@ export class RobotSession {
         }
       },
       dropped: (reason) => {
-        this.computing -= 1;
+        this.settled();
         this.dropped(reason, admitted.seq);
       },
     });
@@ -210,13 +225,16 @@ export class RobotSession {
 
   private refreshReasoning(prepared: Prepared, serving: Serving): void {
     this.reasoning.refreshStarted();
+    this.computing += 1;
     this.enqueue('reason', 'reason', prepared, serving, {
       row: () => this.row(prepared, serving, undefined),
       done: (result) => {
+        this.settled();
         this.reasoning.refreshEnded();
         this.takeReasoning(prepared.admitted, result);
       },
       dropped: (reason) => {
+        this.settled();
         this.reasoning.refreshEnded();
         if (reason.why !== 'failed') return;
         this.deps.log.warn({ err: reason.error, session: this.key }, 'a reasoning failed');
@@ -286,7 +304,7 @@ export class RobotSession {
   }
 
   private replaced(seq: number): void {
-    this.computing -= 1;
+    this.settled();
     this.dropped({ why: 'replaced' }, seq);
   }
 }

@@ -1,0 +1,374 @@
+import { Ndarray, type WireObservation } from '@armature/sdk/contract';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { jpegOf, observation, TestRobot } from '../testing/robots.ts';
+import { startWorker, type TestWorker } from '../testing/worker.ts';
+import type { TokenOverrides } from './testing/issuer.ts';
+
+let worker: TestWorker;
+let jpeg: Uint8Array<ArrayBuffer>;
+let sessions = 0;
+/** What the worker's calendar is ahead of the keys', ms. */
+let ahead = 0;
+beforeAll(async () => {
+  worker = await startWorker({
+    clock: { now: () => performance.now(), wall: () => Date.now() + ahead },
+  });
+  jpeg = await jpegOf();
+});
+afterAll(() => worker.stop());
+
+const session = () => `ses_${++sessions}`;
+async function robot(over: Parameters<TestWorker['claims']>[0] = {}) {
+  return TestRobot.ready(
+    worker.port,
+    await worker.issuer.sign(worker.claims({ sub: session(), ...over })),
+  );
+}
+
+describe('connecting', () => {
+  it('welcomes a robot once its policy is there, by header or by subprotocol', async () => {
+    for (const how of ['header', 'protocol'] as const) {
+      const claims = worker.claims({ sub: session() });
+      const made = await TestRobot.open(worker.port, await worker.issuer.sign(claims), how);
+      const welcome = await made.next('welcome');
+      expect(made.socket.protocol).toBe('armature.v1');
+      expect(welcome).toMatchObject({
+        session_id: claims.sub,
+        epoch: 1,
+        worker: 'serve-test',
+        policy_version: 'pv_one',
+        stats_hash: 's1',
+        preprocess_hash: 'p1',
+        embodiment: claims.embodiment.spec,
+      });
+      expect(made.frames[0]?.type).toBe('loading');
+      made.close();
+    }
+  });
+
+  it.each<[string, TokenOverrides, string]>([
+    ['that has expired', { expiresIn: -60 }, 'expired_token'],
+    ['of another type', { typ: 'JWT' }, 'invalid_token'],
+    ['for another audience', { aud: 'armature-api' }, 'invalid_token'],
+    ['of another issuer', { iss: 'somebody' }, 'invalid_token'],
+    ['of an unknown key', { kid: '../../etc/passwd' }, 'invalid_token'],
+    ['without an id', { withoutJti: true }, 'invalid_token'],
+  ])('refuses a token %s', async (_, over, code) => {
+    const token = await worker.issuer.sign(worker.claims({ sub: session() }), over);
+    await expect(TestRobot.open(worker.port, token)).rejects.toMatchObject({ code, status: 401 });
+  });
+
+  it('refuses tokens signed by anything but the issuer’s key, and none at all', async () => {
+    const claims = worker.claims({ sub: session() });
+    const good = await worker.issuer.sign(claims);
+    const [, payload = '', signature = ''] = good.split('.');
+    const none = Buffer.from('{"alg":"none","typ":"armature-session+jwt"}').toString('base64url');
+    for (const token of [
+      await worker.issuer.signHs256(claims),
+      await worker.issuer.signForged(claims),
+      `${none}.${payload}.`,
+      `${none}.${payload}.${signature}`,
+      'rubbish',
+    ]) {
+      await expect(TestRobot.open(worker.port, token)).rejects.toMatchObject({
+        code: 'invalid_token',
+      });
+    }
+    await expect(TestRobot.open(worker.port, '')).rejects.toMatchObject({ code: 'missing_token' });
+  });
+
+  it('does not ask for keys again for every unknown key id', async () => {
+    const before = worker.issuer.counters.fetches;
+    for (let i = 0; i < 20; i++) {
+      const token = await worker.issuer.sign(worker.claims({ sub: session() }), { kid: `k${i}` });
+      await expect(TestRobot.open(worker.port, token)).rejects.toMatchObject({
+        code: 'invalid_token',
+      });
+    }
+    expect(worker.issuer.counters.fetches - before).toBeLessThanOrEqual(1);
+  });
+
+  it('says so when a policy cannot be served, and closes', async () => {
+    const claims = worker.claims({ sub: session() });
+    const gone = { ...claims, policy: { ...claims.policy, prefix: 'tenants/ten_a/policies/x/' } };
+    const lost = await TestRobot.open(
+      worker.port,
+      await worker.issuer.sign({
+        ...gone,
+        policy: { ...gone.policy, digest: 'x' },
+      }),
+    );
+    expect(await lost.next('error')).toMatchObject({ code: 'not_found' });
+    expect((await lost.closed).code).toBe(1008);
+
+    const foreign = worker.claims({ sub: session(), tenant: 'ten_b' }, 'theirs');
+    const thief = await TestRobot.open(
+      worker.port,
+      await worker.issuer.sign({ ...foreign, tenant: 'ten_a' }),
+    );
+    expect(await thief.next('error')).toMatchObject({ code: 'forbidden' });
+    expect((await thief.closed).code).toBe(1008);
+  });
+
+  it('answers health, readiness and metrics over HTTP', async () => {
+    const get = async (path: string) => fetch(`http://127.0.0.1:${worker.port}${path}`);
+    expect(await (await get('/healthz')).text()).toBe('OK\n');
+    expect((await get('/readyz')).status).toBe(200);
+    expect((await get('/v1/robot')).status).toBe(426);
+    expect((await get('/nothing')).status).toBe(404);
+    const metrics = await (await get('/metrics')).text();
+    for (const name of ['chunk_e2e_seconds_bucket', 'event_loop_lag_seconds', 'rss_bytes']) {
+      expect(metrics).toContain(name);
+    }
+  });
+});
+
+describe('a session', () => {
+  it('answers an observation with a checked chunk and the reasoning that drove it', async () => {
+    const made = await robot();
+    made.send(observation(0, jpeg));
+    const chunk = await made.next('chunk');
+    expect(chunk.seq).toBe(0);
+    expect(chunk.actions.shape).toEqual([8, 2]);
+    expect(chunk.reasoning).toMatchObject({ text: 'to lift the cup' });
+    expect(chunk.timings.batch).toBe(1);
+    expect(chunk.timings.total_ms).toBeGreaterThanOrEqual(chunk.timings.infer_ms);
+    made.close();
+  });
+
+  it('gives the policy pictures of its own size, the state, and the last command', async () => {
+    const made = await robot();
+    made.send(observation(0, jpeg));
+    const first = await made.next('chunk');
+    made.send(observation(1, jpeg, { executed: { chunk_id: first.chunk_id, steps: 3 } }));
+    await made.next('chunk');
+    const [before, after] = worker.runtime.runs.slice(-2).map((run) => run.rows[0]);
+    expect(before?.images['front']?.length).toBe(32 * 32 * 3);
+    expect(before?.lastCommand).toBeUndefined();
+    expect(after?.lastCommand).toEqual(first.actions.toFloat32().slice(4, 6));
+    expect(after?.state).toEqual(Float32Array.of(0.5, -0.5));
+    made.close();
+  });
+
+  const nan = Ndarray.float32(Float32Array.of(0, NaN));
+  it.each<[string, Partial<WireObservation>, string, string]>([
+    ['no picture of a camera', { images: {} }, 'missing_camera', 'images.front'],
+    [
+      'a state of another length',
+      { state: Ndarray.float32(new Float32Array(3)) },
+      'invalid_state',
+      'state',
+    ],
+    ['a state that is not a number', { state: nan }, 'invalid_state', 'state[1]'],
+    [
+      'a picture of an unknown camera',
+      { images: { front: { jpeg: Buffer.from([0xff, 0xd8]) }, rear: { jpeg: new Uint8Array() } } },
+      'invalid_observation',
+      'images.rear',
+    ],
+    [
+      'pixels of another size',
+      { images: { front: { pixels: Ndarray.uint8(new Uint8Array(64 * 64 * 3), [64, 64, 3]) } } },
+      'invalid_observation',
+      'images.front.pixels',
+    ],
+    [
+      'pixels of another type',
+      {
+        images: { front: { pixels: Ndarray.float32(new Float32Array(48 * 64 * 3), [48, 64, 3]) } },
+      },
+      'invalid_observation',
+      'images.front.pixels',
+    ],
+    [
+      'a damaged JPEG',
+      { images: { front: { jpeg: Buffer.from([0xff, 0xd8, 0xff, 0xe0, 1, 2, 3]) } } },
+      'invalid_observation',
+      'images.front',
+    ],
+    [
+      'a chunk that never was',
+      { executed: { chunk_id: 'elsewhere', steps: 1 } },
+      'invalid_observation',
+      'executed.chunk_id',
+    ],
+  ])('refuses %s by name, and goes on', async (_, over, code, field) => {
+    const made = await robot();
+    made.send(observation(0, jpeg, over));
+    expect(await made.next('error')).toMatchObject({ code, field, seq: 0 });
+    made.send(observation(1, jpeg));
+    expect((await made.next('chunk')).seq).toBe(1);
+    made.close();
+  });
+
+  it('refuses a JPEG of another size and a truncated one, and goes on', async () => {
+    const made = await robot();
+    made.send(observation(0, await jpegOf(32, 32)));
+    expect(await made.next('error')).toMatchObject({
+      code: 'invalid_observation',
+      field: 'images.front',
+      message: expect.stringContaining('32×32') as string,
+    });
+    const noisy = await jpegOf();
+    made.send(observation(1, noisy.subarray(0, noisy.length - 40)));
+    expect(await made.next('error')).toMatchObject({ code: 'invalid_observation', seq: 1 });
+    made.send(observation(2, jpeg));
+    expect((await made.next('chunk')).seq).toBe(2);
+    made.close();
+  });
+
+  it('takes raw pixels as it takes JPEG', async () => {
+    const made = await robot();
+    const pixels = Ndarray.uint8(new Uint8Array(48 * 64 * 3).fill(120), [48, 64, 3]);
+    made.send(observation(0, jpeg, { images: { front: { pixels } } }));
+    await made.next('chunk');
+    made.send(observation(1, jpeg));
+    await made.next('chunk');
+    const [raw, decoded] = worker.runtime.runs.slice(-2).map((run) => run.rows[0]?.images['front']);
+    const differences = raw?.map((value, i) => Math.abs(value - (decoded?.[i] ?? 0))) ?? [];
+    expect(Math.max(...differences)).toBeLessThanOrEqual(2);
+    made.close();
+  });
+
+  it('refuses numbers out of order and a first observation without instruction', async () => {
+    const made = await robot();
+    const { instruction: _, ...bare } = observation(0, jpeg);
+    made.send(bare);
+    expect(await made.next('error')).toMatchObject({ field: 'instruction' });
+    made.send(observation(5, jpeg));
+    await made.next('chunk');
+    for (const seq of [5, 4]) {
+      made.send(observation(seq, jpeg));
+      expect(await made.next('error')).toMatchObject({ code: 'invalid_observation', field: 'seq' });
+    }
+    made.send({ ...bare, seq: 6 });
+    expect((await made.next('chunk')).reasoning?.text).toBe('to lift the cup');
+    made.close();
+  });
+
+  it('answers rubbish with an error and stays open', async () => {
+    const made = await robot();
+    made.socket.send('text');
+    made.socket.send(Buffer.from([0xc1, 0x00]));
+    made.send({ type: 'observation', seq: 'x' });
+    made.send({ type: 'unheard-of' });
+    for (let i = 0; i < 4; i++) {
+      expect(await made.next('error')).toMatchObject({ code: 'invalid_frame' });
+    }
+    made.send(observation(0, jpeg));
+    await made.next('chunk');
+    made.close();
+  });
+
+  it('closes a socket whose frame is larger than any may be, and no other', async () => {
+    const other = await robot();
+    const made = await robot();
+    made.socket.send(Buffer.alloc(9 * 1024 * 1024));
+    expect((await made.closed).code).toBe(1009);
+    other.send(observation(0, jpeg));
+    await other.next('chunk');
+    other.close();
+  });
+
+  it('refuses more observations than the session may send', async () => {
+    const made = await robot({ limits: { max_in_flight: 1, max_hz: 1 } });
+    for (let seq = 0; seq < 8; seq++) made.send(observation(seq, jpeg));
+    expect(await made.answer(7)).toMatchObject({ code: 'rate_limited', retryable: true });
+    made.close();
+  });
+
+  it('never sends a chunk whose limits are broken beyond repair', async () => {
+    const made = await robot();
+    worker.runtime.actions = () => new Float32Array(16).fill(NaN);
+    made.send(observation(0, jpeg));
+    expect(await made.next('error')).toMatchObject({
+      code: 'invalid_action',
+      field: 'actions[0].shoulder',
+    });
+    worker.runtime.actions = () => new Float32Array(16).fill(7);
+    made.send(observation(1, jpeg));
+    const clamped = await made.next('chunk');
+    expect(clamped.clamped).toBe(16);
+    expect([...clamped.actions.toFloat32()]).toEqual(new Array(16).fill(3));
+    worker.runtime.actions = () => new Float32Array(16).fill(0.5);
+    made.close();
+  });
+
+  it('ends on bye with everything recorded', async () => {
+    const made = await robot({ sub: 'ses_bye' });
+    for (let seq = 0; seq < 3; seq++) {
+      made.send(observation(seq, jpeg));
+      await made.next('chunk');
+    }
+    made.send({ type: 'bye' });
+    expect((await made.closed).code).toBe(1000);
+    const entries = [...worker.sink.entries.values()].filter((e) => e.session_id === 'ses_bye');
+    expect(entries.filter((e) => e.kind === 'usage').map((e) => e.id)).toEqual([
+      'ses_bye:1:0',
+      'ses_bye:1:1',
+      'ses_bye:1:2',
+    ]);
+    expect(entries.filter((e) => e.kind === 'reasoning')).toHaveLength(3);
+    expect(entries[1]).toMatchObject({
+      kind: 'usage',
+      tenant_id: 'ten_a',
+      policy_version_id: 'pv_one',
+      reasoning_id: 'ses_bye:1:0',
+      actions: 8,
+      reasoning_tokens: 4,
+    });
+  });
+});
+
+describe('tokens during a session', () => {
+  it('stops serving when the token expires, until it is refreshed', async () => {
+    let seq = 0;
+    const claims = worker.claims({ sub: session() });
+    const made = await TestRobot.ready(worker.port, await worker.issuer.sign(claims));
+    ahead = 610_000;
+    made.send(observation(0, jpeg));
+    expect(await made.next('error')).toMatchObject({ code: 'expired_token', seq: 0 });
+    const stale = await worker.issuer.sign(claims, { expiresIn: -60 });
+    made.send({ type: 'refresh', token: stale });
+    expect(await made.next('error')).toMatchObject({ code: 'expired_token' });
+    const fresh = await worker.issuer.sign(claims, { expiresIn: 1200 });
+    made.send({ type: 'refresh', token: fresh });
+    await expect
+      .poll(() => (made.send(observation(++seq, jpeg)), made.answer(seq)))
+      .toMatchObject({
+        type: 'chunk',
+      });
+    ahead = 0;
+    made.close();
+  });
+
+  it('takes no token of another session', async () => {
+    const made = await robot();
+    const other = await worker.issuer.sign(worker.claims({ sub: session() }));
+    made.send({ type: 'refresh', token: other });
+    expect(await made.next('error')).toMatchObject({ code: 'forbidden', field: 'token' });
+    made.close();
+  });
+});
+
+describe('epochs', () => {
+  it('serves an epoch in one connection only, and lets the later one win', async () => {
+    const claims = worker.claims({ sub: session() });
+    const first = await TestRobot.ready(worker.port, await worker.issuer.sign(claims));
+    first.send(observation(0, jpeg));
+    await first.next('chunk');
+    await expect(
+      TestRobot.open(worker.port, await worker.issuer.sign(claims)),
+    ).rejects.toMatchObject({ code: 'conflict', status: 409 });
+
+    const next = { ...claims, epoch: 2 };
+    const second = await TestRobot.ready(worker.port, await worker.issuer.sign(next));
+    expect((await first.closed).code).toBe(1008);
+    second.send(observation(0, jpeg, { executed: { chunk_id: `${claims.sub}:1:0`, steps: 2 } }));
+    expect(await second.next('chunk')).toMatchObject({ epoch: 2 });
+    await expect(
+      TestRobot.open(worker.port, await worker.issuer.sign(claims)),
+    ).rejects.toMatchObject({ code: 'conflict' });
+    second.close();
+  });
+});

@@ -1,0 +1,245 @@
+import { Ndarray, type SessionClaims } from '@armature/sdk/contract';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { ImagePool } from '../images/index.ts';
+import { gate, policyNumber } from '../testing/fake-runtime.ts';
+import { jpegOf, observation, TestRobot } from '../testing/robots.ts';
+import { SlowThreadRuntime } from '../testing/slow-thread.ts';
+import { startWorker, type TestWorker } from '../testing/worker.ts';
+
+let worker: TestWorker;
+let jpeg: Uint8Array<ArrayBuffer>;
+let images: ImagePool;
+/** Time that the worker's clock has leapt over, ms. */
+let skip = 0;
+const clock = { now: () => performance.now() + skip, wall: () => Date.now() };
+beforeAll(async () => {
+  jpeg = await jpegOf();
+  images = await ImagePool.start(1);
+});
+afterAll(() => images.close());
+beforeEach(async () => {
+  skip = 0;
+  worker = await startWorker({ images, clock });
+});
+afterEach(() => worker.stop());
+
+let count = 0;
+async function robot(over: Partial<SessionClaims> = {}, policy = 'one') {
+  const claims = worker.claims({ sub: `ses_s${++count}`, ...over }, policy);
+  const made = await TestRobot.ready(worker.port, await worker.issuer.sign(claims));
+  return Object.assign(made, { claims });
+}
+const state = (value: number) => Ndarray.float32(Float32Array.of(value, 0));
+const off = { reasoning: { when: 'off' } } as const;
+const until = (ready: () => boolean) =>
+  expect.poll(ready, { interval: 2, timeout: 20_000 }).toBe(true);
+
+describe('many robots on one worker', () => {
+  it('puts robots of several tenants and policies in one run, and each gets its own row', async () => {
+    const first = await robot(off);
+    const held = gate(worker.runtime);
+    first.send(observation(0, jpeg));
+    await until(() => held.held === 1);
+    const others = await Promise.all(
+      Array.from({ length: 6 }, (_, i) =>
+        robot({ ...off, tenant: `ten_${i % 3}` }, `policy-${i % 4}`),
+      ),
+    );
+    others.forEach((other, i) => other.send(observation(0, jpeg, { state: state(i / 10) })));
+    await until(() => worker.waiting() === 6);
+    held.open();
+    const chunks = await Promise.all(others.map((other) => other.next('chunk')));
+    chunks.forEach((chunk, i) => {
+      expect(chunk.timings.batch).toBe(6);
+      expect(chunk.chunk_id).toBe(`${others[i]!.claims.sub}:1:0`);
+      const expected = i / 10 + policyNumber(others[i]!.claims.policy.digest);
+      for (const value of chunk.actions.toFloat32()) expect(value).toBeCloseTo(expected, 5);
+    });
+    expect(worker.runtime.runs.map((run) => run.rows.length)).toEqual([1, 6]);
+  });
+
+  it('computes the newest observation and says that the older one was replaced', async () => {
+    const made = await robot(off);
+    const held = gate(worker.runtime);
+    made.send(observation(0, jpeg));
+    await until(() => held.held === 1);
+    for (let seq = 1; seq <= 5; seq++) {
+      made.send(observation(seq, jpeg, { state: state(seq / 10) }));
+    }
+    for (let seq = 1; seq < 5; seq++) {
+      expect(await made.answer(seq)).toMatchObject({ type: 'error', code: 'cancelled' });
+    }
+    held.open();
+    expect(await made.answer(0)).toMatchObject({ type: 'chunk' });
+    expect(await made.answer(5)).toMatchObject({ type: 'chunk' });
+    expect(worker.runtime.runs.map((run) => run.rows[0]?.state[0])).toEqual([
+      0.5,
+      expect.closeTo(0.5, 5),
+    ]);
+  });
+
+  it('drops what is past its deadline, before a run and after it, and never sends it late', async () => {
+    const busy = await robot(off);
+    const made = await robot(off);
+    const held = gate(worker.runtime);
+    busy.send(observation(0, jpeg));
+    await until(() => held.held === 1);
+    made.send(observation(0, jpeg, { deadline_ms: 60_000 }));
+    await until(() => worker.waiting() === 1);
+    skip += 60_000;
+    await held.release();
+    expect(await made.answer(0)).toMatchObject({ code: 'timeout', field: 'deadline_ms' });
+    made.send(observation(1, jpeg, { deadline_ms: 60_000 }));
+    await until(() => held.held === 1);
+    skip += 60_000;
+    held.open();
+    expect(await made.answer(1)).toMatchObject({ code: 'timeout' });
+    made.send(observation(2, jpeg, { deadline_ms: 60_000 }));
+    expect(await made.answer(2)).toMatchObject({ type: 'chunk' });
+    expect(worker.runtime.runs).toHaveLength(3);
+    await worker.ledger.flush(5000);
+    const metered = [...worker.sink.entries.values()].filter(
+      (e) => e.session_id === made.claims.sub,
+    );
+    expect(metered.map((entry) => entry.id)).toEqual([`${made.claims.sub}:1:2`]);
+  });
+
+  it('keeps the engine failing for one robot from harming the others of its run', async () => {
+    const held = gate(worker.runtime);
+    const [busy, good, bad] = [await robot(off), await robot(off), await robot(off)];
+    busy.send(observation(0, jpeg));
+    await until(() => held.held === 1);
+    worker.runtime.actions = (row) => {
+      if (row.state[0] === 9) throw new Error('poison');
+      return new Float32Array(16).fill(row.state[0]!);
+    };
+    good.send(observation(0, jpeg));
+    bad.send(observation(0, jpeg, { state: state(9) }));
+    await until(() => worker.waiting() === 2);
+    held.open();
+    expect(await good.answer(0)).toMatchObject({ type: 'chunk' });
+    expect(await bad.answer(0)).toMatchObject({ code: 'internal', retryable: true });
+    const said = JSON.stringify(await bad.answer(0));
+    expect(said).not.toContain('poison');
+  });
+
+  it('forgets a robot that leaves while its observation is computed, and owes nothing for it', async () => {
+    const made = await robot(off);
+    const held = gate(worker.runtime);
+    made.send(observation(0, jpeg));
+    await until(() => held.held === 1);
+    made.close();
+    await made.closed;
+    await until(() => worker.gateway.sessions === 0);
+    held.open();
+    await new Promise((resolve) => setTimeout(resolve, 30));
+    await worker.ledger.flush(5000);
+    expect(worker.sink.entries.size).toBe(0);
+  });
+});
+
+describe('reasoning cadence', () => {
+  it('reasons off the critical path at an interval, and says how old it is', async () => {
+    const made = await robot({ reasoning: { when: 'interval', ms: 4000 } });
+    for (let seq = 0; seq < 12; seq++) {
+      made.send(observation(seq, jpeg));
+      await made.next('chunk');
+      skip += 1000;
+    }
+    const kinds = worker.runtime.runs.map((run) => run.kind);
+    expect(kinds[0]).toBe('reasonAndAct');
+    expect(kinds.filter((kind) => kind === 'reasonAndAct')).toHaveLength(1);
+    expect(kinds.filter((kind) => kind === 'act')).toHaveLength(11);
+    const refreshes = kinds.filter((kind) => kind === 'reason').length;
+    expect(refreshes).toBeGreaterThanOrEqual(2);
+    const chunks = made.frames.filter((frame) => frame.type === 'chunk');
+    const ids = new Set(chunks.map((chunk) => chunk.reasoning?.id));
+    expect(ids.size).toBeGreaterThanOrEqual(2);
+    expect(ids.size).toBeLessThanOrEqual(refreshes + 1);
+    expect(Math.max(...chunks.map((chunk) => chunk.reasoning?.age_ms ?? 0))).toBeGreaterThan(1000);
+    const used = worker.runtime.runs.filter((run) => run.kind === 'act');
+    expect(used.every((run) => run.rows[0]?.reasoning?.text === 'to lift the cup')).toBe(true);
+    await worker.ledger.flush(5000);
+    const entries = [...worker.sink.entries.values()];
+    const records = entries.flatMap((e) => (e.kind === 'reasoning' ? [e.id] : []));
+    const usage = entries.flatMap((e) => (e.kind === 'usage' ? [e] : []));
+    expect(new Set(records)).toEqual(ids);
+    expect(usage.reduce((sum, e) => sum + e.reasoning_tokens, 0)).toBe(4 * ids.size);
+    expect(usage.every((e) => ids.has(e.reasoning_id ?? ''))).toBe(true);
+  });
+
+  it('reasons anew when the instruction changes, and never uses one about another', async () => {
+    const made = await robot({ reasoning: { when: 'instruction_change' } });
+    const said: (string | undefined)[] = [];
+    for (const [seq, instruction] of ['lift', 'lift', 'drop', 'drop'].entries()) {
+      made.send(observation(seq, jpeg, { instruction }));
+      said.push((await made.next('chunk')).reasoning?.text);
+    }
+    expect(said).toEqual(['to lift', 'to lift', 'to drop', 'to drop']);
+    expect(worker.runtime.runs.map((run) => run.kind)).toEqual([
+      'reasonAndAct',
+      'act',
+      'reasonAndAct',
+      'act',
+    ]);
+  });
+
+  it('does without where it is off', async () => {
+    const made = await robot(off);
+    made.send(observation(0, jpeg));
+    expect((await made.next('chunk')).reasoning).toBeNull();
+  });
+});
+
+describe('stopping', () => {
+  it('drains: not ready, no new robots, those here told, answered and closed with 1012', async () => {
+    const made = await robot(off);
+    const held = gate(worker.runtime);
+    made.send(observation(0, jpeg));
+    await until(() => held.held === 1);
+    worker.gateway.beginDrain('stopping');
+    expect(await made.next('drain')).toEqual({ type: 'drain', reason: 'stopping' });
+    expect((await fetch(`http://127.0.0.1:${worker.port}/readyz`)).status).toBe(503);
+    expect((await fetch(`http://127.0.0.1:${worker.port}/healthz`)).status).toBe(200);
+    await expect(robot()).rejects.toMatchObject({ code: 'unavailable', status: 503 });
+    const closing = worker.gateway.close(0, 0);
+    held.open();
+    expect((await made.next('chunk')).seq).toBe(0);
+    expect((await made.closed).code).toBe(1012);
+    await closing;
+    await worker.ledger.flush(5000);
+    expect([...worker.sink.entries.keys()]).toEqual([`usage ${made.claims.sub}:1:0`]);
+  });
+});
+
+describe('the event loop', () => {
+  it('stays free while an engine computes in its thread, and robots are answered', async () => {
+    const slow = new SlowThreadRuntime(300);
+    const own = await startWorker({ runtime: slow, images });
+    const robots = await Promise.all(
+      Array.from({ length: 6 }, async (_, i) => {
+        const claims = own.claims({ sub: `ses_lag${i}`, ...off });
+        return TestRobot.ready(own.port, await own.issuer.sign(claims));
+      }),
+    );
+    own.metrics.lag.reset();
+    const order: ('pong' | 'chunk')[] = [];
+    await Promise.all(
+      robots.map(async (made) => {
+        for (let seq = 0; seq < 3; seq++) {
+          made.send(observation(seq, jpeg));
+          made.socket.once('pong', () => order.push('pong'));
+          made.socket.ping();
+          await made.answer(seq, 30_000);
+          order.push('chunk');
+        }
+      }),
+    );
+    expect(order.filter((event) => event === 'chunk')).toHaveLength(18);
+    // A loop that waited for the runs would answer after them: six pings come before any chunk.
+    expect(order.slice(0, 6)).toEqual(new Array(6).fill('pong'));
+    expect(own.metrics.lag.quantile(0.5)).toBeLessThan(100);
+    await own.stop();
+    await slow.close();
+  });
+});
