@@ -1,0 +1,92 @@
+import { cpus } from 'node:os';
+import { ArmatureError } from '@armature/sdk/contract';
+import { storeConfigFromEnv, type StoreConfig } from '@armature/storage';
+import { z } from 'zod';
+
+const whole = (least: number, otherwise: number): z.ZodType<number> =>
+  z.coerce.number().int().min(least).default(otherwise);
+
+const schema = z.object({
+  WORKER_ID: z.string().min(1),
+  DATABASE_URL: z.string().min(1),
+  CACHE_DIR: z.string().min(1),
+  /** Pictures of old jobs are removed above this. */
+  CACHE_MAX_MB: whole(0, 20_000),
+  ENGINE_THREADS: whole(1, cpus().length),
+  EXECUTION_PROVIDER: z.enum(['cpu', 'webgpu', 'cuda']).default('cpu'),
+  LEASE_MS: whole(1_000, 15_000),
+  CHECKPOINT_EVERY_S: whole(1, 30),
+  POLL_MS: whole(50, 1_000),
+  VISION_ENDPOINT_URL: z.url().optional(),
+  VISION_ENDPOINT_KEY: z.string().optional(),
+  VISION_ENDPOINT_MODEL: z.string().optional(),
+  LOG_LEVEL: z.enum(['debug', 'info', 'warn', 'error']).default('info'),
+});
+
+/** An OpenAI-compatible endpoint that writes labels from pictures. */
+export interface VisionEndpoint {
+  readonly url: string;
+  readonly key: string;
+  readonly model: string;
+}
+
+export interface TrainConfig {
+  readonly workerId: string;
+  readonly databaseUrl: string;
+  readonly store: StoreConfig;
+  readonly cacheDir: string;
+  readonly cacheMaxBytes: number;
+  readonly engineThreads: number;
+  readonly executionProvider: 'cpu' | 'webgpu' | 'cuda';
+  readonly leaseMs: number;
+  readonly checkpointEveryS: number;
+  readonly pollMs: number;
+  /** null: labels by a vision endpoint are refused. */
+  readonly vision: VisionEndpoint | null;
+  readonly logLevel: string;
+}
+
+/** @throws ArmatureError invalid_request naming the variable. */
+export function readConfig(
+  env: Readonly<Record<string, string | undefined>> = process.env,
+): TrainConfig {
+  const set = Object.fromEntries(Object.entries(env).filter(([, value]) => value !== ''));
+  const parsed = schema.safeParse(set);
+  if (!parsed.success) {
+    const issue = parsed.error.issues[0];
+    const field = String(issue?.path[0] ?? 'environment');
+    throw new ArmatureError('invalid_request', `${field}: ${issue?.message ?? 'is wrong'}`, {
+      field,
+      fix: `Set ${field} in the environment.`,
+    });
+  }
+  const values = parsed.data;
+  return {
+    workerId: values.WORKER_ID,
+    databaseUrl: values.DATABASE_URL,
+    store: storeConfigFromEnv(env),
+    cacheDir: values.CACHE_DIR,
+    cacheMaxBytes: values.CACHE_MAX_MB * 1e6,
+    engineThreads: values.ENGINE_THREADS,
+    executionProvider: values.EXECUTION_PROVIDER,
+    leaseMs: values.LEASE_MS,
+    checkpointEveryS: values.CHECKPOINT_EVERY_S,
+    pollMs: values.POLL_MS,
+    vision: visionOf(values),
+    logLevel: values.LOG_LEVEL,
+  };
+}
+
+function visionOf(values: z.infer<typeof schema>): VisionEndpoint | null {
+  const url = values.VISION_ENDPOINT_URL;
+  if (url === undefined) return null;
+  const model = values.VISION_ENDPOINT_MODEL;
+  if (model === undefined) {
+    throw new ArmatureError('invalid_request', 'VISION_ENDPOINT_MODEL is not set', {
+      field: 'VISION_ENDPOINT_MODEL',
+      fix: 'Name the model of the vision endpoint, or unset VISION_ENDPOINT_URL.',
+    });
+  }
+  // Endpoints on the own network often want no key; the client library wants a string.
+  return { url, key: values.VISION_ENDPOINT_KEY ?? 'none', model };
+}

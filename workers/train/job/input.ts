@@ -1,0 +1,140 @@
+import {
+  ArmatureError,
+  embodimentSpecSchema,
+  finetuneOptionsSchema,
+  type EmbodimentSpec,
+  type FinetuneOptions,
+} from '@armature/sdk/contract';
+import { and, datasets, embodiments, eq, finetunes, type Tx } from '@armature/db';
+import { z } from 'zod';
+
+/** A data set that is ready, and where its files lie in the object store. */
+export interface JobDataset {
+  readonly id: string;
+  readonly name: string;
+  /** Key prefix of its files, ending in `/`. */
+  readonly prefix: string;
+}
+
+/** A checkpoint in the object store, and what had been trained when it was written. */
+export const checkpointRecordSchema = z.object({
+  key: z.string(),
+  step: z.number().int(),
+  sha256: z.string(),
+  seconds: z.number(),
+  samples: z.number(),
+  first_loss: z.number().nullable(),
+  last_loss: z.number().nullable(),
+});
+export type CheckpointRecord = z.infer<typeof checkpointRecordSchema>;
+
+/** All that the database says about one fine-tune. */
+export interface FinetuneInput {
+  readonly id: string;
+  readonly tenantId: string;
+  readonly name: string;
+  readonly embodimentId: string;
+  /** The embodiment with `options.reference` put in place of every group's own. */
+  readonly spec: EmbodimentSpec;
+  readonly options: FinetuneOptions;
+  readonly dataset: JobDataset;
+  readonly heldout: JobDataset | null;
+  /** The last checkpoint of an earlier attempt. */
+  readonly checkpoint: CheckpointRecord | null;
+}
+
+/**
+ * Reads what a fine-tune is to do.
+ * @throws ArmatureError not_found, or what is wrong with its embodiment and data sets.
+ */
+export async function readInput(tx: Tx, tenantId: string, id: string): Promise<FinetuneInput> {
+  const [row] = await tx
+    .select()
+    .from(finetunes)
+    .where(and(eq(finetunes.tenantId, tenantId), eq(finetunes.id, id)));
+  if (row === undefined) throw new ArmatureError('not_found', `there is no fine-tune ${id}`);
+  const [embodiment] = await tx
+    .select({ spec: embodiments.spec })
+    .from(embodiments)
+    .where(and(eq(embodiments.tenantId, tenantId), eq(embodiments.id, row.embodimentId)));
+  if (embodiment === undefined) {
+    throw new ArmatureError('not_found', `there is no embodiment ${row.embodimentId}`, {
+      field: 'embodiment_id',
+    });
+  }
+  const options = finetuneOptionsSchema.parse(row.options);
+  const spec = embodimentSpecSchema.parse(embodiment.spec);
+  const dataset = await readDataset(tx, tenantId, row.datasetId, row.embodimentId, 'dataset_id');
+  const heldout =
+    row.heldoutDatasetId === null
+      ? null
+      : await readDataset(
+          tx,
+          tenantId,
+          row.heldoutDatasetId,
+          row.embodimentId,
+          'heldout_dataset_id',
+        );
+  // Written by this worker; one of an older shape is as good as none.
+  const checkpoint = checkpointRecordSchema.safeParse(row.checkpoint);
+  return {
+    id,
+    tenantId,
+    name: row.name,
+    embodimentId: row.embodimentId,
+    spec: withReference(spec, options.reference),
+    options,
+    dataset,
+    heldout,
+    checkpoint: checkpoint.success ? checkpoint.data : null,
+  };
+}
+
+async function readDataset(
+  tx: Tx,
+  tenantId: string,
+  id: string,
+  embodimentId: string,
+  field: string,
+): Promise<JobDataset> {
+  const [row] = await tx
+    .select()
+    .from(datasets)
+    .where(and(eq(datasets.tenantId, tenantId), eq(datasets.id, id)));
+  if (row === undefined) {
+    throw new ArmatureError('not_found', `there is no data set ${id}`, { field });
+  }
+  if (row.embodimentId !== embodimentId) {
+    throw new ArmatureError(
+      'embodiment_mismatch',
+      `data set ${id} is of embodiment ${row.embodimentId}, the fine-tune of ${embodimentId}`,
+      { field, fix: 'Use data sets that were uploaded for the same embodiment.' },
+    );
+  }
+  if (row.status !== 'ready') {
+    throw new ArmatureError('invalid_dataset', `data set ${id} is ${row.status}, not ready`, {
+      field,
+      fix: 'Wait until the data set is validated, or correct what its report finds.',
+    });
+  }
+  return { id, name: row.name, prefix: row.prefix };
+}
+
+/**
+ * The spec with one reference for every joint group, if one is asked for.
+ * @throws ArmatureError invalid_request where a relative action has no joint to be relative to.
+ */
+export function withReference(
+  spec: EmbodimentSpec,
+  reference: FinetuneOptions['reference'],
+): EmbodimentSpec {
+  if (reference === undefined) return spec;
+  const references = Object.fromEntries(spec.action.map((joint) => [joint.group, reference]));
+  const changed = embodimentSpecSchema.safeParse({ ...spec, references });
+  if (changed.success) return changed.data;
+  throw new ArmatureError(
+    'invalid_request',
+    `options.reference ${reference} does not fit the embodiment: ${changed.error.issues[0]?.message ?? 'unknown'}`,
+    { field: 'options.reference', fix: 'Use absolute, or leave the reference to the embodiment.' },
+  );
+}

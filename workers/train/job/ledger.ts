@@ -1,0 +1,206 @@
+import type {
+  Evaluation,
+  FinetuneStatus,
+  Problem,
+  trainSummarySchema,
+} from '@armature/sdk/contract';
+import {
+  and,
+  appendEvents,
+  eq,
+  finetunes,
+  holdLease,
+  jobs,
+  newId,
+  policyVersions,
+  settle,
+  sql,
+  withTenant,
+  type ClaimedJob,
+  type Db,
+  type NewJobEvent,
+  type Tx,
+} from '@armature/db';
+import type { z } from 'zod';
+import { readInput, type CheckpointRecord, type FinetuneInput } from './input.ts';
+import { CancelRequested } from './reasons.ts';
+
+export type RunningStatus = Extract<
+  FinetuneStatus,
+  'preparing' | 'training' | 'evaluating' | 'packaging'
+>;
+
+export type TrainSummary = z.infer<typeof trainSummarySchema>;
+
+/** A policy version whose objects are in place. */
+export interface NewVersion {
+  readonly digest: string;
+  readonly prefix: string;
+  readonly statsHash: string;
+  readonly preprocessHash: string;
+  readonly mode: string;
+  readonly sampler: { readonly steps: number; readonly noise_scale: number };
+  readonly bytes: number;
+}
+
+/** An error as the fine-tune's row keeps it. */
+export type JobProblem = Pick<Problem, 'code' | 'field' | 'fix'> & { message: string };
+
+/**
+ * All that a running fine-tune writes to the database. Every write locks the job by its fence first,
+ * so a worker that lost its lease writes nothing (`LeaseLostError`), and one whose job is to be
+ * cancelled stops at its next write (`CancelRequested`).
+ */
+export class Ledger {
+  private readonly db: Db;
+  private readonly job: ClaimedJob;
+
+  constructor(db: Db, job: ClaimedJob) {
+    this.db = db;
+    this.job = job;
+  }
+
+  async input(): Promise<FinetuneInput> {
+    return withTenant(this.db, this.job.tenantId, (tx) =>
+      readInput(tx, this.job.tenantId, this.job.subjectId),
+    );
+  }
+
+  /** Moves to the next status, with an event that says so. */
+  async enter(status: RunningStatus, progress: number, message: string): Promise<void> {
+    await this.write(async (tx) => {
+      await this.update(tx, { status, progress });
+      await appendEvents(tx, this.job.subjectId, [{ kind: 'status', message }]);
+    });
+  }
+
+  async note(event: NewJobEvent, progress?: number): Promise<void> {
+    await this.write(async (tx) => {
+      if (progress !== undefined) await this.update(tx, { progress });
+      await appendEvents(tx, this.job.subjectId, [event]);
+    });
+  }
+
+  /** Points the fine-tune at a checkpoint that lies in the object store. */
+  async recordCheckpoint(checkpoint: CheckpointRecord): Promise<void> {
+    await this.write(async (tx) => {
+      await this.update(tx, { checkpoint });
+      await appendEvents(tx, this.job.subjectId, [
+        {
+          kind: 'checkpoint',
+          message: `checkpoint at step ${checkpoint.step}`,
+          data: { step: checkpoint.step },
+        },
+      ]);
+    });
+  }
+
+  /** Registers the version and ends the job, all or nothing; returns the version's id. */
+  async succeed(
+    input: FinetuneInput,
+    version: NewVersion,
+    train: TrainSummary | null,
+    evaluation: Evaluation | null,
+  ): Promise<string> {
+    const id = newId('pv');
+    await this.write(async (tx) => {
+      await tx.insert(policyVersions).values({
+        id,
+        tenantId: this.job.tenantId,
+        embodimentId: input.embodimentId,
+        finetuneId: input.id,
+        name: input.name,
+        ...version,
+      });
+      await this.update(tx, {
+        status: 'succeeded',
+        progress: 1,
+        train,
+        evaluation,
+        error: null,
+        checkpoint: null,
+        policyVersionId: id,
+        finishedAt: sql`now()`,
+      });
+      await appendEvents(tx, this.job.subjectId, [
+        { kind: 'status', message: `succeeded: policy version ${id}` },
+      ]);
+      await settle(tx, this.job, { status: 'succeeded' });
+    });
+    return id;
+  }
+
+  async fail(error: JobProblem): Promise<void> {
+    await this.end(async (tx) => {
+      await this.update(tx, {
+        status: 'failed',
+        error,
+        checkpoint: null,
+        finishedAt: sql`now()`,
+      });
+      await appendEvents(tx, this.job.subjectId, [
+        { kind: 'error', message: error.message },
+        { kind: 'status', message: 'failed' },
+      ]);
+      await settle(tx, this.job, { status: 'failed', error });
+    });
+  }
+
+  async cancelled(): Promise<void> {
+    await this.end(async (tx) => {
+      await this.update(tx, { status: 'cancelled', checkpoint: null, finishedAt: sql`now()` });
+      await appendEvents(tx, this.job.subjectId, [{ kind: 'status', message: 'cancelled' }]);
+      await settle(tx, this.job, { status: 'cancelled' });
+    });
+  }
+
+  /** Gives the job back to the queue; its checkpoint stays. */
+  async release(delayMs: number, event: NewJobEvent): Promise<void> {
+    await this.end(async (tx) => {
+      await appendEvents(tx, this.job.subjectId, [event]);
+      await settle(tx, this.job, { status: 'queued', delayMs });
+    });
+  }
+
+  /** Whether a registered version of this tenant already has these objects. */
+  async versionExists(digest: string): Promise<boolean> {
+    const rows = await withTenant(this.db, this.job.tenantId, (tx) =>
+      tx
+        .select({ id: policyVersions.id })
+        .from(policyVersions)
+        .where(
+          and(eq(policyVersions.tenantId, this.job.tenantId), eq(policyVersions.digest, digest)),
+        )
+        .limit(1),
+    );
+    return rows.length > 0;
+  }
+
+  private async write(work: (tx: Tx) => Promise<void>): Promise<void> {
+    await this.end(async (tx) => {
+      const [row] = await tx
+        .select({ cancel: jobs.cancelRequested })
+        .from(jobs)
+        .where(and(eq(jobs.tenantId, this.job.tenantId), eq(jobs.id, this.job.id)));
+      if (row?.cancel === true) throw new CancelRequested();
+      await work(tx);
+    });
+  }
+
+  private async end(work: (tx: Tx) => Promise<void>): Promise<void> {
+    await withTenant(this.db, this.job.tenantId, async (tx) => {
+      await holdLease(tx, this.job);
+      await work(tx);
+    });
+  }
+
+  private async update(
+    tx: Tx,
+    values: Parameters<ReturnType<typeof tx.update<typeof finetunes>>['set']>[0],
+  ): Promise<void> {
+    await tx
+      .update(finetunes)
+      .set(values)
+      .where(and(eq(finetunes.tenantId, this.job.tenantId), eq(finetunes.id, this.job.subjectId)));
+  }
+}

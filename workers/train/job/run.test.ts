@@ -1,0 +1,415 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { performance } from 'node:perf_hooks';
+import {
+  asc,
+  cancelJob,
+  claimJob,
+  eq,
+  finetunes,
+  jobEvents,
+  jobs,
+  policyVersions,
+  withTenant,
+  type ClaimedJob,
+} from '@armature/db';
+import { evaluationSchema, trainSummarySchema, type FinetuneOptions } from '@armature/sdk/contract';
+import { DiskStore, type ObjectStore } from '@armature/storage';
+import { pino } from 'pino';
+import postgres from 'postgres';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import {
+  startTestPostgres,
+  type TestDatabase,
+  type TestPostgres,
+} from '../../../test/support/postgres.ts';
+import {
+  smallRecording,
+  smallSpec,
+  writeSmallDataset,
+} from '../../../test/support/small-dataset.ts';
+import { queueFinetune, toyWorkshop, type QueuedFinetune } from '../../../test/support/train.ts';
+import { runFinetune } from './run.ts';
+import type { JobServices } from './services.ts';
+import type { Workshop } from './workshop.ts';
+
+let server: TestPostgres;
+let database: TestDatabase;
+let folder: string;
+let training: { directory: string; remove: () => Promise<void> };
+let store: DiskStore;
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'armature-train-'));
+  [server, training] = await Promise.all([
+    startTestPostgres(),
+    writeSmallDataset(smallRecording(3, 20)),
+  ]);
+  store = new DiskStore({
+    kind: 'disk',
+    root: join(folder, 'store'),
+    publicUrl: 'http://localhost',
+    secret: 'x'.repeat(32),
+  });
+});
+// A queue of its own for every test.
+beforeEach(async () => {
+  database = await server.database();
+});
+afterAll(async () => {
+  await server.stop();
+  await training.remove();
+  await rm(folder, { recursive: true });
+});
+
+function services(workshop: Workshop, over: Partial<JobServices> = {}): JobServices {
+  return {
+    db: database.worker,
+    store,
+    log: pino({ level: 'silent' }),
+    nowMs: () => performance.now(),
+    openWorkshop: () => Promise.resolve(workshop),
+    annotate: () => Promise.resolve([]),
+    cacheDir: join(folder, 'cache'),
+    threads: 1,
+    beatMs: 100,
+    checkpointEveryS: 0.05,
+    ...over,
+  };
+}
+
+function queue(options: Partial<FinetuneOptions> = {}): Promise<QueuedFinetune> {
+  return queueFinetune({
+    app: database.app,
+    store,
+    spec: smallSpec,
+    training: training.directory,
+    heldout: training.directory,
+    options: { steps: 40, images: 'blank', ...options },
+  });
+}
+
+async function claim(leaseMs = 60_000): Promise<ClaimedJob> {
+  const job = await claimJob(database.worker, { kinds: ['finetune'], owner: 'test', leaseMs });
+  if (job === null) throw new Error('there is no job to claim');
+  return job;
+}
+
+async function run(
+  workshop: Workshop,
+  over: Partial<JobServices> = {},
+  stop = new AbortController().signal,
+): Promise<void> {
+  await runFinetune(await claim(), performance.now(), services(workshop, over), stop);
+}
+
+async function look(queued: QueuedFinetune) {
+  return withTenant(database.app, queued.tenantId, async (tx) => {
+    const [finetune] = await tx.select().from(finetunes).where(eq(finetunes.id, queued.finetuneId));
+    const [job] = await tx.select().from(jobs).where(eq(jobs.id, queued.jobId));
+    const events = await tx
+      .select()
+      .from(jobEvents)
+      .where(eq(jobEvents.subjectId, queued.finetuneId))
+      .orderBy(asc(jobEvents.seq));
+    const versions = await tx.select().from(policyVersions);
+    return { finetune, job, events, versions };
+  });
+}
+
+async function keys(queued: QueuedFinetune, below: 'finetunes' | 'policies'): Promise<string[]> {
+  const found: string[] = [];
+  for await (const { key } of store.list(`tenants/${queued.tenantId}/${below}/`)) found.push(key);
+  return found;
+}
+
+/** Digest of the version that the toy makes of these options without any trouble. */
+async function undisturbedDigest(): Promise<string> {
+  const queued = await queue();
+  await run(toyWorkshop());
+  return (await look(queued)).versions[0]?.digest ?? '';
+}
+
+describe('runFinetune', () => {
+  it('goes from data to a registered version and leaves nothing else behind', async () => {
+    const queued = await queue({ images: 'use' });
+    await run(toyWorkshop({ stepMs: 5 }));
+    const { finetune, job, events, versions } = await look(queued);
+    expect(finetune).toMatchObject({
+      status: 'succeeded',
+      progress: 1,
+      checkpoint: null,
+      error: null,
+    });
+    expect(finetune?.finishedAt).toBeInstanceOf(Date);
+    expect(job).toMatchObject({ status: 'succeeded', leaseOwner: null });
+    expect(trainSummarySchema.parse(finetune?.train)).toMatchObject({ mode: 'head', steps: 40 });
+    const evaluation = evaluationSchema.parse(finetune?.evaluation);
+    expect(evaluation).toMatchObject({
+      reference: 'arm: state, hand: absolute',
+      chunks: 60,
+      served: { steps: 4, noise_scale: 0.5 },
+    });
+    expect(versions).toHaveLength(1);
+    expect(versions[0]).toMatchObject({
+      id: finetune?.policyVersionId,
+      finetuneId: queued.finetuneId,
+      name: 'first',
+      prefix: `tenants/${queued.tenantId}/policies/${versions[0]?.digest ?? ''}/`,
+      preprocessHash: 'toy/1',
+    });
+    const prefix = versions[0]?.prefix ?? '';
+    expect(await keys(queued, 'policies')).toEqual([
+      `${prefix}head.safetensors`,
+      `${prefix}manifest.json`,
+    ]);
+    expect(await keys(queued, 'finetunes')).toEqual([]);
+
+    expect(events.map(({ seq }) => seq)).toEqual(events.map((_, i) => i + 1));
+    const statuses = events.filter(({ kind }) => kind === 'status').map(({ message }) => message);
+    expect(statuses.map((message) => message.split(/[ :]/)[0])).toEqual([
+      'preparing',
+      'training',
+      'evaluating',
+      'packaging',
+      'succeeded',
+    ]);
+    expect(events.some(({ message }) => message === 'features of the toy: none')).toBe(true);
+    expect(events.filter(({ kind }) => kind === 'checkpoint').at(-1)?.data).toEqual({ step: 40 });
+    const metrics = events.find(({ kind }) => kind === 'metrics');
+    expect(Object.keys(metrics?.data ?? {}).sort()).toEqual([
+      'action_loss',
+      'eta_s',
+      'loss',
+      'reasoning_loss',
+      'samples_per_s',
+      'step',
+      'steps',
+    ]);
+  });
+
+  it('goes on from the checkpoint when the worker stopped, to the same version', async () => {
+    const wanted = await undisturbedDigest();
+    const queued = await queue();
+    const stop = new AbortController();
+    await run(
+      toyWorkshop({
+        stepMs: 5,
+        onStep: (step) => {
+          if (step === 23) stop.abort();
+        },
+      }),
+      {},
+      stop.signal,
+    );
+    const between = await look(queued);
+    expect(between.job).toMatchObject({ status: 'queued', attempt: 1 });
+    expect(between.finetune?.checkpoint).toMatchObject({ step: 23 });
+    expect(await keys(queued, 'finetunes')).toHaveLength(1);
+
+    const steps: number[] = [];
+    await run(toyWorkshop({ onStep: (step) => void steps.push(step) }));
+    const after = await look(queued);
+    expect(steps[0]).toBe(24);
+    expect(after.versions[0]?.digest).toBe(wanted);
+    expect(trainSummarySchema.parse(after.finetune?.train)).toMatchObject({ steps: 40 });
+    expect(
+      after.events.some(
+        ({ kind, message }) =>
+          kind === 'message' && message === 'attempt 2 goes on from the checkpoint at step 23',
+      ),
+    ).toBe(true);
+    expect(await keys(queued, 'finetunes')).toEqual([]);
+  });
+
+  it('begins again, and says so, when the checkpoint is not what was recorded', async () => {
+    const wanted = await undisturbedDigest();
+    const queued = await queue();
+    const stop = new AbortController();
+    const onStep = (step: number): void => {
+      if (step === 10) stop.abort();
+    };
+    await run(toyWorkshop({ onStep }), {}, stop.signal);
+    const [key] = await keys(queued, 'finetunes');
+    await store.put(key ?? '', Uint8Array.of(1, 2, 3));
+    await run(toyWorkshop());
+    const { events, versions } = await look(queued);
+    expect(events.some(({ kind }) => kind === 'warning')).toBe(true);
+    expect(versions[0]?.digest).toBe(wanted);
+  });
+
+  it('stops within a step of a cancellation and removes what it made', async () => {
+    const queued = await queue({ steps: 100_000 });
+    let cancelledAt = 0;
+    let last = 0;
+    await run(
+      toyWorkshop({
+        stepMs: 2,
+        onStep: async (step) => {
+          last = step;
+          if (step !== 60) return;
+          await withTenant(database.app, queued.tenantId, (tx) =>
+            cancelJob(tx, {
+              tenantId: queued.tenantId,
+              kind: 'finetune',
+              subjectId: queued.finetuneId,
+            }),
+          );
+          cancelledAt = performance.now();
+        },
+      }),
+    );
+    expect(performance.now() - cancelledAt).toBeLessThan(10_000);
+    expect(last).toBeLessThan(5_000);
+    const { finetune, job, events, versions } = await look(queued);
+    expect(finetune).toMatchObject({
+      status: 'cancelled',
+      checkpoint: null,
+      policyVersionId: null,
+    });
+    expect(job?.status).toBe('cancelled');
+    expect(events.at(-1)).toMatchObject({ kind: 'status', message: 'cancelled' });
+    expect(versions).toEqual([]);
+    expect(await keys(queued, 'finetunes')).toEqual([]);
+    expect(await keys(queued, 'policies')).toEqual([]);
+  });
+
+  it('writes nothing once another worker has the job', async () => {
+    const wanted = await undisturbedDigest();
+    const queued = await queue();
+    const admin = postgres(database.adminUrl, { max: 1 });
+    let successor: Promise<void> | null = null;
+    // The first worker hangs in a step; its lease ends, a successor finishes; then it wakes up.
+    await run(
+      toyWorkshop({
+        onStep: async (step) => {
+          if (step !== 12) return;
+          await admin`update jobs set lease_until = now() - interval '1 second' where id = ${queued.jobId}`;
+          successor = run(toyWorkshop());
+          await successor;
+        },
+      }),
+      { beatMs: 1_000_000, checkpointEveryS: 0 },
+    );
+    await admin.end();
+    expect(successor).not.toBeNull();
+    const { finetune, job, events, versions } = await look(queued);
+    expect(finetune?.status).toBe('succeeded');
+    expect(job).toMatchObject({ status: 'succeeded', attempt: 2 });
+    expect(versions.map(({ digest }) => digest)).toEqual([wanted]);
+    expect(events.at(-1)?.message).toContain('succeeded');
+    expect(await keys(queued, 'policies')).toHaveLength(2);
+  });
+
+  it('fails with the field and the fix when the data does not fit, leaving nothing', async () => {
+    const queued = await queueFinetune({
+      app: database.app,
+      store,
+      spec: {
+        ...smallSpec,
+        action: [
+          ...smallSpec.action,
+          { name: 'wrist', unit: 'rad', group: 'hand', min: 0, max: 1 },
+        ],
+      },
+      training: training.directory,
+    });
+    await run(toyWorkshop());
+    const { finetune, job } = await look(queued);
+    expect(finetune).toMatchObject({
+      status: 'failed',
+      error: {
+        code: 'embodiment_mismatch',
+        field: 'dataset_id',
+        message: expect.stringContaining('3 dimensions of action, the embodiment 4'),
+        fix: expect.any(String),
+      },
+    });
+    expect(job?.status).toBe('failed');
+  });
+
+  it('refuses to train on one episode, and makes a fresh head of it without training', async () => {
+    const refused = await queue({ max_episodes: 1 });
+    await run(toyWorkshop());
+    expect((await look(refused)).finetune?.error).toMatchObject({
+      code: 'invalid_dataset',
+      field: 'options.max_episodes',
+    });
+    const fresh = await queue({ max_episodes: 1, steps: 0 });
+    await run(toyWorkshop());
+    const { finetune, versions } = await look(fresh);
+    expect(finetune).toMatchObject({ status: 'succeeded', train: null, evaluation: null });
+    expect(versions).toHaveLength(1);
+  });
+
+  it('tries again after a failure of its own, and tells no secrets when it gives up', async () => {
+    const queued = await queue();
+    const broken: Workshop = {
+      ...toyWorkshop(),
+      train: () => Promise.reject(new Error('password=hunter2')),
+    };
+    const admin = postgres(database.adminUrl, { max: 1 });
+    for (let attempt = 1; attempt <= 5; attempt++) {
+      await run(broken);
+      const { job } = await look(queued);
+      expect(job).toMatchObject({ status: attempt < 5 ? 'queued' : 'failed', attempt });
+      await admin`update jobs set run_at = now() where id = ${queued.jobId}`;
+    }
+    await admin.end();
+    const { finetune, events } = await look(queued);
+    expect(finetune).toMatchObject({ status: 'failed', error: { code: 'internal' } });
+    expect(JSON.stringify([finetune, events])).not.toContain('hunter2');
+  });
+
+  it('leaves no half version when the store fails while packaging', async () => {
+    const wanted = await undisturbedDigest();
+    const queued = await queue();
+    const failing = new Proxy(store, {
+      get(target, property) {
+        if (property === 'put') {
+          return (key: string, bytes: Uint8Array) =>
+            key.endsWith('manifest.json')
+              ? Promise.reject(new Error('disk full'))
+              : target.put(key, bytes);
+        }
+        const value: unknown = Reflect.get(target, property);
+        return typeof value === 'function' ? (value.bind(target) as unknown) : value;
+      },
+    }) as ObjectStore;
+    await run(toyWorkshop(), { store: failing });
+    const between = await look(queued);
+    expect(between.job?.status).toBe('queued');
+    expect(between.versions).toEqual([]);
+    expect(await keys(queued, 'policies')).toEqual([]);
+    const admin = postgres(database.adminUrl, { max: 1 });
+    await admin`update jobs set run_at = now() where id = ${queued.jobId}`;
+    await admin.end();
+    const steps: number[] = [];
+    await run(toyWorkshop({ onStep: (step) => void steps.push(step) }));
+    expect(steps).toEqual([]);
+    expect((await look(queued)).versions[0]?.digest).toBe(wanted);
+  });
+
+  it('names the learning rate when training diverges', async () => {
+    const queued = await queue();
+    const toy = toyWorkshop();
+    await run({
+      ...toy,
+      train: async (o) => {
+        const trainer = await toy.train(o);
+        return {
+          ...trainer,
+          totalSteps: 5,
+          stepIndex: 0,
+          step: () =>
+            Promise.resolve({ step: 1, loss: NaN, actionLoss: NaN, reasoningLoss: 0, samples: 1 }),
+        };
+      },
+    });
+    expect((await look(queued)).finetune?.error).toMatchObject({
+      code: 'invalid_request',
+      field: 'options.learning_rate',
+    });
+  });
+});

@@ -1,0 +1,148 @@
+import { LeaseLostError, heartbeat, type ClaimedJob } from '@armature/db';
+import type { Logger } from 'pino';
+import { Checkpoints } from './checkpoints.ts';
+import type { FinetuneInput } from './input.ts';
+import { finetunePrefix, policyPrefix } from './keys.ts';
+import { Lease } from './lease.ts';
+import { Ledger } from './ledger.ts';
+import { runPipeline } from './pipeline.ts';
+import { isUserError, problemOf } from './problem.ts';
+import { CancelRequested, LeaseLost, reasonOf, Stopping } from './reasons.ts';
+import type { JobServices } from './services.ts';
+
+/** An attempt of this number that fails for our own reasons is the last. */
+const LAST_FAILURE = 5;
+/** A job that was started this often without coming to an end kills its workers. */
+const MAX_ATTEMPTS = 20;
+/** Wait before another attempt, for each attempt so far. */
+const RETRY_MS = 5_000;
+
+/**
+ * Runs one claimed fine-tune to whatever end it comes to and settles it. Never throws: what cannot
+ * be settled is logged and left to the end of the lease.
+ *
+ * @param claimedAtMs when the claim was asked for, by `services.nowMs`.
+ * @param stop aborts when the process is to end: the job saves a checkpoint and goes back to the
+ *   queue, where another worker finds it at once.
+ */
+export async function runFinetune(
+  job: ClaimedJob,
+  claimedAtMs: number,
+  services: JobServices,
+  stop: AbortSignal,
+): Promise<void> {
+  const log = services.log.child({ job: job.id, finetune: job.subjectId, attempt: job.attempt });
+  const ledger = new Ledger(services.db, job);
+  const lease = new Lease({
+    beat: () => heartbeat(services.db, job),
+    takenAt: claimedAtMs,
+    leaseMs: job.leaseMs,
+    everyMs: services.beatMs,
+    now: services.nowMs,
+    onBeatFailed: (error) => {
+      log.warn({ err: error }, 'a heartbeat failed');
+    },
+  });
+  const onStop = (): void => {
+    lease.abort(new Stopping());
+  };
+  stop.addEventListener('abort', onStop);
+  if (stop.aborted) onStop();
+  const made: { digest: string | null } = { digest: null };
+  log.info('fine-tune starts');
+  try {
+    await attemptOnce({ job, services, ledger, lease, log, made });
+  } catch (error) {
+    // An aborted part fails in its own words; why it was aborted is what counts.
+    const reason = lease.signal.aborted ? reasonOf(lease.signal) : error;
+    try {
+      await conclude(reason, { job, services, ledger, lease, log, made });
+    } catch (failure) {
+      log.error({ err: failure }, 'the job could not be settled; its lease runs out');
+    }
+  } finally {
+    stop.removeEventListener('abort', onStop);
+    lease.stop();
+  }
+}
+
+interface Running {
+  readonly job: ClaimedJob;
+  readonly services: JobServices;
+  readonly ledger: Ledger;
+  readonly lease: Lease;
+  readonly log: Logger;
+  /** The version whose objects may lie in the store. */
+  readonly made: { digest: string | null };
+}
+
+async function attemptOnce(running: Running): Promise<void> {
+  const { job, services, ledger, lease, log, made } = running;
+  if (job.cancelRequested) throw new CancelRequested();
+  if (job.attempt > MAX_ATTEMPTS) {
+    throw new Error(`the job was started ${job.attempt} times and never came to an end`);
+  }
+  lease.assertHeld();
+  const input: FinetuneInput = await ledger.input();
+  const checkpoints = new Checkpoints(services.store, ledger, input, job.attempt);
+  await runPipeline({
+    job,
+    input,
+    services,
+    ledger,
+    lease,
+    checkpoints,
+    log,
+    onPlacing: (digest) => {
+      made.digest = digest;
+    },
+  });
+  try {
+    await checkpoints.removeAll();
+  } catch (error) {
+    log.warn({ err: error }, 'checkpoints of a finished fine-tune were not removed');
+  }
+}
+
+async function conclude(reason: unknown, running: Running): Promise<void> {
+  const { job, services, ledger, log } = running;
+  if (reason instanceof LeaseLost || reason instanceof LeaseLostError) {
+    log.warn({ err: reason }, 'stopped without a trace: another worker has the job');
+    return;
+  }
+  await removeUnregistered(running);
+  if (reason instanceof Stopping) {
+    log.info('given back: this worker stops');
+    await ledger.release(0, {
+      kind: 'message',
+      message: 'the worker stops; the job is queued again',
+    });
+    return;
+  }
+  const removeCheckpoints = (): Promise<number> =>
+    services.store.deletePrefix(finetunePrefix(job.tenantId, job.subjectId));
+  if (reason instanceof CancelRequested) {
+    log.info('cancelled');
+    await removeCheckpoints();
+    await ledger.cancelled();
+    return;
+  }
+  if (isUserError(reason) || job.attempt >= LAST_FAILURE) {
+    log.warn({ err: reason }, 'the fine-tune failed');
+    await removeCheckpoints();
+    await ledger.fail(problemOf(reason));
+    return;
+  }
+  log.error({ err: reason }, 'the attempt failed; another follows');
+  await ledger.release(RETRY_MS * job.attempt, {
+    kind: 'warning',
+    message: `attempt ${job.attempt} failed inside the platform; another follows`,
+    data: { attempt: job.attempt },
+  });
+}
+
+/** Takes away the objects of a version that was put but never registered. */
+async function removeUnregistered({ job, services, ledger, made }: Running): Promise<void> {
+  if (made.digest === null || (await ledger.versionExists(made.digest))) return;
+  await services.store.deletePrefix(policyPrefix(job.tenantId, made.digest));
+}

@@ -1,0 +1,67 @@
+import type { EmbodimentSpec, FeatureStats, FinetuneOptions } from '@armature/sdk/contract';
+import type { Label } from '@armature/datasets';
+import type { Predict, RecordedEpisode } from '../evaluation/index.ts';
+import type { Steppable } from './training-loop.ts';
+
+/** One demonstration as training and evaluation read it. */
+export interface Demonstration extends RecordedEpisode {
+  readonly instruction: string;
+  readonly labels: readonly Label[];
+  /** Pre-processed picture at frame `t`, u8 [h, w, 3]. */
+  image(camera: string, t: number): Uint8Array;
+}
+
+/** A trained policy version, not yet stored. */
+export interface TrainedVersion {
+  /** sha256 of the manifest's bytes, in hexadecimal. */
+  readonly digest: string;
+  readonly manifest: {
+    readonly mode: FinetuneOptions['mode'];
+    readonly sampler: { readonly steps: number; readonly noise_scale: number };
+    readonly preprocess_hash: string;
+    readonly stats_hash: string;
+    /** True statistics of the training set. */
+    readonly stats: { readonly state: FeatureStats; readonly action: FeatureStats };
+  };
+  readonly manifestBytes: Uint8Array;
+  /** Weights by file name. */
+  readonly files: Readonly<Record<string, Uint8Array>>;
+}
+
+export interface Trainer extends Steppable {
+  /** Chooses the sampler on episodes set aside and packs the weights. */
+  finish(): Promise<TrainedVersion>;
+  close(): Promise<void>;
+}
+
+/** Something slow that goes on before the first step. */
+export interface TrainerProgress {
+  readonly phase: 'features' | 'compile';
+  readonly done: number;
+  readonly total: number;
+  readonly note?: string;
+}
+
+/** The policy as a training job uses it; one workshop a job. */
+export interface Workshop {
+  /** Names the pre-processing; pictures cached under another name are not its. */
+  readonly preprocessHash: string;
+  /** Module that exports `preprocessImage`, for the decoding threads. */
+  readonly preprocessModule: URL;
+  imageSize(spec: EmbodimentSpec): { readonly width: number; readonly height: number };
+  /** @throws Error if `resume` is not a checkpoint of this very job. */
+  train(o: {
+    readonly spec: EmbodimentSpec;
+    readonly episodes: readonly Demonstration[];
+    readonly options: FinetuneOptions;
+    readonly resume: Uint8Array | null;
+    readonly onProgress: (progress: TrainerProgress) => void;
+    readonly signal: AbortSignal;
+  }): Promise<Trainer>;
+  /** The version as it would be served, asked about held-out episodes. */
+  predictor(o: {
+    readonly version: TrainedVersion;
+    readonly episodes: readonly Demonstration[];
+  }): Promise<{ readonly predict: Predict; close(): Promise<void> }>;
+  close(): Promise<void>;
+}
