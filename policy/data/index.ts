@@ -1,4 +1,10 @@
-export { ImageError, PREPROCESS_HASH, fitInside, preprocessImage } from './preprocess.ts';
+export {
+  ImageError,
+  PREPROCESS_HASH,
+  PREPROCESS_MODULE,
+  fitInside,
+  preprocessImage,
+} from './preprocess.ts';
 export type { ImageSize } from './preprocess.ts';
 export { imageSize } from './image-size.ts';
 export { fillNormal, permutation, seeded } from './random.ts';

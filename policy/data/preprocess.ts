@@ -6,6 +6,9 @@
  */
 export const PREPROCESS_HASH = 'resize-with-pad/bilinear-antialias/u8/1';
 
+/** This module, for threads that load `preprocessImage` by themselves. */
+export const PREPROCESS_MODULE = new URL(import.meta.url);
+
 export interface ImageSize {
   readonly width: number;
   readonly height: number;
