@@ -79,10 +79,6 @@ export interface Dataset {
   ): Promise<number>;
   /** Where the video of an episode lies; the picture checks and the frame cache decode it apart. */
   video(index: number, camera: string): Promise<VideoInput>;
-  /** Files that the set must have, beyond the description that was needed to open it. */
-  expectedFiles(): { readonly path: string; readonly episode: number; readonly feature: string }[];
-  /** Whether a file of the set is there. */
-  hasFile(path: string): Promise<boolean>;
 }
 
 /** A video as the decoder takes it: a local file, or bytes read in ranges from elsewhere. */

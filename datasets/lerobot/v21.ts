@@ -156,21 +156,6 @@ class LeRobotV21 implements Dataset {
     return { kind: 'ranges', name: path, size, read: (range) => this.#source.read(path, range) };
   }
 
-  expectedFiles(): { path: string; episode: number; feature: string }[] {
-    return this.episodes.flatMap(({ index }) => [
-      { path: this.#dataPath(index), episode: index, feature: ACTION_FEATURE },
-      ...this.cameras.map((camera) => ({
-        path: this.#videoPath(index, camera),
-        episode: index,
-        feature: camera.feature,
-      })),
-    ]);
-  }
-
-  async hasFile(path: string): Promise<boolean> {
-    return (await this.#source.size(path)) !== null;
-  }
-
   #episode(index: number): EpisodeInfo {
     const episode = this.#byIndex.get(index);
     if (episode === undefined) {

@@ -6,12 +6,14 @@ export interface ReadableStore {
   get(key: string, range?: ByteRange): Promise<Uint8Array>;
   head(key: string): Promise<{ readonly size: number } | null>;
   list(prefix: string): AsyncIterable<{ readonly key: string }>;
+  localPath?(key: string): Promise<string>;
 }
 
 /** A data set under `prefix` (ending in `/`) of an object store. */
 export function fromStore(store: ReadableStore, prefix: string): BlobSource {
   const size = async (path: string): Promise<number | null> =>
     (await store.head(prefix + path))?.size ?? null;
+  const local = store.localPath?.bind(store);
   return {
     size,
     async read(path, range) {
@@ -22,6 +24,7 @@ export function fromStore(store: ReadableStore, prefix: string): BlobSource {
       if (range.start >= end) return new Uint8Array(0);
       return await store.get(prefix + path, { start: range.start, end });
     },
+    ...(local === undefined ? {} : { localPath: (path: string) => local(prefix + path) }),
     async list() {
       const paths: string[] = [];
       for await (const { key } of store.list(prefix)) paths.push(key.slice(prefix.length));

@@ -1,22 +1,21 @@
-import { ArmatureError } from '@armature/sdk/contract';
 import type { Camera, Dataset } from '../dataset.ts';
 import { decodeVideo } from '../video/decode.ts';
 import { planeOf } from '../video/planes.ts';
-import type { Findings } from './findings.ts';
+import { type Findings, isFault } from './findings.ts';
 
 /** Rows and columns between two brightness samples of a picture. */
 const SAMPLE_STEP = 4;
 /** Pictures that stay the same for this long are reported, in seconds. */
 const FROZEN_S = 1.5;
-/** A picture may be this many frame times from its row. */
+/** A picture may be this many frame times from where the rate puts it. */
 const TIME_TOLERANCE = 0.5;
 
 export interface VideoCheck {
   readonly dataset: Dataset;
   readonly episode: number;
   readonly camera: Camera;
-  /** Rows of the episode that need a picture, and their times; `null` when they are unreadable. */
-  readonly timestamps: Float32Array | null;
+  /** Rows of the episode, each of which needs a picture; `null` when they are unreadable. */
+  readonly rows: number | null;
   readonly findings: Findings;
   readonly signal: AbortSignal;
   onFrame(): void;
@@ -24,7 +23,7 @@ export interface VideoCheck {
 
 /** Decodes every picture of one video, looking at its brightness only. Returns how many. */
 export async function checkVideo(check: VideoCheck): Promise<number> {
-  const { dataset, episode, camera, findings, timestamps } = check;
+  const { dataset, episode, camera, findings } = check;
   const add = (severity: 'error' | 'warning', code: string, message: string, fix: string): void =>
     findings.add({ severity, code, message, fix, episode, feature: camera.name });
   const freeze = new Freeze();
@@ -43,18 +42,13 @@ export async function checkVideo(check: VideoCheck): Promise<number> {
         if (frame.width !== camera.width || frame.height !== camera.height) {
           size ??= { width: frame.width, height: frame.height };
         }
-        const row = timestamps?.[index];
-        if (row !== undefined && late === null) {
-          const expected = row - (timestamps?.[0] ?? 0);
-          if (Math.abs(seconds - expected) * dataset.fps > TIME_TOLERANCE)
-            late = { index, seconds };
-        }
+        if (Math.abs(seconds * dataset.fps - index) > TIME_TOLERANCE) late ??= { index, seconds };
         check.onFrame();
       },
     });
   } catch (error) {
-    if (!(error instanceof ArmatureError) || error.code === 'cancelled') throw error;
-    findings.addError(error, { episode, feature: camera.name });
+    if (!isFault(error)) throw error;
+    findings.addFault(error, { episode, feature: camera.name });
     return 0;
   }
   report(add, { frames, blank, late, size, freeze, ...check });
@@ -71,20 +65,20 @@ function report(
     freeze: Freeze;
   },
 ): void {
-  const { episode, camera, frames, timestamps, late, size } = seen;
+  const { episode, camera, frames, rows, late, size } = seen;
   const where = `episode ${episode}, camera ${camera.name}`;
-  if (timestamps !== null && frames < timestamps.length) {
+  if (rows !== null && frames < rows) {
     add(
       'error',
       'video_short',
-      `${where}: the video has ${frames} frames for ${timestamps.length} rows`,
+      `${where}: the video has ${frames} frames for ${rows} rows`,
       `Export the video of episode ${episode} again, or cut its rows to ${frames}.`,
     );
-  } else if (timestamps !== null && frames > timestamps.length) {
+  } else if (rows !== null && frames > rows) {
     add(
       'warning',
       'video_long',
-      `${where}: the video has ${frames} frames for ${timestamps.length} rows; the rest is not used`,
+      `${where}: the video has ${frames} frames for ${rows} rows; the rest is not used`,
       'Cut the video to the rows of its episode.',
     );
   }
@@ -100,7 +94,7 @@ function report(
     add(
       'error',
       'video_time',
-      `${where}: frame ${late.index} is shown at ${late.seconds.toFixed(3)} s, its row is at another time`,
+      `${where}: frame ${late.index} is shown at ${late.seconds.toFixed(3)} s, at ${seen.dataset.fps} frames a second it belongs to ${(late.index / seen.dataset.fps).toFixed(3)} s`,
       `Encode the video at ${seen.dataset.fps} frames a second without dropped frames.`,
     );
   }

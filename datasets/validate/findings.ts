@@ -1,7 +1,19 @@
-import type { ArmatureError, Finding } from '@armature/sdk/contract';
+import { ArmatureError, type Finding } from '@armature/sdk/contract';
 
 /** Findings of one code that a report spells out; the rest are counted. */
 const SHOWN = 20;
+
+/** Errors that the set is to blame for, and what a finding calls them. */
+const FAULTS: ReadonlyMap<string, string> = new Map([
+  ['invalid_dataset', 'broken_file'],
+  ['not_found', 'missing_file'],
+  ['checksum_mismatch', 'checksum_mismatch'],
+  ['incomplete_upload', 'incomplete_upload'],
+]);
+
+/** Whether the set is to blame, so that checking goes on; anything else stops the check. */
+export const isFault = (error: unknown): error is ArmatureError =>
+  error instanceof ArmatureError && FAULTS.has(error.code);
 
 /** Collects what is wrong with a set, without repeating one fault for every one of its episodes. */
 export class Findings {
@@ -22,10 +34,10 @@ export class Findings {
   }
 
   /** A file that cannot be read: missing, or broken where `error.field` says. */
-  addError(error: ArmatureError, where: { episode?: number; feature?: string }): void {
+  addFault(error: ArmatureError, where: { episode?: number; feature?: string }): void {
     this.add({
       severity: 'error',
-      code: error.code === 'not_found' ? 'missing_file' : 'broken_file',
+      code: FAULTS.get(error.code) ?? error.code,
       message: error.message,
       fix: error.fix ?? 'Export the data set again.',
       ...where,

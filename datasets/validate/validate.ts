@@ -1,4 +1,4 @@
-import { ArmatureError, type DatasetReport, type EmbodimentSpec } from '@armature/sdk/contract';
+import type { DatasetReport, EmbodimentSpec } from '@armature/sdk/contract';
 import { throwIfCancelled } from '../cancel.ts';
 import type { Dataset, Episode, EpisodeInfo } from '../dataset.ts';
 import { openDataset } from '../open.ts';
@@ -6,7 +6,7 @@ import type { BlobSource } from '../source/blob-source.ts';
 import { featureStats } from '../stats/feature-stats.ts';
 import { checkEpisode, checkStats } from './check-numbers.ts';
 import { checkVideo } from './check-video.ts';
-import { Findings } from './findings.ts';
+import { Findings, isFault } from './findings.ts';
 import { matchSpec } from './match-spec.ts';
 
 export interface ValidateOptions {
@@ -55,7 +55,7 @@ export async function validateDataset(
           dataset,
           episode: info.index,
           camera,
-          timestamps: episode?.timestamps ?? null,
+          rows: episode?.length ?? null,
           findings,
           signal,
           onFrame: () => advance(1),
@@ -95,9 +95,9 @@ export async function validateSource(
   try {
     return await validateDataset(await openDataset(source), spec, options);
   } catch (error) {
-    if (!(error instanceof ArmatureError) || error.code !== 'invalid_dataset') throw error;
+    if (!isFault(error)) throw error;
     const findings = new Findings();
-    findings.addError(error, error.field === undefined ? {} : { feature: error.field });
+    findings.addFault(error, error.field === undefined ? {} : { feature: error.field });
     return {
       format: 'unreadable',
       robot_type: 'unspecified',
@@ -153,8 +153,8 @@ async function readRows(
     checkEpisode(dataset, info, episode, horizon, findings);
     return episode;
   } catch (error) {
-    if (!(error instanceof ArmatureError) || error.code === 'cancelled') throw error;
-    findings.addError(error, {
+    if (!isFault(error)) throw error;
+    findings.addFault(error, {
       episode: info.index,
       ...(error.field === undefined ? {} : { feature: error.field }),
     });
