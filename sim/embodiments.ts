@@ -45,7 +45,7 @@ const trioArm: Arm = {
     { min: -2.75, max: 2.75 },
   ],
   elbow: -1,
-  tilt: 0.3,
+  tilt: 0,
   gripper: true,
   look: { colour: [92, 82, 70], width: 0.028 },
 };

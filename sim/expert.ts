@@ -8,6 +8,8 @@ import type { Disc } from './scene.ts';
 export const closedOpening = 0.2;
 /** Share of an object's radius within which the expert starts to close. */
 const closeWithin = 0.4;
+/** Radii away at which a closing or closed gripper opens again. */
+const openBeyond = 1.6;
 
 /** Distance of the tool from an object's centre, in radii of the object. */
 export function radiiAway(arm: Arm, disc: Disc, state: ArrayLike<number>): number {
@@ -39,7 +41,7 @@ export function expertCommand(
 function closes(arm: Arm, disc: Disc, state: ArrayLike<number>): boolean {
   const away = radiiAway(arm, disc, state);
   if (away <= closeWithin) return true;
-  return away <= 1 && at(state, arm.links.length) < 0.95;
+  return away <= openBeyond && at(state, arm.links.length) < 0.95;
 }
 
 /**

@@ -40,7 +40,7 @@ export interface RecordOptions {
 export const shortestEpisode = 30;
 export const longestEpisode = 70;
 /** Frames that an episode goes on after the object has been reached. */
-const restFrames = 10;
+const restFrames = 12;
 /** `source` of the labels, told apart from those that people or models write. */
 const labelSource = 'sim';
 
@@ -105,14 +105,17 @@ export function recordEpisode(
 }
 
 function atRest(arm: Arm, disc: Disc, state: ArrayLike<number>): boolean {
-  if (radiiAway(arm, disc, state) > 0.3) return false;
+  if (radiiAway(arm, disc, state) > 0.5) return false;
   return !arm.gripper || at(state, arm.links.length) <= closedOpening;
 }
 
-/** A tremor always, rarely a push; less of both near the object. Joints in rad, telescopes in m. */
+/**
+ * A tremor always, also at rest, so that there is no closed gripper without a correction to learn
+ * from; rarely a push, and none near the object. Joints in rad, telescopes in m.
+ */
 function disturb(rng: Rng, arm: Arm, disc: Disc, state: Float32Array): void {
-  const far = radiiAway(arm, disc, state) > 1.5;
-  const spread = (far ? 0.012 : 0.004) + (far && rng.next() < 0.05 ? 0.07 : 0);
+  const pushed = radiiAway(arm, disc, state) > 1.5 && rng.next() < 0.05;
+  const spread = 0.012 + (pushed ? 0.07 : 0);
   for (let i = 0; i < arm.links.length; i++) {
     const scale = isPrismatic(arm, i) ? 0.4 : 1;
     state[i] = at(state, i) + scale * spread * rng.normal();

@@ -8,8 +8,8 @@ export const stepsToHold = 5;
 
 /**
  * Watches one object over an episode. It is reached when for five steps in a row the tool has been
- * within the object's radius of its centre; a gripper, moreover, must have closed there: one that
- * arrives closed, or closes elsewhere, has to open and close again on the object.
+ * within the object's radius of its centre; a gripper, moreover, must have closed there and be
+ * closed still: one that arrives closed, or closes elsewhere, has to open and close on the object.
  */
 export class Attempt {
   readonly #arm: Arm;
@@ -33,8 +33,8 @@ export class Attempt {
     const inside = radiiAway(this.#arm, this.#disc, state) <= 1;
     if (this.#arm.gripper) {
       const closed = at(state, this.#arm.links.length) <= closedOpening;
-      if (!closed || !inside) this.#closedHere = false;
-      else if (!this.#wasClosed) this.#closedHere = true;
+      if (!closed) this.#closedHere = false;
+      else if (!this.#wasClosed) this.#closedHere = inside;
       this.#wasClosed = closed;
     }
     const holds = inside && (!this.#arm.gripper || this.#closedHere);

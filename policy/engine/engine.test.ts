@@ -241,6 +241,18 @@ describe('errors', () => {
     ).toBe('run_failed');
   });
 
+  it('name an execution provider that the machine lacks', async () => {
+    const started = await Engine.start({ threads: 1, executionProvider: 'cuda' }).catch(
+      (e: unknown) => e,
+    );
+    if (started instanceof Engine) await started.close();
+    else
+      expect(started).toMatchObject({
+        code: 'no_provider',
+        message: expect.stringMatching(/cuda/) as string,
+      });
+  });
+
   it('reject every call after close', async () => {
     const other = await Engine.start({ threads: 1, name: 'short' });
     await other.load('pair', pairModel());

@@ -1,4 +1,5 @@
 import { Worker } from 'node:worker_threads';
+import { Graph, add, toOnnx } from '../tensor/index.ts';
 import type { TensorData } from '../tensor/index.ts';
 import { EngineError } from './errors.ts';
 import type {
@@ -55,7 +56,10 @@ export class Engine {
     });
   }
 
-  /** Starts the worker thread and waits until it answers. */
+  /**
+   * Starts the worker thread and waits until it answers. Rejects with EngineError no_provider where this
+   * machine's runtime lacks the execution provider.
+   */
   static async start(options: EngineOptions): Promise<Engine> {
     const name = options.name ?? 'engine';
     const settings: WorkerSettings = {
@@ -68,7 +72,12 @@ export class Engine {
       name,
     });
     const engine = new Engine(worker, name);
-    await engine.stats();
+    try {
+      await engine.call({ kind: 'start', probe: probeFor(settings.executionProvider) });
+    } catch (error) {
+      await engine.terminate();
+      throw error;
+    }
     return engine;
   }
 
@@ -171,6 +180,14 @@ export class Engine {
     for (const { reject } of this.pending.values()) reject(this.ended);
     this.pending.clear();
   }
+}
+
+/** A model to try a provider with that may be missing; the CPU never is. */
+function probeFor(provider: ExecutionProvider): Uint8Array | undefined {
+  if (provider === 'cpu') return undefined;
+  const graph = new Graph('probe');
+  graph.output('y', add(graph.input('x', 'float32', [1]), 1));
+  return toOnnx(graph);
 }
 
 function isList(options: RunOptions | readonly string[]): options is readonly string[] {

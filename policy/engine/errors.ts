@@ -1,5 +1,6 @@
 /** What went wrong in an engine. */
 export type EngineErrorCode =
+  | 'no_provider'
   | 'load_failed'
   | 'run_failed'
   | 'unknown_session'

@@ -39,6 +39,7 @@ export interface StepOptions {
 }
 
 export type Call =
+  | { readonly kind: 'start'; readonly probe: Uint8Array | undefined }
   | {
       readonly kind: 'load';
       readonly id: string;

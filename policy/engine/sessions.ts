@@ -30,6 +30,17 @@ export class Sessions {
     this.settings = settings;
   }
 
+  /** Throws EngineError no_provider if the model makes no session on the execution provider. */
+  async probe(model: Uint8Array): Promise<void> {
+    try {
+      const session = await InferenceSession.create(model, sessionOptions(this.settings, {}));
+      await session.release();
+    } catch (error) {
+      const problem = `no session on ${this.settings.executionProvider}: ${String(error)}`;
+      throw new EngineError('no_provider', problem);
+    }
+  }
+
   async load(id: string, model: Uint8Array, options: LoadOptions): Promise<void> {
     if (this.loaded.has(id)) throw new EngineError('load_failed', 'is loaded already', id);
     const started = performance.now();

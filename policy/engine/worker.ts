@@ -13,6 +13,9 @@ const sessions = new Sessions(workerData as WorkerSettings);
 
 async function perform(call: Call): Promise<Values> {
   switch (call.kind) {
+    case 'start':
+      if (call.probe !== undefined) await sessions.probe(call.probe);
+      return {};
     case 'load':
       await sessions.load(call.id, call.model, call.options);
       return {};

@@ -26,11 +26,11 @@ export interface RuntimeOptions {
   readonly buckets?: readonly number[];
   /** Heads that fit the bank at once. */
   readonly slots?: number;
+  /** Prefix of everything that this runtime keeps in the engine; runtimes of one engine differ in it. */
+  readonly name?: string;
 }
 
 const DEFAULT_BUCKETS = [1, 2, 4, 8, 16, 32] as const;
-const BASE_TRUNK = 'trunk.base';
-const BANK = 'bank';
 
 /**
  * Policies in an engine: a bank of heads that load and drop while serving, trunks, and one session
@@ -44,6 +44,9 @@ export class PolicyRuntime {
   private readonly buckets: readonly number[];
   private readonly free: number[];
   private readonly slots: number;
+  private readonly name: string;
+  private readonly baseTrunk: string;
+  private readonly bank: string;
   private readonly loaded = new Map<string, PolicyHandle>();
   private readonly sessions = new Map<string, Promise<SessionInputs>>();
 
@@ -52,6 +55,9 @@ export class PolicyRuntime {
     this.base = options.base;
     this.buckets = options.buckets ?? DEFAULT_BUCKETS;
     this.slots = options.slots ?? 32;
+    this.name = options.name ?? 'policy';
+    this.baseTrunk = `${this.name}.trunk.base`;
+    this.bank = `${this.name}.bank`;
     this.maxBatch = Math.max(...this.buckets);
     this.free = Array.from({ length: this.slots }, (_, i) => this.slots - 1 - i);
   }
@@ -59,13 +65,13 @@ export class PolicyRuntime {
   static async create(options: RuntimeOptions): Promise<PolicyRuntime> {
     const runtime = new PolicyRuntime(options);
     const { base, engine } = options;
-    await engine.put(BASE_TRUNK, weightValues(base.trunkSpecs, base.trunk));
+    await engine.put(runtime.baseTrunk, weightValues(base.trunkSpecs, base.trunk));
     const bank: Record<string, Value> = {};
     for (const spec of base.headSpecs) {
       const shape = [runtime.slots, ...spec.shape];
       bank[spec.name] = { dtype: 'float32', shape, data: new Float32Array(elements(shape)) };
     }
-    await engine.put(BANK, bank);
+    await engine.put(runtime.bank, bank);
     return runtime;
   }
 
@@ -95,9 +101,9 @@ export class PolicyRuntime {
     for (const spec of this.base.headSpecs) {
       const data = head.get(spec.name);
       if (data === undefined) throw new PolicyError('invalid_weights', `no ${spec.name}`);
-      await this.engine.patch(BANK, spec.name, slot * elements(spec.shape), data);
+      await this.engine.patch(this.bank, spec.name, slot * elements(spec.shape), data);
     }
-    const key = trunk === undefined ? BASE_TRUNK : `trunk.${digest}`;
+    const key = trunk === undefined ? this.baseTrunk : `${this.name}.trunk.${digest}`;
     if (trunk !== undefined) await this.engine.put(key, weightValues(this.base.trunkSpecs, trunk));
     const handle = handleOf(digest, manifest, slot, key);
     this.loaded.set(digest, handle);
@@ -107,8 +113,17 @@ export class PolicyRuntime {
   /** Drops a policy; its slot is free for another. */
   async unload(handle: PolicyHandle): Promise<void> {
     if (!this.loaded.delete(handle.digest)) return;
-    if (handle.trunk !== BASE_TRUNK) await this.engine.drop(handle.trunk);
+    if (handle.trunk !== this.baseTrunk) await this.engine.drop(handle.trunk);
     this.free.push(handle.slot);
+  }
+
+  /** Drops everything that the runtime keeps in the engine; the engine goes on. */
+  async close(): Promise<void> {
+    for (const id of this.sessions.keys()) await this.engine.unload(id);
+    for (const handle of [...this.loaded.values()]) await this.unload(handle);
+    await this.engine.drop(this.bank);
+    await this.engine.drop(this.baseTrunk);
+    this.sessions.clear();
   }
 
   /** Rows with equal keys may share a run. */
@@ -195,13 +210,13 @@ export class PolicyRuntime {
     rows: readonly ActRow[],
     feeds: Values,
   ): Promise<Values> {
-    const trunk = rows[0]?.policy.trunk ?? BASE_TRUNK;
+    const trunk = rows[0]?.policy.trunk ?? this.baseTrunk;
     const { external, wrist, width, height, horizon } = signature;
-    const id = `${kind}/${external}e${wrist}w/${width}x${height}/${horizon}/${size}`;
+    const id = `${this.name}/${kind}/${external}e${wrist}w/${width}x${height}/${horizon}/${size}`;
     const inputs = await this.session(id, kind, signature, size);
     const resident: Record<string, string> = {};
     for (const name of inputs.trunk) resident[name] = `${trunk}/${name}`;
-    for (const name of inputs.head) resident[name] = `${BANK}/${name}`;
+    for (const name of inputs.head) resident[name] = `${this.bank}/${name}`;
     return this.engine.run(id, feeds, { resident });
   }
 

@@ -28,7 +28,7 @@ export interface AttentionOptions {
 }
 
 /**
- * q [B, heads, Tq, D], k [B, kv, Tk, D], v [B, kv, Tk, Dv] → [B, heads, Tq, Dv]. kv divides heads; query
+ * q [B or 1, heads, Tq, D], k [B, kv, Tk, D], v [B, kv, Tk, Dv] → [B, heads, Tq, Dv]. kv divides heads; query
  * head i reads key-value head ⌊i·kv/heads⌋, by grouping the queries and never repeating keys or values.
  */
 export function attention(q: Tensor, k: Tensor, v: Tensor, options: AttentionOptions = {}): Tensor {
@@ -53,7 +53,7 @@ export function attention(q: Tensor, k: Tensor, v: Tensor, options: AttentionOpt
   const scores = mul(matmul(grouped, swap(k)), scale);
   const weights = weightsOf(scores, bias, groups, queries);
   const mixed = matmul(weights, v);
-  const y = reshape(mixed, [batch, heads, queries, dim(v.shape, 3)]);
+  const y = reshape(mixed, [dim(mixed.shape, 0), heads, queries, dim(v.shape, 3)]);
   const inputs = [q, k, v, ...(bias === undefined ? [] : [bias])];
   return composite(inputs, y, (dyHeads, needed) => {
     const dy = reshape(dyHeads, mixed.shape);
@@ -61,9 +61,13 @@ export function attention(q: Tensor, k: Tensor, v: Tensor, options: AttentionOpt
     const along = reduceSum(mul(dy, mixed), [3], true);
     const dScores = mul(weights, sub(matmul(dy, swap(v)), along));
     return [
-      needed[0] === true ? reshape(mul(matmul(dScores, k), scale), q.shape) : undefined,
-      needed[1] === true ? mul(matmul(swap(dScores), grouped), scale) : undefined,
-      needed[2] === true ? matmul(swap(weights), dy) : undefined,
+      needed[0] === true
+        ? reshape(unbroadcast(mul(matmul(dScores, k), scale), grouped.shape), q.shape)
+        : undefined,
+      needed[1] === true
+        ? unbroadcast(mul(matmul(swap(dScores), grouped), scale), k.shape)
+        : undefined,
+      needed[2] === true ? unbroadcast(matmul(swap(weights), dy), v.shape) : undefined,
       needed[3] === true && bias !== undefined
         ? biasGradient(dScores, bias, groups, queries)
         : undefined,

@@ -6,6 +6,7 @@ import {
   cast,
   concat,
   gradients,
+  int8Linear,
   linear,
   loop,
   matmul,
@@ -141,6 +142,15 @@ describe('gradients', () => {
     const [dx] = gradients(reduceSum(mul(picked, x)), [x]);
     const [value] = evaluate(g, { x: ramp([3]) }, dx === undefined ? [] : [dx]);
     expect([...(value?.data ?? [])]).toEqual([2, 2, 2]);
+  });
+
+  it('refuses a way through quantised weights, unless it is stopped before', () => {
+    const g = new Graph();
+    const x = g.input('x', 'float32', [2, 3]);
+    const w = g.constant(new Int8Array(6), [3, 2]);
+    const through = (t: Tensor) => reduceSum(int8Linear(t, w, g.constant([1, 1])));
+    expect(() => gradients(through(x), [x])).toThrow(GradientError);
+    expect(gradients(through(stopGradient(x)), [x])).toHaveLength(1);
   });
 
   it('refuses losses that are no scalars and ways through a loop', () => {

@@ -352,7 +352,8 @@ const cases: Readonly<Record<string, Case>> = {
     const first = () => add(s.index([b, 1], 1), 1);
     const rest = () => (keys === 1 ? [] : [s.index([b, keys - 1], 2)]);
     const mask = s.draw.pick(true, false) ? { mask: concat([first(), ...rest()], 1) } : {};
-    const [q, k] = [s.real([b, kv * groups, queries, d]), s.real([b, kv, keys, d])];
+    const q = s.real([s.draw.pick(b, 1), kv * groups, queries, d]);
+    const k = s.real([b, kv, keys, d]);
     return attention(q, k, s.real([b, kv, keys, 2]), { causal: s.draw.pick(true, false), ...mask });
   },
   rope: (s) => rope(s.real([2, 2, 3, 4]), s.index([2, 3], 50), 1e4),

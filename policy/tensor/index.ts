@@ -48,7 +48,7 @@ export {
 } from './logic.ts';
 export { concat, pad, slice, split, transpose, upsampleNearest } from './shape.ts';
 export { argmax, logSoftmax, reduceMax, reduceMean, softmax } from './reduce.ts';
-export { gemm, linear, matmul, rowLinear, swap } from './linalg.ts';
+export { gemm, linear, matmul, rowLinear, sumRows, swap } from './linalg.ts';
 export type { GemmOptions, LinearOptions } from './linalg.ts';
 export { gather, gatherElements, indexSelect, oneHot, scatterAdd } from './gather.ts';
 export { groupNorm, layerNorm, rmsNorm } from './norm.ts';
@@ -69,6 +69,8 @@ export {
   timestepEmbedding,
 } from './position.ts';
 export type { Rotation } from './position.ts';
+export { blockLinear, int8Linear, quantizeBlocks, quantizeColumns } from './quantized.ts';
+export type { BlockLayout, BlockWeights, ColumnWeights } from './quantized.ts';
 export { crossEntropy, maskedMse, mse } from './loss.ts';
 export type { CrossEntropyOptions } from './loss.ts';
 export { loop } from './loop.ts';

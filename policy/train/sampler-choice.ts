@@ -32,6 +32,7 @@ export async function chooseSampler(o: {
     base: o.base,
     buckets: [BATCH],
     slots: 1,
+    name: 'sampler',
   });
   const handle = await runtime.load(o.policy);
   const { spec, stats } = o.policy.manifest;
@@ -77,7 +78,7 @@ export async function chooseSampler(o: {
     scored.push({ sampler, error: total / count });
     o.onProgress?.(scored.length, candidates.length);
   }
-  await runtime.unload(handle);
+  await runtime.close();
   const best = Math.min(...scored.map(({ error }) => error));
   const chosen = scored.find(({ error }) => error <= best * TOLERANCE);
   return chosen?.sampler ?? DEFAULT_SAMPLER;

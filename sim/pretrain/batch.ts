@@ -11,7 +11,7 @@ import {
 import { alphasCumprod, type DivlaConfig, type Signature } from '@armature/policy/divla';
 import type { Value } from '@armature/policy/engine';
 import { dimension, type Arm } from '../arm.ts';
-import { embodimentOf, horizon } from '../embodiments.ts';
+import { embodimentOf, horizon, type Embodiment } from '../embodiments.ts';
 import { sampleArm } from '../family.ts';
 import { recordEpisode } from '../record.ts';
 import type { Renderer } from '../render.ts';
@@ -21,6 +21,7 @@ import { pretrainSample } from '../scenes.ts';
 /** An arm of the family with its own head: a slot of the bank while the base is trained. */
 export interface PretrainArm {
   readonly arm: Arm;
+  readonly embodiment: Embodiment;
   readonly wrist: boolean;
   readonly normalisation: Normalisation;
 }
@@ -40,7 +41,7 @@ export function pretrainArms(seed: number, count: number, renderer: Renderer): P
     const motions = Array.from({ length: EPISODES_FOR_FIGURES }, (_, e) => {
       return recordEpisode(createRng(seed, 3, i, e), embodiment, renderer);
     });
-    return { arm, wrist, normalisation: fitNormalisation(embodiment.spec, motions) };
+    return { arm, embodiment, wrist, normalisation: fitNormalisation(embodiment.spec, motions) };
   });
 }
 
@@ -176,10 +177,7 @@ function noiseOf(rng: Rng, config: DivlaConfig, rows: number): Record<string, Va
     levels.set([t, Math.sqrt(bar), Math.sqrt(1 - bar)], i * 3);
   }
   return {
-    noise: f32(
-      [rows, horizon, dims],
-      fillNormal(random, new Float32Array(rows * horizon * dims)),
-    ),
+    noise: f32([rows, horizon, dims], fillNormal(random, new Float32Array(rows * horizon * dims))),
     levels: f32([rows, 3], levels),
   };
 }
