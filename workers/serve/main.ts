@@ -28,6 +28,7 @@ const engine = await Engine.start({
 const runtime = await PolicyRuntime.create({
   engine,
   base: loadBase(await readFile(baseWeightsUrl('nano'))),
+  buckets: batchSizes(config.MAX_BATCH),
   slots: config.POLICY_SLOTS,
 });
 const images = await ImagePool.start(config.IMAGE_THREADS);
@@ -99,4 +100,10 @@ async function stop(signal: string): Promise<void> {
   await images.close();
   await engine.close();
   log.info('stopped');
+}
+
+/** Batch sizes that graphs are built for: powers of two up to the largest, and that itself. */
+function batchSizes(largest: number): number[] {
+  const powers = Array.from({ length: Math.ceil(Math.log2(largest)) }, (_, i) => 2 ** i);
+  return [...powers, largest];
 }

@@ -143,7 +143,9 @@ export class TestRobot {
       }
       const left = deadline - performance.now();
       if (left <= 0 || this.socket.readyState === WebSocket.CLOSED) {
-        throw new Error(`no ${type}; came: ${this.frames.map((f) => (f.type === 'error' ? f.message : f.type)).join(', ')}`);
+        throw new Error(
+          `no ${type}; came: ${this.frames.map((f) => (f.type === 'error' ? f.message : f.type)).join(', ')}`,
+        );
       }
       await new Promise<void>((resolve) => {
         const timer = setTimeout(resolve, left);

@@ -1,0 +1,143 @@
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { baseWeightsUrl, loadBase } from '@armature/policy/checkpoint';
+import type { SessionClaims } from '@armature/sdk/contract';
+import { openStore } from '@armature/storage';
+import postgres from 'postgres';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import {
+  startTestPostgres,
+  type TestDatabase,
+  type TestPostgres,
+} from '../../test/support/postgres.ts';
+import { startIssuer, type Issuer } from './gateway/testing/issuer.ts';
+import { makePolicy, putPolicy } from './testing/real-policy.ts';
+import { armSpec, claimsFor, jpegOf, observation, TestRobot } from './testing/robots.ts';
+import { recordSession } from './testing/session-rows.ts';
+
+const SECRET = 'only-for-tests-and-long-enough-so';
+const entry = new URL('./main.ts', import.meta.url).pathname;
+let server: TestPostgres;
+let database: TestDatabase;
+let admin: postgres.Sql;
+let issuer: Issuer;
+let dir: string;
+let port: number;
+let claims: SessionClaims;
+
+async function freePort(): Promise<number> {
+  const probe = createServer().listen(0, '127.0.0.1');
+  await once(probe, 'listening');
+  const address = probe.address();
+  probe.close();
+  if (address === null || typeof address === 'string') throw new Error('no port');
+  return address.port;
+}
+
+beforeAll(async () => {
+  server = await startTestPostgres();
+  database = await server.database();
+  admin = postgres(database.adminUrl, { max: 1 });
+  issuer = await startIssuer();
+  dir = mkdtempSync(path.join(tmpdir(), 'armature-serve-'));
+  port = await freePort();
+  const store = openStore({
+    kind: 'disk',
+    root: `${dir}/store`,
+    publicUrl: 'http://x',
+    secret: SECRET,
+  });
+  const base = loadBase(readFileSync(baseWeightsUrl('nano')));
+  const policy = await putPolicy(
+    (key, bytes) => store.put(key, bytes),
+    'ten_p',
+    makePolicy(base, armSpec(), 5),
+  );
+  claims = claimsFor({ sub: 'ses_p', tenant: 'ten_p', policy });
+  await recordSession(admin, { tenant: 'ten_p', session: 'ses_p', version: policy.version_id });
+});
+afterAll(async () => {
+  await admin.end();
+  await server.stop();
+  await issuer.close();
+  rmSync(dir, { recursive: true });
+});
+
+/** Starts the process and waits for its ready line. */
+async function start(databaseUrl: string): Promise<ChildProcess> {
+  const child = spawn(process.execPath, ['--import', 'tsx', entry], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+    env: {
+      PATH: process.env['PATH'],
+      PORT: String(port),
+      PUBLIC_URL: `ws://127.0.0.1:${port}`,
+      WORKER_ID: 'serve-1',
+      DATABASE_URL: databaseUrl,
+      JWKS_URL: issuer.jwksUrl,
+      SPOOL_DIR: `${dir}/spool`,
+      STORE_KIND: 'disk',
+      STORE_ROOT: `${dir}/store`,
+      STORE_PUBLIC_URL: 'http://x',
+      STORE_SECRET: SECRET,
+      ENGINE_THREADS: '1',
+      IMAGE_THREADS: '1',
+      MAX_BATCH: '2',
+      DRAIN_GRACE_MS: '500',
+      LOG_LEVEL: 'fatal',
+    },
+  });
+  const [line] = (await once(child.stdout, 'data')) as [Buffer];
+  expect(JSON.parse(line.toString())).toEqual({ ready: true, url: `ws://127.0.0.1:${port}` });
+  return child;
+}
+
+/** Drives a robot for `count` chunks; the ids of what it was sent. */
+async function drive(epoch: number, count: number, then?: () => void): Promise<string[]> {
+  const jpeg = await jpegOf();
+  const robot = await TestRobot.open(port, await issuer.sign({ ...claims, epoch }));
+  await robot.next('welcome', 60_000);
+  const ids: string[] = [];
+  for (let seq = 0; seq < count; seq++) {
+    robot.send(observation(seq, jpeg));
+    ids.push((await robot.next('chunk', 30_000)).chunk_id);
+  }
+  then?.();
+  if (then === undefined) robot.send({ type: 'bye' });
+  await robot.closed;
+  return ids;
+}
+
+const usageIds = async () =>
+  (await admin`select id from usage_events where tenant_id = 'ten_p'`).map((row) =>
+    String(row['id']),
+  );
+
+describe('the serve process', () => {
+  it('loses no chunk that was sent when it is killed, and stops cleanly when asked', async () => {
+    // Its database is away, so that everything is in the spool when it dies.
+    const first = await start('postgres://armature_worker@127.0.0.1:1/none');
+    const before = await drive(1, 12, () => first.kill('SIGKILL'));
+    expect(await usageIds()).toEqual([]);
+
+    const second = await start(database.workerUrl);
+    expect(await admin`select id, state from serve_workers`).toEqual([
+      { id: 'serve-1', state: 'ready' },
+    ]);
+    await expect(
+      TestRobot.open(port, await issuer.sign({ ...claims, epoch: 1 })),
+    ).rejects.toMatchObject({ code: 'conflict' });
+    const after = await drive(2, 5);
+    expect(new Set(await usageIds())).toEqual(new Set([...before, ...after]));
+    const [sums] = await admin`select sum(actions)::int as actions from usage_events`;
+    expect(sums?.['actions']).toBe(8 * (before.length + after.length));
+
+    const exit = once(second, 'exit');
+    second.kill('SIGTERM');
+    expect(await exit).toEqual([0, null]);
+    expect(await admin`select id from serve_workers`).toEqual([]);
+  });
+});
