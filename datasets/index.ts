@@ -23,4 +23,10 @@ export { FrameCache } from './cache/frame-cache.ts';
 export type { RecordedEpisode, Recording } from './lerobot/write.ts';
 export { writeLeRobot } from './lerobot/write.ts';
 export type { ValidateOptions } from './validate/validate.ts';
-export { isUsable, validateDataset, validateSource } from './validate/validate.ts';
+export {
+  failedReport,
+  isUsable,
+  validateDataset,
+  validateSource,
+  withFault,
+} from './validate/validate.ts';

@@ -1,4 +1,4 @@
-import type { DatasetReport, EmbodimentSpec } from '@armature/sdk/contract';
+import type { ArmatureError, DatasetReport, EmbodimentSpec } from '@armature/sdk/contract';
 import { throwIfCancelled } from '../cancel.ts';
 import type { Dataset, Episode, EpisodeInfo } from '../dataset.ts';
 import { openDataset } from '../open.ts';
@@ -96,21 +96,34 @@ export async function validateSource(
     return await validateDataset(await openDataset(source), spec, options);
   } catch (error) {
     if (!isFault(error)) throw error;
-    const findings = new Findings();
-    findings.addFault(error, error.field === undefined ? {} : { feature: error.field });
-    return {
-      format: 'unreadable',
-      robot_type: 'unspecified',
-      fps: 0,
-      episodes: 0,
-      frames: 0,
-      tasks: [],
-      cameras: [],
-      findings: findings.list(),
-      stats: null,
-      ingest: { seconds: 0, frames_per_s: 0, peak_rss_mb: peakRss() },
-    };
+    return failedReport(error);
   }
+}
+
+/** The report of a set of which nothing but `error` is known. */
+export function failedReport(error: ArmatureError): DatasetReport {
+  const report: DatasetReport = {
+    format: 'unreadable',
+    robot_type: 'unspecified',
+    fps: 0,
+    episodes: 0,
+    frames: 0,
+    tasks: [],
+    cameras: [],
+    findings: [],
+    stats: null,
+    ingest: { seconds: 0, frames_per_s: 0, peak_rss_mb: peakRss() },
+  };
+  const findings = new Findings();
+  findings.addFault(error, error.field === undefined ? {} : { feature: error.field });
+  return { ...report, findings: findings.list() };
+}
+
+/** The report with one more fault of the set. @throws `error` itself where the set is not to blame. */
+export function withFault(report: DatasetReport, error: unknown): DatasetReport {
+  if (!isFault(error)) throw error;
+  const finding = failedReport(error).findings;
+  return { ...report, findings: [...finding, ...report.findings] };
 }
 
 /** Whether a report's set may be used. */

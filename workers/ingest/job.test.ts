@@ -1,0 +1,293 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { fileURLToPath } from 'node:url';
+import { mkdtemp, readFile, readdir, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createHash } from 'node:crypto';
+import pino from 'pino';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
+import {
+  cancelJob,
+  claimJob,
+  type ClaimedJob,
+  datasetFiles,
+  datasets,
+  embodiments,
+  enqueue,
+  eq,
+  jobEvents,
+  jobs,
+  newId,
+  sql,
+  tenants,
+  withTenant,
+} from '@armature/db';
+import { fromDirectory } from '@armature/datasets';
+import { ArmatureError, datasetReportSchema } from '@armature/sdk/contract';
+import { DiskStore, type ObjectStore } from '@armature/storage';
+import {
+  startTestPostgres,
+  type TestDatabase,
+  type TestPostgres,
+} from '../../test/support/postgres.ts';
+import { smallSpec, writeSmallDataset } from '../../test/support/small-dataset.ts';
+import { type IngestServices, runIngest } from './job.ts';
+
+const SECRET = 'a secret that is only for tests, 32+';
+
+describe('runIngest', () => {
+  let server: TestPostgres;
+  let db: TestDatabase;
+  let set: Awaited<ReturnType<typeof writeSmallDataset>>;
+  let folder: string;
+  let store: DiskStore;
+  const tenantId = newId('ten');
+  const prefix = `tenants/${tenantId}/datasets/ds/files/`;
+  const video = 'videos/chunk-000/observation.images.top/episode_000001.mp4';
+  const running = new AbortController().signal;
+
+  beforeAll(async () => {
+    server = await startTestPostgres();
+    set = await writeSmallDataset();
+  });
+  afterAll(async () => {
+    await server.stop();
+    await set.remove();
+  });
+  afterEach(async () => {
+    await rm(folder, { recursive: true, force: true });
+  });
+
+  let datasetId: string;
+  beforeEach(async () => {
+    db = await server.database();
+    folder = await mkdtemp(join(tmpdir(), 'armature-ingest-'));
+    store = new DiskStore({
+      kind: 'disk',
+      root: join(folder, 'store'),
+      publicUrl: 'http://127.0.0.1:1',
+      secret: SECRET,
+    });
+    datasetId = newId('ds');
+    const embodimentId = newId('emb');
+    const files = fromDirectory(set.directory);
+    await withTenant(db.app, tenantId, async (tx) => {
+      await tx.insert(tenants).values({ id: tenantId, name: 'tenant' });
+      await tx.insert(embodiments).values({ id: embodimentId, tenantId, spec: smallSpec });
+      await tx.insert(datasets).values({
+        id: datasetId,
+        tenantId,
+        embodimentId,
+        name: 'small',
+        status: 'validating',
+        prefix,
+        bytes: 0,
+        files: 0,
+      });
+      for (const path of await files.list()) {
+        const bytes = await files.read(path);
+        await store.put(prefix + path, bytes);
+        const sha256 = createHash('sha256').update(bytes).digest('hex');
+        await tx
+          .insert(datasetFiles)
+          .values({ tenantId, datasetId, path, size: bytes.length, sha256 });
+      }
+      await enqueue(tx, { tenantId, kind: 'ingest', subjectId: datasetId });
+    });
+  });
+
+  const services = (more: Partial<IngestServices> = {}): IngestServices => ({
+    db: db.worker,
+    store,
+    scratch: join(folder, 'scratch'),
+    lanes: 2,
+    beatMs: 100,
+    nowMs: () => performance.now(),
+    log: pino({ level: 'silent' }),
+    ...more,
+  });
+  const claim = async (leaseMs = 10_000): Promise<ClaimedJob> => {
+    const job = await claimJob(db.worker, { kinds: ['ingest'], owner: 'test', leaseMs });
+    if (job === null) throw new Error('nothing was claimed');
+    return job;
+  };
+  const run = async (
+    job: ClaimedJob,
+    more: Partial<IngestServices> = {},
+    stop: AbortSignal = running,
+  ): Promise<void> => runIngest(job, performance.now(), services(more), stop);
+  const look = () =>
+    withTenant(db.app, tenantId, async (tx) => {
+      const [dataset] = await tx.select().from(datasets).where(eq(datasets.id, datasetId));
+      const [job] = await tx.select().from(jobs).where(eq(jobs.subjectId, datasetId));
+      const events = await tx
+        .select()
+        .from(jobEvents)
+        .where(eq(jobEvents.subjectId, datasetId))
+        .orderBy(jobEvents.seq);
+      if (dataset === undefined || job === undefined) throw new Error('the rows are gone');
+      return { dataset, job, events: events.map((event) => event.message) };
+    });
+  const findings = (report: unknown) =>
+    datasetReportSchema.parse(report).findings.map(({ code, feature }) => [code, feature]);
+  const due = () =>
+    withTenant(db.worker, tenantId, (tx) =>
+      tx
+        .update(jobs)
+        .set({ runAt: sql`now()` })
+        .where(eq(jobs.subjectId, datasetId)),
+    );
+  /** The store as one that has no local files, with a hook before every read. */
+  const remote = (before: (key: string) => void | Promise<void>): ObjectStore =>
+    new Proxy<ObjectStore>(store, {
+      get(target, name: keyof ObjectStore) {
+        if (name === 'localPath') return undefined;
+        if (name !== 'get') return target[name].bind(target);
+        return async (key: string, range?: { start: number; end: number }) => {
+          await before(key);
+          return await target.get(key, range);
+        };
+      },
+    });
+
+  it('makes a good set ready, with its report', async () => {
+    await run(await claim());
+    const { dataset, job, events } = await look();
+    expect(dataset).toMatchObject({ status: 'ready', progress: 1 });
+    const report = datasetReportSchema.parse(dataset.report);
+    expect(report).toMatchObject({ episodes: 3, frames: 90, findings: [] });
+    expect(report.stats?.state.names).toEqual(['shoulder', 'elbow', 'gripper']);
+    expect(job).toMatchObject({ status: 'succeeded', leaseOwner: null });
+    expect(events).toEqual(['validating', 'ready']);
+  });
+
+  it('reads every file of a distant store once and leaves no copies', async () => {
+    const read = new Map<string, number>();
+    await run(await claim(), {
+      store: remote((key) => {
+        read.set(key, (read.get(key) ?? 0) + 1);
+      }),
+    });
+    expect((await look()).dataset.status).toBe('ready');
+    expect(read.size).toBe((await fromDirectory(set.directory).list()).length);
+    expect([...read.values()].every((count) => count === 1)).toBe(true);
+    expect(await readdir(join(folder, 'scratch'))).toEqual([]);
+  });
+
+  const uploads: [string, string, (bytes: Uint8Array) => Uint8Array | null, string][] = [
+    [
+      'changed',
+      video,
+      (bytes) => bytes.map((b, i) => (i === 900 ? b ^ 1 : b)),
+      'checksum_mismatch',
+    ],
+    ['cut off', video, (bytes) => bytes.subarray(0, 1000), 'incomplete_upload'],
+    ['missing', video, () => null, 'incomplete_upload'],
+    ['changed', 'meta/info.json', (bytes) => bytes.map((b) => b ^ 1), 'checksum_mismatch'],
+    ['cut off', 'meta/episodes_stats.jsonl', (bytes) => bytes.subarray(1), 'incomplete_upload'],
+  ];
+  it.each(uploads)('rejects a set with a %s %s', async (_how, path, change, code) => {
+    const bytes = change(await readFile(join(set.directory, path)));
+    if (bytes === null) await store.delete(prefix + path);
+    else await store.put(prefix + path, bytes);
+    await run(await claim());
+    const { dataset, job } = await look();
+    expect(dataset.status).toBe('rejected');
+    expect(job.status).toBe('succeeded');
+    const report = datasetReportSchema.parse(dataset.report);
+    expect(report.findings).toHaveLength(1);
+    expect(report.findings[0]).toMatchObject({ severity: 'error', code });
+    expect(report.findings[0]?.message).toContain(path);
+  });
+
+  it('gives the job back when the process stops, and the next one finishes it', async () => {
+    const stop = new AbortController();
+    await run(await claim(), { store: remote(() => stop.abort()) }, stop.signal);
+    const between = await look();
+    expect(between.dataset).toMatchObject({ status: 'validating', report: null, progress: 0 });
+    expect(between.job.status).toBe('queued');
+    await run(await claim());
+    const { dataset, job, events } = await look();
+    expect(dataset.status).toBe('ready');
+    expect(job.attempt).toBe(2);
+    expect(events.at(-1)).toBe('ready');
+  });
+
+  it('goes on after a crash, and the crashed one writes nothing any more', async () => {
+    const crashed = await claim(1_000);
+    let wake = (): void => undefined;
+    const frozen = new Promise<void>((resolve) => (wake = resolve));
+    const first = run(crashed, { store: remote(() => frozen), beatMs: 60_000 });
+    await new Promise((resolve) => setTimeout(resolve, 1_100));
+    await run(await claim());
+    const done = await look();
+    expect(done.dataset.status).toBe('ready');
+    wake();
+    await first;
+    expect(await look()).toEqual(done);
+  });
+
+  it('stops when it is cancelled', async () => {
+    const job = await claim();
+    await run(job, {
+      store: remote(async () => {
+        await withTenant(db.app, tenantId, (tx) =>
+          cancelJob(tx, { tenantId, kind: 'ingest', subjectId: datasetId }),
+        );
+        await new Promise((resolve) => setTimeout(resolve, 150));
+      }),
+    });
+    const { dataset, job: row } = await look();
+    expect(row.status).toBe('cancelled');
+    expect(dataset.status).toBe('rejected');
+    expect(findings(dataset.report)).toEqual([['cancelled', undefined]]);
+  });
+
+  it('tries again when the platform fails, but not for ever', async () => {
+    const broken = remote(() => {
+      throw new ArmatureError('unavailable', 'the store is away');
+    });
+    for (let attempt = 1; attempt <= 5; attempt += 1) {
+      await due();
+      await run(await claim(), { store: broken });
+      const { dataset, job } = await look();
+      expect(job.attempt).toBe(attempt);
+      expect(job.status).toBe(attempt < 5 ? 'queued' : 'failed');
+      expect(dataset.status).toBe(attempt < 5 ? 'validating' : 'rejected');
+    }
+    expect(findings((await look()).dataset.report)).toEqual([['internal', undefined]]);
+  });
+
+  it('runs as a process that gets ready, validates and stops cleanly', async () => {
+    const child = spawn(
+      process.execPath,
+      ['--import', 'tsx', fileURLToPath(new URL('./main.ts', import.meta.url))],
+      {
+        env: {
+          PATH: process.env['PATH'],
+          WORKER_ID: 'ingest-test',
+          DATABASE_URL: db.workerUrl,
+          STORE_KIND: 'disk',
+          STORE_ROOT: join(folder, 'store'),
+          STORE_PUBLIC_URL: 'http://127.0.0.1:1',
+          STORE_SECRET: SECRET,
+          CACHE_DIR: join(folder, 'cache'),
+          POLL_MS: '50',
+          LOG_LEVEL: 'warn',
+        },
+        stdio: ['ignore', 'pipe', 'inherit'],
+      },
+    );
+    const exited = once(child, 'exit');
+    const [line] = (await once(child.stdout, 'data')) as [Buffer];
+    expect(JSON.parse(line.toString())).toEqual({ ready: true });
+    await vi.waitUntil(async () => (await look()).dataset.status === 'ready', {
+      timeout: 60_000,
+      interval: 100,
+    });
+    child.kill('SIGTERM');
+    expect(await exited).toEqual([0, null]);
+    expect((await look()).job.status).toBe('succeeded');
+  });
+});

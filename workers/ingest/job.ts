@@ -1,0 +1,183 @@
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { type ClaimedJob, type Db, heartbeat, LeaseLostError } from '@armature/db';
+import { failedReport, isUsable, validateSource, withFault } from '@armature/datasets';
+import { ArmatureError, type DatasetReport } from '@armature/sdk/contract';
+import type { ObjectStore } from '@armature/storage';
+import type { Logger } from 'pino';
+import { Lease } from '../train/job/lease.ts';
+import { CancelRequested, LeaseLost, reasonOf, Stopping } from '../train/job/reasons.ts';
+import { Ledger } from './ledger.ts';
+import { verifiedSource } from './verified-source.ts';
+
+/** An attempt of this number is the last, whether attempts fail or kill their worker. */
+const LAST_ATTEMPT = 5;
+/** Wait before another attempt, for each attempt so far. */
+const RETRY_MS = 2_000;
+/** Time between two writes of the progress. */
+const PROGRESS_EVERY_MS = 1_000;
+
+export interface IngestServices {
+  readonly db: Db;
+  readonly store: ObjectStore;
+  /** Folder for copies of files; what a job leaves in it goes with the job. */
+  readonly scratch: string;
+  readonly lanes: number;
+  readonly beatMs: number;
+  /** A monotonic clock, milliseconds. */
+  readonly nowMs: () => number;
+  readonly log: Logger;
+}
+
+/**
+ * Validates one claimed data set to whatever end it comes to and settles its job. Never throws: what
+ * cannot be settled is logged and left to the end of the lease.
+ *
+ * @param claimedAtMs when the claim was asked for, by `services.nowMs`.
+ * @param stop aborts when the process is to end: the job goes back to the queue.
+ */
+export async function runIngest(
+  job: ClaimedJob,
+  claimedAtMs: number,
+  services: IngestServices,
+  stop: AbortSignal,
+): Promise<void> {
+  const log = services.log.child({ job: job.id, dataset: job.subjectId, attempt: job.attempt });
+  const ledger = new Ledger(services.db, job);
+  const lease = new Lease({
+    beat: () => heartbeat(services.db, job),
+    takenAt: claimedAtMs,
+    leaseMs: job.leaseMs,
+    everyMs: services.beatMs,
+    now: services.nowMs,
+    onBeatFailed: (error) => log.warn({ err: error }, 'a heartbeat failed'),
+  });
+  const onStop = (): void => lease.abort(new Stopping());
+  stop.addEventListener('abort', onStop);
+  if (stop.aborted) onStop();
+  try {
+    await validate(job, services, ledger, lease, log);
+  } catch (error) {
+    // A part that was aborted fails in its own words; why it was aborted is what counts.
+    const reason = lease.signal.aborted ? reasonOf(lease.signal) : error;
+    try {
+      await conclude(reason, job, ledger, log);
+    } catch (failure) {
+      log.error({ err: failure }, 'the job could not be settled; its lease runs out');
+    }
+  } finally {
+    stop.removeEventListener('abort', onStop);
+    lease.stop();
+  }
+}
+
+async function validate(
+  job: ClaimedJob,
+  services: IngestServices,
+  ledger: Ledger,
+  lease: Lease,
+  log: Logger,
+): Promise<void> {
+  if (job.cancelRequested) throw new CancelRequested();
+  if (job.attempt > LAST_ATTEMPT) {
+    throw new Error(`the validation was started ${job.attempt} times and never came to an end`);
+  }
+  const scratch = join(services.scratch, job.id);
+  await rm(scratch, { recursive: true, force: true });
+  try {
+    lease.assertHeld();
+    const input = await ledger.input();
+    await ledger.start();
+    log.info({ files: input.files.length }, 'validation starts');
+    const source = verifiedSource(services.store, input.prefix, input.files, scratch);
+    const progress = progressReport(ledger, log, services.nowMs);
+    let result: DatasetReport;
+    try {
+      result = await validateSource(source, input.spec, {
+        lanes: services.lanes,
+        signal: lease.signal,
+        onProgress: progress.advance,
+      });
+    } finally {
+      await progress.settled();
+    }
+    try {
+      await source.verifyRest(lease.signal);
+    } catch (error) {
+      result = withFault(result, error);
+    }
+    lease.assertHeld();
+    const status = isUsable(result) ? 'ready' : 'rejected';
+    await ledger.finish(result, status);
+    log.info({ status, ...result.ingest, findings: result.findings.length }, 'validated');
+  } finally {
+    await rm(scratch, { recursive: true, force: true });
+  }
+}
+
+async function conclude(
+  reason: unknown,
+  job: ClaimedJob,
+  ledger: Ledger,
+  log: Logger,
+): Promise<void> {
+  if (reason instanceof LeaseLost || reason instanceof LeaseLostError) {
+    log.warn({ err: reason }, 'stopped without a trace: another worker has the job');
+  } else if (reason instanceof Stopping) {
+    log.info('given back: this worker stops');
+    await ledger.release(0, 'the worker stops; the validation is queued again');
+  } else if (reason instanceof CancelRequested) {
+    log.info('cancelled');
+    const error = new ArmatureError('cancelled', 'the validation was cancelled', {
+      fix: 'Complete the upload again to validate the data set.',
+    });
+    await ledger.finish(failedReport(error), 'rejected', { status: 'cancelled' });
+  } else if (job.attempt >= LAST_ATTEMPT) {
+    log.error({ err: reason }, 'the validation failed for the last time');
+    const error = new ArmatureError(
+      'internal',
+      'the data set could not be validated, for a reason inside the platform',
+      { fix: 'Upload the data set again; if that fails too, report its id.' },
+    );
+    const { code, message, fix } = error;
+    await ledger.finish(failedReport(error), 'rejected', {
+      status: 'failed',
+      error: { code, message, fix },
+    });
+  } else {
+    log.error({ err: reason }, 'the attempt failed; another follows');
+    await ledger.release(
+      RETRY_MS * job.attempt,
+      `attempt ${job.attempt} failed inside the platform; another follows`,
+    );
+  }
+}
+
+/** Writes the progress now and then, one write at a time. */
+function progressReport(
+  ledger: Ledger,
+  log: Logger,
+  nowMs: () => number,
+): { advance: (fraction: number) => void; settled: () => Promise<void> } {
+  let last = nowMs();
+  let writing: Promise<void> | null = null;
+  return {
+    advance(fraction) {
+      if (writing !== null || nowMs() - last < PROGRESS_EVERY_MS) return;
+      last = nowMs();
+      writing = ledger.progress(fraction).then(
+        () => {
+          writing = null;
+        },
+        (error: unknown) => {
+          writing = null;
+          // A lost lease shows at the next heartbeat; a database that is away may come back.
+          log.warn({ err: error }, 'the progress was not written');
+        },
+      );
+    },
+    async settled() {
+      await writing;
+    },
+  };
+}

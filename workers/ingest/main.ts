@@ -1,0 +1,62 @@
+import { mkdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { claimJob, connect } from '@armature/db';
+import { openStore } from '@armature/storage';
+import pino from 'pino';
+import { claimLoop } from '../train/claim-loop.ts';
+import { readConfig } from './config.ts';
+import { runIngest } from './job.ts';
+
+/** Heartbeats a lease. */
+const BEATS = 4;
+
+const config = readConfig();
+const log = pino({ level: config.logLevel, name: 'ingest' }, pino.destination(2));
+const db = connect(config.databaseUrl, {
+  max: 3,
+  name: 'armature-ingest',
+  onSystemAccess: (reason) => log.debug({ reason }, 'system access'),
+});
+const store = openStore(config.store);
+const scratch = join(config.cacheDir, 'ingest');
+await rm(scratch, { recursive: true, force: true });
+await mkdir(scratch, { recursive: true });
+
+const stop = new AbortController();
+for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+  process.on(signal, () => {
+    if (stop.signal.aborted) process.exit(1);
+    log.info({ signal }, 'stopping');
+    stop.abort();
+  });
+}
+
+const nowMs = (): number => performance.now();
+const running = claimLoop({
+  claim: () => claimJob(db, { kinds: ['ingest'], owner: config.workerId, leaseMs: config.leaseMs }),
+  run: (job, claimedAtMs) =>
+    runIngest(
+      job,
+      claimedAtMs,
+      {
+        db,
+        store,
+        scratch,
+        lanes: config.lanes,
+        beatMs: config.leaseMs / BEATS,
+        nowMs,
+        log,
+      },
+      stop.signal,
+    ),
+  pollMs: config.pollMs,
+  nowMs,
+  random: Math.random,
+  onClaimFailed: (error) => log.warn({ err: error }, 'no job could be claimed'),
+  stop: stop.signal,
+});
+process.stdout.write(`${JSON.stringify({ ready: true })}\n`);
+log.info({ worker: config.workerId }, 'waiting for data sets');
+await running;
+await db.close();
+log.info('stopped');
