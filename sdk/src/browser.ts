@@ -1,0 +1,20 @@
+export * from '../contract/index.ts';
+export { Armature, type ArmatureOptions, type ClientInput, type Group } from './client.ts';
+export type { CallOptions, RetryOptions } from './http.ts';
+export { waitForFinetune, type WaitForFinetuneOptions } from './finetunes/wait-for-finetune.ts';
+export { connectRobot, type ConnectWithClient, type ConnectWithGrant } from './robot/connect.ts';
+export type { Chunk } from './robot/chunk.ts';
+export {
+  defineEmbodiment,
+  type ActionJoint,
+  type ActionRow,
+  type CameraName,
+  type EmbodimentShape,
+  type StateJoint,
+} from './robot/embodiment.ts';
+export { quantile } from './robot/latency.ts';
+export type { ReconnectOptions, SessionStatus } from './robot/link.ts';
+export type { Observation, Picture } from './robot/observation.ts';
+export type { Execute, RunOptions } from './robot/run.ts';
+export type { ActOptions, RobotSession } from './robot/session.ts';
+export type { RobotStats } from './robot/stats.ts';

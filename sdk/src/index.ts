@@ -1,0 +1,9 @@
+export * from './browser.ts';
+export type { HashedFile, LocalFile } from './datasets/local-files.ts';
+export {
+  pushDataset,
+  waitForDataset,
+  type PushOptions,
+  type PushProgress,
+  type WaitForDatasetOptions,
+} from './datasets/push-dataset.ts';

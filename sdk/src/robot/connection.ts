@@ -1,0 +1,202 @@
+import {
+  encodeFrame,
+  type ArmatureError,
+  type ServerFrame,
+  type SessionGrant,
+  type WireChunk,
+} from '../../contract/index.ts';
+import { cancelled } from '../backoff.ts';
+import { deferred } from './deferred.ts';
+import {
+  errorFromFrame,
+  lostConnection,
+  noAnswer,
+  readFrame,
+  superseded,
+} from './server-frames.ts';
+import type { RobotSocket } from './socket.ts';
+
+export type Welcome = Extract<ServerFrame, { type: 'welcome' }>;
+
+/** Why something that arrived was not used. */
+export type Dropped = 'late' | 'duplicate' | 'foreign' | 'invalid';
+
+export interface ConnectionEvents {
+  /** The worker prepares the policy. */
+  readonly loading: (message: string) => void;
+  /** Something arrived that nobody may use. */
+  readonly dropped: (why: Dropped) => void;
+  /** An error frame that answers no observation. */
+  readonly error: (error: ArmatureError) => void;
+  /** The worker is leaving. */
+  readonly drain: (reason: string) => void;
+  /** The open connection is gone without having been closed from here. */
+  readonly lost: (error: ArmatureError) => void;
+}
+
+interface Pending {
+  readonly resolve: (chunk: WireChunk) => void;
+  readonly reject: (error: ArmatureError) => void;
+  readonly release: () => void;
+}
+
+/** How many answered observations are remembered to tell a duplicate from a late chunk. */
+const REMEMBERED = 1024;
+
+/** One welcomed socket: one epoch of a session. Answers are paired by `seq` and epoch. */
+export class Connection {
+  readonly welcome: Welcome;
+  private readonly socket: RobotSocket;
+  private readonly events: ConnectionEvents;
+  private readonly epochs: Set<number>;
+  private readonly pending = new Map<number, Pending>();
+  private readonly answered = new Set<number>();
+  private highestSent = -1;
+  private open = true;
+  private readonly gone = deferred<undefined>();
+
+  constructor(socket: RobotSocket, welcome: Welcome, events: ConnectionEvents) {
+    this.socket = socket;
+    this.welcome = welcome;
+    this.events = events;
+    this.epochs = new Set([welcome.epoch]);
+  }
+
+  get isOpen(): boolean {
+    return this.open;
+  }
+
+  get epoch(): number {
+    return this.welcome.epoch;
+  }
+
+  /**
+   * Sends an observation and waits for its chunk.
+   * @throws ArmatureError `timeout`, `cancelled` (by the signal, or a newer observation was answered
+   *   first), `unavailable` when the connection goes, or what the worker answered.
+   */
+  request(
+    seq: number,
+    frame: Uint8Array,
+    timeoutMs: number,
+    signal: AbortSignal | undefined,
+  ): Promise<WireChunk> {
+    return new Promise((resolve, reject) => {
+      const giveUp = (error: ArmatureError): void => {
+        this.settle(seq)?.reject(error);
+      };
+      const abort = (): void => {
+        if (signal !== undefined) giveUp(cancelled(signal));
+      };
+      const timer = setTimeout(() => giveUp(noAnswer(timeoutMs)), timeoutMs);
+      signal?.addEventListener('abort', abort, { once: true });
+      this.pending.set(seq, {
+        resolve,
+        reject,
+        release: () => {
+          clearTimeout(timer);
+          signal?.removeEventListener('abort', abort);
+        },
+      });
+      this.highestSent = Math.max(this.highestSent, seq);
+      if (signal?.aborted === true) abort();
+      else if (!this.open || !this.socket.send(frame)) giveUp(lostConnection('is closing'));
+    });
+  }
+
+  /** Hands the worker a newer token on this socket; chunks may then carry its epoch too. */
+  refresh(grant: SessionGrant): void {
+    this.epochs.add(grant.session.epoch);
+    this.socket.send(encodeFrame({ type: 'refresh', token: grant.token }));
+  }
+
+  /** Says goodbye and waits until the worker has closed, at most `timeoutMs`. */
+  async bye(timeoutMs: number): Promise<void> {
+    if (!this.open) return;
+    this.open = false;
+    this.rejectAll(lostConnection('was closed'));
+    this.socket.send(encodeFrame({ type: 'bye' }));
+    let timer: NodeJS.Timeout | undefined;
+    const limit = new Promise<void>((resolve) => {
+      timer = setTimeout(resolve, timeoutMs);
+    });
+    await Promise.race([this.gone.promise, limit]);
+    clearTimeout(timer);
+    this.socket.close(1000, 'bye');
+  }
+
+  /** Closes the socket in favour of another; what is still asked for is rejected. */
+  retire(): void {
+    this.open = false;
+    this.rejectAll(lostConnection('was replaced by a new one'));
+    this.socket.close(1000, 'replaced');
+  }
+
+  /** A frame that arrived after the welcome. */
+  receive(data: Uint8Array | string): void {
+    const frame = readFrame(data);
+    if (frame === undefined) return this.events.dropped('invalid');
+    switch (frame.type) {
+      case 'chunk':
+        return this.chunk(frame);
+      case 'error':
+        return this.refusal(frame);
+      case 'drain':
+        return this.events.drain(frame.reason);
+      case 'loading':
+        return this.events.loading(frame.message);
+      case 'welcome':
+        return this.events.dropped('duplicate');
+    }
+  }
+
+  /** The socket has gone. */
+  closed(code: number, reason: string): void {
+    this.gone.resolve(undefined);
+    if (!this.open) return;
+    this.open = false;
+    const error = lostConnection(`ended (${code}${reason === '' ? '' : `: ${reason}`})`);
+    this.rejectAll(error);
+    this.events.lost(error);
+  }
+
+  private chunk(chunk: WireChunk): void {
+    if (!this.epochs.has(chunk.epoch) || chunk.seq > this.highestSent) {
+      return this.events.dropped('foreign');
+    }
+    const pending = this.settle(chunk.seq);
+    if (pending === undefined) {
+      return this.events.dropped(this.answered.has(chunk.seq) ? 'duplicate' : 'late');
+    }
+    this.remember(chunk.seq);
+    pending.resolve(chunk);
+    for (const seq of [...this.pending.keys()]) {
+      if (seq < chunk.seq) this.settle(seq)?.reject(superseded(seq, chunk.seq));
+    }
+  }
+
+  private refusal(frame: Extract<ServerFrame, { type: 'error' }>): void {
+    const error = errorFromFrame(frame);
+    if (frame.seq === undefined) return this.events.error(error);
+    const pending = this.settle(frame.seq);
+    if (pending === undefined) return this.events.dropped('late');
+    pending.reject(error);
+  }
+
+  private settle(seq: number): Pending | undefined {
+    const pending = this.pending.get(seq);
+    this.pending.delete(seq);
+    pending?.release();
+    return pending;
+  }
+
+  private remember(seq: number): void {
+    this.answered.add(seq);
+    const oldest = this.answered.values().next();
+    if (this.answered.size > REMEMBERED && oldest.done !== true) this.answered.delete(oldest.value);
+  }
+
+  private rejectAll(error: ArmatureError): void {
+    for (const seq of [...this.pending.keys()]) this.settle(seq)?.reject(error);
+  }
+}

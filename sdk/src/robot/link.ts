@@ -1,0 +1,283 @@
+import { ArmatureError, type SessionGrant } from '../../contract/index.ts';
+import { backoffMs, cancelled, sleep } from '../backoff.ts';
+import type { Connection, Dropped } from './connection.ts';
+import { deferred, type Deferred } from './deferred.ts';
+import { assertSameEmbodiment, type EmbodimentShape } from './embodiment.ts';
+import { openConnection } from './handshake.ts';
+import { tokenLifetimeMs } from './token-lifetime.ts';
+
+export type SessionStatus = 'connecting' | 'loading' | 'ready' | 'reconnecting' | 'closed';
+
+export interface ReconnectOptions {
+  /** First wait, ms; 250 unless told. */
+  readonly baseMs: number;
+  /** Longest wait, ms; 10,000 unless told. */
+  readonly maxMs: number;
+  /** Without a connection for this long, the session is given up, ms; 120,000 unless told. */
+  readonly giveUpAfterMs: number;
+}
+
+export interface LinkOptions {
+  readonly embodiment: EmbodimentShape;
+  readonly grant: SessionGrant;
+  /** A new token with the next epoch; without it the link neither renews nor reconnects. */
+  readonly resume: (() => Promise<SessionGrant>) | undefined;
+  readonly connectTimeoutMs: number;
+  /** Longest silence while a policy is loaded, ms. */
+  readonly loadingTimeoutMs: number;
+  readonly reconnect: ReconnectOptions;
+  readonly onStatus: ((status: SessionStatus, detail: string) => void) | undefined;
+  /** Errors that no call waits for: a refused token, an attempt to reconnect that failed. */
+  readonly onError: ((error: ArmatureError) => void) | undefined;
+  readonly onDropped: (why: Dropped) => void;
+  readonly onReconnect: () => void;
+  readonly onRefresh: () => void;
+}
+
+/** A connection that is lost sooner than this after its welcome is not replaced at once, ms. */
+const SHORT_LIFE_MS = 5_000;
+
+/**
+ * Keeps one connection to a worker: renews its token on the socket before it runs out, replaces a
+ * connection that is lost, and one that is leaving before it has left.
+ */
+export class Link {
+  private readonly options: LinkOptions;
+  private readonly stop = new AbortController();
+  private grant: SessionGrant;
+  private connection: Connection | undefined;
+  private waiting: Deferred<Connection> | undefined;
+  private status: SessionStatus = 'connecting';
+  private failure: ArmatureError | undefined;
+  private refreshTimer: NodeJS.Timeout | undefined;
+  private replacing = false;
+  private adoptedAt = 0;
+  /** Connections in a row that were lost soon after their welcome. */
+  private shortLived = 0;
+
+  constructor(options: LinkOptions) {
+    this.options = options;
+    this.grant = options.grant;
+  }
+
+  get state(): SessionStatus {
+    return this.status;
+  }
+
+  get sessionId(): string {
+    return this.grant.session.id;
+  }
+
+  get epoch(): number {
+    return this.grant.session.epoch;
+  }
+
+  /** The connection in use, if there is one now. */
+  get now(): Connection | undefined {
+    return this.connection;
+  }
+
+  /** Connects for the first time. @throws ArmatureError when no connection can be had. */
+  async start(): Promise<void> {
+    this.setStatus('connecting', this.grant.url);
+    try {
+      this.adopt(await this.establish(this.grant));
+    } catch (error) {
+      this.shut(asArmature(error));
+      throw error;
+    }
+  }
+
+  /**
+   * The connection in use, or the next one.
+   * @throws ArmatureError `unavailable` after `timeoutMs`, `cancelled`, or why the link has ended.
+   */
+  async connected(timeoutMs: number, signal: AbortSignal | undefined): Promise<Connection> {
+    if (this.connection !== undefined) return this.connection;
+    if (this.status === 'closed') throw this.whyClosed();
+    if (this.waiting === undefined) {
+      this.waiting = deferred<Connection>();
+      // Those who wait see the rejection through the race below; without one left it is nobody's.
+      this.waiting.promise.catch(() => undefined);
+    }
+    const limit = AbortSignal.timeout(timeoutMs);
+    const either = signal === undefined ? limit : AbortSignal.any([limit, signal]);
+    const given = deferred<never>();
+    const giveUp = (): void =>
+      given.reject(signal?.aborted === true ? cancelled(signal) : notConnected());
+    either.addEventListener('abort', giveUp, { once: true });
+    if (either.aborted) giveUp();
+    try {
+      return await Promise.race([this.waiting.promise, given.promise]);
+    } finally {
+      either.removeEventListener('abort', giveUp);
+    }
+  }
+
+  /** Why there is no connection and will be none. */
+  whyClosed(): ArmatureError {
+    return this.failure ?? notConnected();
+  }
+
+  /** Says goodbye to the worker and ends. */
+  async close(byeMs: number): Promise<void> {
+    const { connection } = this;
+    this.shut(undefined);
+    await connection?.bye(byeMs);
+  }
+
+  /** Opens a connection, with new grants and growing waits until one stands. */
+  private async establish(first: SessionGrant | undefined): Promise<Connection> {
+    const { reconnect, resume } = this.options;
+    const startedAt = performance.now();
+    let grant = first;
+    for (let attempt = 0; ; attempt++) {
+      try {
+        grant ??= await resume?.();
+        if (grant === undefined) throw notConnected();
+        const connection = await this.open(grant);
+        this.grant = grant;
+        return connection;
+      } catch (cause) {
+        const error = asArmature(cause);
+        const spent = performance.now() - startedAt > reconnect.giveUpAfterMs;
+        if (!error.retryable || resume === undefined || spent || this.stop.signal.aborted) {
+          throw error;
+        }
+        this.options.onError?.(error);
+        grant = undefined;
+        await sleep(backoffMs(attempt, reconnect, Math.random()), this.stop.signal);
+      }
+    }
+  }
+
+  private async open(grant: SessionGrant): Promise<Connection> {
+    const { options } = this;
+    assertSameEmbodiment(options.embodiment, grant.embodiment);
+    const opened: { connection?: Connection } = {};
+    const connection = await openConnection({
+      grant,
+      connectTimeoutMs: options.connectTimeoutMs,
+      loadingTimeoutMs: options.loadingTimeoutMs,
+      signal: this.stop.signal,
+      events: {
+        loading: (message) => this.setStatus('loading', message),
+        dropped: options.onDropped,
+        error: (error) => options.onError?.(error),
+        drain: (reason) => void this.replace(opened.connection, reason),
+        lost: (error) => void this.replace(opened.connection, error.message),
+      },
+    });
+    opened.connection = connection;
+    try {
+      assertSameEmbodiment(options.embodiment, connection.welcome.embodiment);
+    } catch (error) {
+      connection.retire();
+      throw error;
+    }
+    return connection;
+  }
+
+  /** Puts a new connection in place of one that is lost, or is leaving and serves until then. */
+  private async replace(old: Connection | undefined, why: string): Promise<void> {
+    if (old === undefined || this.connection !== old) return;
+    if (!old.isOpen) {
+      this.connection = undefined;
+      this.setStatus('reconnecting', why);
+    }
+    if (this.replacing) return;
+    this.replacing = true;
+    clearTimeout(this.refreshTimer);
+    const lived = performance.now() - this.adoptedAt;
+    this.shortLived = lived < SHORT_LIFE_MS ? this.shortLived + 1 : 0;
+    try {
+      if (this.shortLived > 1) {
+        const wait = backoffMs(this.shortLived - 2, this.options.reconnect, Math.random());
+        await sleep(wait, this.stop.signal);
+      }
+      const fresh = await this.establish(undefined);
+      this.options.onReconnect();
+      old.retire();
+      this.replacing = false;
+      this.adopt(fresh);
+    } catch (error) {
+      this.replacing = false;
+      this.shut(asArmature(error));
+    }
+  }
+
+  private adopt(connection: Connection): void {
+    this.connection = connection;
+    this.adoptedAt = performance.now();
+    this.setStatus('ready', connection.welcome.worker);
+    this.scheduleRefresh();
+    this.waiting?.resolve(connection);
+    this.waiting = undefined;
+    // It may have gone between its welcome and now, when nobody could replace it yet.
+    if (!connection.isOpen) void this.replace(connection, 'the connection ended');
+  }
+
+  private scheduleRefresh(): void {
+    const { resume } = this.options;
+    if (resume === undefined) return;
+    const lifetime = tokenLifetimeMs(this.grant, Date.now());
+    const due = Math.min(2 ** 31 - 1, Math.max(lifetime / 2, lifetime - 120_000));
+    clearTimeout(this.refreshTimer);
+    this.refreshTimer = setTimeout(() => void this.refresh(resume, lifetime - due), due);
+  }
+
+  private async refresh(resume: () => Promise<SessionGrant>, leftMs: number): Promise<void> {
+    const { connection } = this;
+    const startedAt = performance.now();
+    for (let attempt = 0; performance.now() - startedAt < leftMs; attempt++) {
+      try {
+        const grant = await resume();
+        if (this.connection === undefined || this.connection !== connection) return;
+        this.grant = grant;
+        connection.refresh(grant);
+        this.options.onRefresh();
+        return this.scheduleRefresh();
+      } catch (cause) {
+        const error = asArmature(cause);
+        if (this.stop.signal.aborted) return;
+        this.options.onError?.(error);
+        if (!error.retryable) return;
+      }
+      await delay(backoffMs(attempt, this.options.reconnect, Math.random()));
+    }
+  }
+
+  private shut(error: ArmatureError | undefined): void {
+    if (this.status === 'closed') return;
+    clearTimeout(this.refreshTimer);
+    this.failure = error;
+    this.connection = undefined;
+    this.setStatus('closed', error?.message ?? '');
+    this.waiting?.reject(this.whyClosed());
+    this.waiting = undefined;
+    this.stop.abort(this.whyClosed());
+  }
+
+  private setStatus(status: SessionStatus, detail: string): void {
+    if (this.status === 'closed') return;
+    this.status = status;
+    this.options.onStatus?.(status, detail);
+  }
+}
+
+function delay(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
+
+function asArmature(error: unknown): ArmatureError {
+  if (error instanceof ArmatureError) return error;
+  return new ArmatureError('internal', error instanceof Error ? error.message : String(error), {
+    cause: error,
+  });
+}
+
+function notConnected(): ArmatureError {
+  return new ArmatureError('unavailable', 'the session has no connection', {
+    fix: 'Wait for status ready, or connect again.',
+  });
+}

@@ -1,0 +1,230 @@
+import { ArmatureError } from '../../contract/index.ts';
+import { ActionQueue, type NextAction } from './action-queue.ts';
+import type { Chunk } from './chunk.ts';
+import { realClock, sleepUntil, type Clock } from './clock.ts';
+import type { ActionRow, EmbodimentShape } from './embodiment.ts';
+import { LatencyWindow } from './latency.ts';
+import type { Observation } from './observation.ts';
+import type { RobotStats, StatsCounter } from './stats.ts';
+
+/** What a control loop needs of a session. */
+export interface Actor<S extends EmbodimentShape> {
+  readonly embodiment: S;
+  readonly status: string;
+  act(
+    observation: Observation<S>,
+    options: { deadlineMs: number; signal: AbortSignal },
+  ): Promise<Chunk<S>>;
+  report(chunk: Chunk<S>, steps: number, command?: ActionRow<S> | Float32Array): void;
+}
+
+type Maybe<T> = T | Promise<T>;
+type Filtered<S extends EmbodimentShape> = ActionRow<S> | Float32Array;
+
+/** Executes one action. @param at the control tick, and where in which chunk the action lies. */
+export type Execute<S extends EmbodimentShape, R> = (
+  row: ActionRow<S>,
+  at: { readonly tick: number; readonly chunk: Chunk<S>; readonly step: number },
+) => R | Promise<R>;
+
+export interface RunOptions<S extends EmbodimentShape> {
+  /** What the robot sees and feels now. @param at control ticks since the first action. */
+  readonly observe: (at: { readonly tick: number }) => Maybe<Observation<S>>;
+  /**
+   * Executes one action. A robot whose own filters changed the command returns what became of it.
+   */
+  readonly execute: Execute<S, void> | Execute<S, Filtered<S> | undefined>;
+  /** Control rate, Hz; the spec's unless told. */
+  readonly hz?: number;
+  /** Steps of a chunk to execute before the next should take over; all unless told. */
+  readonly executeSteps?: number;
+  /** Age from which on a chunk is never executed, ms; 1 s or two chunks long unless told. */
+  readonly maxAgeMs?: number;
+  /** Ends after this many control ticks. */
+  readonly ticks?: number;
+  /** Ends the loop; `run` then resolves. */
+  readonly signal?: AbortSignal;
+  readonly onChunk?: (chunk: Chunk<S>) => void;
+  /** A tick without an action: hold the last command, or stop, as the spec says. */
+  readonly onStarved?: (mode: 'hold' | 'stop', last: ActionRow<S>) => void;
+  readonly onError?: (error: ArmatureError) => void;
+  readonly clock?: Clock;
+}
+
+/** Quantile of the recent latencies that is planned for. */
+const PLANNED_QUANTILE = 0.95;
+/** Errors in a row that a repeat does not mend, after which the loop ends. */
+const MAX_REFUSALS = 10;
+
+/**
+ * The control loop: executes one action a tick and keeps the queue filled. The next chunk is asked
+ * for when the queue will last no longer than an answer takes (95 % of the recent ones) and one tick
+ * more, one question at a time. Steps past when a chunk arrives are dropped by counting executed
+ * actions; a chunk that is too old or all past is never executed. When nothing is left the robot
+ * holds or stops until a chunk comes.
+ * @throws ArmatureError when the session ends for good, or the same refusal comes ten times in a row.
+ */
+export async function runLoop<S extends EmbodimentShape>(
+  actor: Actor<S>,
+  counter: StatsCounter,
+  options: RunOptions<S>,
+): Promise<RobotStats> {
+  const loop = new ControlLoop(actor, counter, options);
+  await loop.run();
+  return counter.snapshot();
+}
+
+class ControlLoop<S extends EmbodimentShape> {
+  private readonly actor: Actor<S>;
+  private readonly counter: StatsCounter;
+  private readonly options: RunOptions<S>;
+  private readonly clock: Clock;
+  private readonly period: number;
+  private readonly maxAgeMs: number;
+  private readonly executeSteps: number;
+  private readonly queue = new ActionQueue<S>();
+  private readonly latency = new LatencyWindow();
+  private readonly stop = new AbortController();
+  private asking: Promise<void> | undefined;
+  private askAgainAt = 0;
+  private errorsInARow = 0;
+  private refusalsInARow = 0;
+  private failure: { readonly error: unknown } | undefined;
+  private last: NextAction<S> | undefined;
+  private tick = 0;
+
+  constructor(actor: Actor<S>, counter: StatsCounter, options: RunOptions<S>) {
+    const { embodiment } = actor;
+    this.actor = actor;
+    this.counter = counter;
+    this.options = options;
+    this.clock = options.clock ?? realClock;
+    this.period = 1000 / (options.hz ?? embodiment.control_hz);
+    this.executeSteps = options.executeSteps ?? embodiment.horizon;
+    this.maxAgeMs = options.maxAgeMs ?? Math.max(1000, 2 * embodiment.horizon * this.period);
+    positive('hz', this.period);
+    positive('executeSteps', this.executeSteps);
+    positive('maxAgeMs', this.maxAgeMs);
+  }
+
+  async run(): Promise<void> {
+    const { signal } = this.options;
+    const abort = (): void => this.stop.abort();
+    signal?.addEventListener('abort', abort, { once: true });
+    if (signal?.aborted === true) abort();
+    try {
+      await this.first();
+      await this.loop();
+    } catch (error) {
+      if (!this.stopped) throw error;
+    } finally {
+      signal?.removeEventListener('abort', abort);
+      this.stop.abort();
+      await this.asking;
+    }
+    if (this.failure !== undefined) throw this.failure.error;
+  }
+
+  /** Waits for the first chunk: until then the robot is not starved, it has not begun. */
+  private async first(): Promise<void> {
+    while (!this.stopped && this.queue.left(Infinity) === 0) {
+      await sleepUntil(this.clock, this.askAgainAt, this.stop.signal);
+      this.ask();
+      await this.asking;
+    }
+  }
+
+  private async loop(): Promise<void> {
+    const ticks = this.options.ticks ?? Infinity;
+    const startedAt = this.clock.now();
+    while (!this.stopped && this.tick < ticks) {
+      await sleepUntil(this.clock, startedAt + this.tick * this.period, this.stop.signal);
+      if (this.due()) this.ask();
+      await this.step();
+      const reached = Math.floor((this.clock.now() - startedAt) / this.period);
+      const missed = Math.max(0, reached - this.tick - 1);
+      this.counter.overrunTicks += missed;
+      this.tick += 1 + missed;
+    }
+  }
+
+  private async step(): Promise<void> {
+    const next = this.queue.take();
+    if (next === undefined) {
+      this.counter.starvedTicks += 1;
+      if (this.last !== undefined) {
+        this.options.onStarved?.(this.actor.embodiment.when_starved, this.last.row);
+      }
+      return;
+    }
+    this.last = next;
+    const { chunk, step, row } = next;
+    const execute = this.options.execute as Execute<S, Filtered<S> | undefined>;
+    const filtered = await execute(row, { tick: this.tick, chunk, step });
+    this.counter.actionsExecuted += 1;
+    if (filtered === undefined) this.actor.report(chunk, step + 1);
+    else this.actor.report(chunk, step + 1, filtered);
+  }
+
+  private due(): boolean {
+    if (this.asking !== undefined || this.clock.now() < this.askAgainAt) return false;
+    const unknown = (this.period * this.executeSteps) / 2;
+    const lead = (this.latency.quantile(PLANNED_QUANTILE) ?? unknown) + this.period;
+    return this.queue.left(this.executeSteps) * this.period <= lead;
+  }
+
+  private ask(): void {
+    this.asking = this.askOnce()
+      .catch((error: unknown) => this.refused(error))
+      .finally(() => {
+        this.asking = undefined;
+      });
+  }
+
+  private async askOnce(): Promise<void> {
+    const mark = this.queue.mark;
+    const askedAt = this.clock.now();
+    const observation = await this.options.observe({ tick: this.tick });
+    const chunk = await this.actor.act(observation, {
+      deadlineMs: this.maxAgeMs,
+      signal: this.stop.signal,
+    });
+    const age = this.clock.now() - askedAt;
+    this.latency.add(age);
+    this.errorsInARow = 0;
+    this.refusalsInARow = 0;
+    if (age > this.maxAgeMs || !this.queue.adopt(chunk, mark)) {
+      this.counter.staleChunks += 1;
+      return;
+    }
+    this.options.onChunk?.(chunk);
+  }
+
+  private refused(error: unknown): void {
+    if (this.stopped) return;
+    if (!(error instanceof ArmatureError) || this.actor.status === 'closed')
+      return this.fail(error);
+    this.options.onError?.(error);
+    this.askAgainAt = this.clock.now() + Math.min(1000, 20 * 2 ** this.errorsInARow);
+    this.errorsInARow += 1;
+    this.refusalsInARow = error.retryable ? 0 : this.refusalsInARow + 1;
+    if (this.refusalsInARow >= MAX_REFUSALS) this.fail(error);
+  }
+
+  private fail(error: unknown): void {
+    this.failure = { error };
+    this.stop.abort();
+  }
+
+  private get stopped(): boolean {
+    return this.stop.signal.aborted;
+  }
+}
+
+function positive(field: string, value: number): void {
+  if (Number.isFinite(value) && value > 0) return;
+  throw new ArmatureError('invalid_request', `${field} must be a positive number`, {
+    field,
+    fix: `Give a positive ${field}.`,
+  });
+}

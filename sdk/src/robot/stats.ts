@@ -1,0 +1,63 @@
+import type { Dropped } from './connection.ts';
+import { LatencyRecord } from './latency.ts';
+
+/** What a session has counted since it was opened. */
+export interface RobotStats {
+  readonly chunks: number;
+  /** Steps of all chunks that were received and accepted. */
+  readonly actionsReceived: number;
+  readonly actionsExecuted: number;
+  /** Control ticks without an action to execute, after the first chunk. */
+  readonly starvedTicks: number;
+  /** Control ticks that passed while an action was still being executed. */
+  readonly overrunTicks: number;
+  /** Chunks and frames that arrived and were not used. */
+  readonly dropped: Readonly<Record<Dropped, number>>;
+  /** Chunks whose steps were all past, or whose observation was too old, when they came. */
+  readonly staleChunks: number;
+  /** Requests that ended in an error. */
+  readonly errors: number;
+  readonly reconnects: number;
+  readonly refreshes: number;
+  /** Observation sent to chunk received, ms. */
+  readonly latency: {
+    readonly count: number;
+    readonly p50: number | null;
+    readonly p99: number | null;
+  };
+}
+
+/** The counters behind `RobotStats`. */
+export class StatsCounter {
+  chunks = 0;
+  actionsReceived = 0;
+  actionsExecuted = 0;
+  starvedTicks = 0;
+  overrunTicks = 0;
+  staleChunks = 0;
+  errors = 0;
+  reconnects = 0;
+  refreshes = 0;
+  readonly dropped: Record<Dropped, number> = { late: 0, duplicate: 0, foreign: 0, invalid: 0 };
+  readonly latency = new LatencyRecord();
+
+  snapshot(): RobotStats {
+    return {
+      chunks: this.chunks,
+      actionsReceived: this.actionsReceived,
+      actionsExecuted: this.actionsExecuted,
+      starvedTicks: this.starvedTicks,
+      overrunTicks: this.overrunTicks,
+      dropped: { ...this.dropped },
+      staleChunks: this.staleChunks,
+      errors: this.errors,
+      reconnects: this.reconnects,
+      refreshes: this.refreshes,
+      latency: {
+        count: this.latency.count,
+        p50: this.latency.quantile(0.5),
+        p99: this.latency.quantile(0.99),
+      },
+    };
+  }
+}
