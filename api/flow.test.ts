@@ -109,6 +109,30 @@ describe('a data set', () => {
     });
   });
 
+  it('hashes the bytes itself where the store knows no checksum', async () => {
+    const { dataset, parts } = await planned();
+    for (const part of parts) await put(part);
+    const head = api.store.head.bind(api.store);
+    Object.assign(api.store, {
+      head: async (at: string) => {
+        const found = await head(at);
+        return found === null ? null : { size: found.size };
+      },
+    });
+    try {
+      const path = 'data/chunk-000/episode_000000.parquet';
+      const at = `tenants/${tenant}/datasets/${dataset.id}/files/${path}`;
+      await api.store.put(at, Buffer.alloc(70_000, 4));
+      expect(await api.call('datasets.complete', key, { id: dataset.id })).toMatchObject({
+        problem: { code: 'checksum_mismatch', field: path },
+      });
+      await api.store.put(at, Buffer.alloc(70_000, 3));
+      expect((await api.call('datasets.complete', key, { id: dataset.id })).status).toBe(200);
+    } finally {
+      api.store.head = head;
+    }
+  });
+
   it.each([
     ['../up', 'files[1].path'],
     ['/abs', 'files[1].path'],

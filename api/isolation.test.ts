@@ -168,7 +168,8 @@ describe.each(names)('%s', (name) => {
   it.skipIf(isPlatform)('shows and changes nothing of another tenant', async () => {
     const before = await snapshot(a.tenant);
     const asked = JSON.stringify(input(a));
-    const ids = Object.values(a).filter((value) => /^[a-z]+_[0-9a-z]{26}$/.test(value));
+    const { admin: _, ...own } = a;
+    const ids: string[] = Object.values({ ...own });
     const named = ids.filter((id) => asked.includes(id));
     const answer = await api.call(name, b.admin, input(a));
     if (named.length > 0) {
@@ -208,7 +209,7 @@ describe('the owner', () => {
     }
     for (const name of order) {
       await addServeWorker(api.db.worker);
-      const answer = await api.call(name, keys.get(routes[name].scope), inputs[name](a) as never);
+      const answer = await api.call(name, keys.get(routes[name].scope), inputs[name](a));
       expect([name, answer.status, answer.problem]).toEqual([name, 200, undefined]);
     }
   });

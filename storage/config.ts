@@ -1,12 +1,18 @@
 import { ArmatureError } from '@armature/sdk/contract';
 import { DiskStore, type DiskStoreConfig } from './disk.ts';
+import { lazyStore } from './lazy.ts';
 import type { ObjectStore } from './port.ts';
-import { S3Store, type S3StoreConfig } from './s3.ts';
+import type { S3StoreConfig } from './s3.ts';
 
 export type StoreConfig = DiskStoreConfig | S3StoreConfig;
 
+/** The store of a configuration; the AWS SDK is loaded by the first use of an S3 one. */
 export function openStore(config: StoreConfig): ObjectStore {
-  return config.kind === 'disk' ? new DiskStore(config) : new S3Store(config);
+  if (config.kind === 'disk') return new DiskStore(config);
+  return lazyStore(async () => {
+    const { S3Store } = await import('./s3.ts');
+    return new S3Store(config);
+  });
 }
 
 /**

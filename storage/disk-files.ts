@@ -67,8 +67,13 @@ export async function pruneEmpty(folder: string, root: string): Promise<void> {
   }
 }
 
+/** A folder that is gone was pruned by a delete of what lay in it: nothing is left to sync. */
 export async function syncFolder(path: string): Promise<void> {
-  const folder = await open(path);
+  const folder = await open(path).catch((error: unknown) => {
+    if (isAbsent(error)) return null;
+    throw error;
+  });
+  if (folder === null) return;
   try {
     await folder.sync();
   } finally {

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { and, asc, datasetFiles, eq, type Tx } from '@armature/db';
 import { ArmatureError, type DatasetFile, type UploadPart } from '@armature/sdk/contract';
 import type { ObjectStore } from '@armature/storage';
@@ -49,8 +50,17 @@ export async function fileStates(
     const found = await store.head(prefix + path);
     if (found === null) return 'missing';
     if (found.size !== size) return 'other_size';
-    return found.sha256 === sha256 ? 'there' : 'other_sum';
+    return (found.sha256 ?? (await hashOf(store, prefix + path))) === sha256
+      ? 'there'
+      : 'other_sum';
   });
+}
+
+/** For a store that has kept no checksum of the object. */
+async function hashOf(store: ObjectStore, key: string): Promise<string> {
+  return createHash('sha256')
+    .update(await store.get(key))
+    .digest('hex');
 }
 
 /**

@@ -57,7 +57,7 @@ export function createRouter(call: Call): AppRouter {
     groups.set(group, procedures);
   }
   // Built from data, so that the types, which are made from the same data, are stated.
-  return t.router(Object.fromEntries(groups) as never) as AppRouter;
+  return t.router(Object.fromEntries(groups) as never);
 }
 
 function procedureOf(name: RouteName, call: Call) {

@@ -59,12 +59,12 @@ export async function startTestApi(): Promise<TestApi> {
   const storeRoot = await mkdtemp(path.join(tmpdir(), 'armature-objects-'));
   const log: string[] = [];
   const clock = { skewMs: 0 };
-  let handler: Awaited<ReturnType<typeof createApp>> | undefined;
+  const held: { app?: Awaited<ReturnType<typeof createApp>> } = {};
   const server = await listen(
     {
       fetch: (request, env) => {
-        if (handler === undefined) throw new Error('the API is not ready');
-        return handler.fetch(request, env);
+        if (held.app === undefined) throw new Error('the API is not ready');
+        return held.app.fetch(request, env);
       },
     },
     { hostname: '127.0.0.1', port: 0 },
@@ -76,7 +76,7 @@ export async function startTestApi(): Promise<TestApi> {
     secret: 'signs the uploads of this test file only',
   });
   const { privateKey } = generateKeyPairSync('ed25519');
-  handler = await createApp({
+  held.app = await createApp({
     db: db.app,
     store,
     log: pino({ level: 'trace' }, { write: (line: string) => void log.push(line) }),

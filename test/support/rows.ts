@@ -6,10 +6,10 @@ import {
   policyVersions,
   reportServeWorker,
   sessions,
-  usageEvents,
   withTenant,
   writeRecords,
   type Db,
+  type UsageEventRow,
 } from '@armature/db';
 
 /** What workers would have written, for suites that run no worker. */
@@ -65,7 +65,7 @@ export async function addUsage(
     if (session === undefined) throw new Error(`no session ${sessionId}`);
     const numbers = Array.from({ length: chunks }, (_, n) => n);
     const reasoningId = (n: number) => `${sessionId}:0:r${Math.floor(n / 2)}`;
-    const rows: (typeof usageEvents.$inferInsert)[] = numbers.map((n) => ({
+    const rows: UsageEventRow[] = numbers.map((n) => ({
       id: `${sessionId}:0:${n}`,
       tenantId: tenant,
       sessionId,

@@ -1,0 +1,21 @@
+import type { ObjectStore } from './port.ts';
+
+/** A store that is made when it is first used: what its adapter imports is loaded only then. */
+export function lazyStore(make: () => Promise<ObjectStore>): ObjectStore {
+  let made: Promise<ObjectStore> | undefined;
+  const store = (): Promise<ObjectStore> => (made ??= make());
+  return {
+    put: async (key, bytes, options) => (await store()).put(key, bytes, options),
+    get: async (key, range) => (await store()).get(key, range),
+    head: async (key) => (await store()).head(key),
+    list: (prefix) => listOf(store, prefix),
+    delete: async (key) => (await store()).delete(key),
+    deletePrefix: async (prefix) => (await store()).deletePrefix(prefix),
+    copy: async (from, to) => (await store()).copy(from, to),
+    presignPut: async (key, options) => (await store()).presignPut(key, options),
+  };
+}
+
+async function* listOf(store: () => Promise<ObjectStore>, prefix: string) {
+  yield* (await store()).list(prefix);
+}

@@ -1,0 +1,3 @@
+import { findVersitygw, installVersitygw } from './versitygw.ts';
+
+process.stdout.write(`${findVersitygw() ?? installVersitygw()}\n`);
