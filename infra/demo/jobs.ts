@@ -7,6 +7,7 @@ import {
   type FinetuneOptions,
   type JobEvent,
 } from '@armature/sdk/contract';
+import type { Credentials } from './cli.ts';
 import type { LossPoint } from './report/data.ts';
 import { bytes, duration, short } from './report/numbers.ts';
 import type { Screen } from './screen.ts';
@@ -14,6 +15,8 @@ import type { Screen } from './screen.ts';
 /** What every step of the demo works with. */
 export interface Stage {
   readonly client: Armature;
+  /** What the command line needs to be the same customer. */
+  readonly credentials: Credentials;
   readonly screen: Screen;
   readonly signal: AbortSignal;
 }

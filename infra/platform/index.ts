@@ -1,5 +1,6 @@
 export { environmentOfParts } from './config.ts';
 export { PlatformError } from './errors.ts';
+export { runUntilStopped } from './lifetime.ts';
 export {
   startPlatform,
   type Platform,

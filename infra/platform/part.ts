@@ -38,7 +38,7 @@ export type PartEvent =
 const TYPESCRIPT_LOADER = pathToFileURL(createRequire(import.meta.url).resolve('tsx')).href;
 const LEASH = new URL('./leash.ts', import.meta.url).href;
 
-const READY_WITHIN_MS = 60_000;
+const READY_WITHIN_MS = 120_000;
 const STOP_WITHIN_MS = 20_000;
 const BACK_OFF_MS = { first: 500, longest: 30_000 };
 /** A process that lived this long before it crashed starts again without a longer wait. */

@@ -83,23 +83,26 @@ async function start(options: PlatformOptions, stack: StopStack): Promise<Platfo
     common: options.environment,
   });
   const parts = new Map<ProcessName, Part>();
+  /** Starts parts beside each other; when one fails the others are not waited for. */
   const startParts = async (names: readonly ProcessName[]): Promise<void> => {
-    const started = await Promise.allSettled(
-      names.map(async (name) => {
-        onEvent({ kind: 'starting', part: name });
-        const part = await Part.start({
-          ...plans[name],
-          logFile: path.join(folder.logs, `${name}.log`),
-          onEvent,
-          ...(options.signal === undefined ? {} : { signal: options.signal }),
-        });
-        parts.set(name, part);
-      }),
-    );
+    const failed = new AbortController();
+    const signals = [failed.signal, ...(options.signal === undefined ? [] : [options.signal])];
     stack.push(async () => {
       await Promise.all(names.map(async (name) => parts.get(name)?.stop()));
     });
-    for (const outcome of started) if (outcome.status === 'rejected') throw outcome.reason;
+    const started = names.map(async (name) => {
+      onEvent({ kind: 'starting', part: name });
+      const logFile = path.join(folder.logs, `${name}.log`);
+      const signal = AbortSignal.any(signals);
+      parts.set(name, await Part.start({ ...plans[name], logFile, onEvent, signal }));
+    });
+    try {
+      await Promise.all(started);
+    } catch (error) {
+      failed.abort(error);
+      await Promise.allSettled(started);
+      throw error;
+    }
   };
   await startParts(['api']);
   await startParts(['serve', 'train', 'ingest']);

@@ -12,7 +12,7 @@ import {
 } from '../checkpoint/index.ts';
 import { PREPROCESS_HASH, fitNormalisation, imageSize, type Normalisation } from '../data/index.ts';
 import type { Signature } from '../divla/index.ts';
-import type { Engine } from '../engine/index.ts';
+import type { Engine, Values } from '../engine/index.ts';
 import { flatLayout, unpackFlat, type FlatLayout } from '../nn/flat.ts';
 import { initialValues, type ParamSpec } from '../nn/params.ts';
 import { trainingBatch, type BatchSource } from './batch.ts';
@@ -20,6 +20,7 @@ import { framesOf, orderedCameras, setAside, type TrainingEpisode } from './epis
 import { computeFeatures } from './features.ts';
 import { isTrainable, type ResolvedFinetuneOptions } from './options.ts';
 import { chooseSampler, DEFAULT_SAMPLER } from './sampler-choice.ts';
+import type { TrainGraphOptions } from './graph.ts';
 import { TrainSession, type StepResult, type TrainState } from './session.ts';
 
 /** A fine-tune that cannot start or go on; names the field. */
@@ -66,6 +67,8 @@ const OPTIMISER = { beta1: 0.9, beta2: 0.98, eps: 1e-8, clip: 1 } as const;
 /** A fine-tune of one embodiment from a base: steps, checkpoints, and a policy version at the end. */
 export class Finetune {
   readonly totalSteps: number;
+  /** What a step's graph is built from; absent where there are no steps. */
+  readonly graph: TrainGraphOptions | undefined;
   private readonly input: FinetuneInput;
   private readonly normalisation: Normalisation;
   private readonly layout: FlatLayout;
@@ -73,11 +76,13 @@ export class Finetune {
   private readonly source: BatchSource;
   private readonly aside: readonly number[];
   private readonly start: (name: string) => Float32Array;
+  private next: { readonly step: number; readonly batch: Values } | undefined;
 
   private constructor(o: {
     input: FinetuneInput;
     layout: FlatLayout;
     session: TrainSession | undefined;
+    graph?: TrainGraphOptions;
     source: BatchSource;
     aside: readonly number[];
     start: (name: string) => Float32Array;
@@ -87,6 +92,7 @@ export class Finetune {
     this.normalisation = o.source.normalisation;
     this.layout = o.layout;
     this.session = o.session;
+    this.graph = o.graph;
     this.source = o.source;
     this.aside = o.aside;
     this.start = o.start;
@@ -151,23 +157,24 @@ export class Finetune {
     input.onProgress?.({ phase: 'compile', done: 0, total: 1 });
     const state =
       input.resume === undefined ? undefined : readCheckpoint(input.resume, jobKey(input));
+    const graph: TrainGraphOptions = {
+      config: base.config,
+      signature,
+      pictures: options.batchSize,
+      instructions: 1,
+      draws: options.draws,
+      spoken: options.spoken,
+      slots: 1,
+      from: fromImages ? 'images' : 'features',
+      trainable: layout,
+      reasoningWeight: options.reasoningWeight,
+      groundingWeight: 0,
+      optimiser: { ...OPTIMISER, weightDecay: options.weightDecay },
+    };
     const session = await TrainSession.create({
       engine,
       id: 'finetune',
-      options: {
-        config: base.config,
-        signature,
-        pictures: options.batchSize,
-        instructions: 1,
-        draws: options.draws,
-        spoken: options.spoken,
-        slots: 1,
-        from: fromImages ? 'images' : 'features',
-        trainable: layout,
-        reasoningWeight: options.reasoningWeight,
-        groundingWeight: 0,
-        optimiser: { ...OPTIMISER, weightDecay: options.weightDecay },
-      },
+      options: graph,
       settings: {
         peakRate: options.learningRate,
         warmup: options.warmup,
@@ -180,7 +187,7 @@ export class Finetune {
     });
     input.onProgress?.({ phase: 'compile', done: 1, total: 1 });
     const source = features === undefined ? common : { ...common, features };
-    return new Finetune({ input, layout, session, source, aside, start });
+    return new Finetune({ input, layout, session, graph, source, aside, start });
   }
 
   get stepIndex(): number {
@@ -191,7 +198,10 @@ export class Finetune {
   async step(): Promise<StepResult & { readonly samples: number }> {
     if (this.session === undefined)
       throw new FinetuneError('the job has no steps', 'options.steps');
-    const result = await this.session.step(trainingBatch(this.source, this.session.stepIndex));
+    const running = this.session.step(this.batch(this.session.stepIndex));
+    // The next batch is made while the engine is at work on this one.
+    this.next = { step: this.session.stepIndex + 1, batch: this.batch(this.session.stepIndex + 1) };
+    const result = await running;
     return { ...result, samples: this.input.options.batchSize };
   }
 
@@ -232,6 +242,10 @@ export class Finetune {
 
   async close(): Promise<void> {
     await this.session?.close();
+  }
+
+  private batch(step: number): Values {
+    return this.next?.step === step ? this.next.batch : trainingBatch(this.source, step);
   }
 
   private async averaged(): Promise<(name: string) => Float32Array> {

@@ -1,0 +1,66 @@
+import { readFile } from 'node:fs/promises';
+import { baseWeightsUrl, loadBase } from '@armature/policy/checkpoint';
+import { imageSize } from '@armature/policy/data';
+import { Engine } from '@armature/policy/engine';
+import { type ActRow, PolicyRuntime } from '@armature/policy/runtime';
+import { trio } from '@armature/sim';
+import { freshPolicy } from '../fresh-policy.ts';
+import { matmulRate } from '../matmul.ts';
+import type { Figure, PartOptions } from '../result.ts';
+import { latencyFigures, timed } from '../timing.ts';
+
+const BATCHES = [1, 8, 32] as const;
+/** Calls that are timed, fewer of large batches. */
+const CALLS = { 1: 100, 8: 40, 32: 20 } as const;
+
+/**
+ * The model alone, in one engine: an external and a wrist view, chunks of 16, the sampler that a
+ * fresh version has.
+ */
+export async function measureModel({ threads }: PartOptions): Promise<Figure[]> {
+  const engine = await Engine.start({ threads, name: 'bench' });
+  const base = loadBase(await readFile(baseWeightsUrl('nano')));
+  const policy = await freshPolicy(engine, base, trio);
+  const runtime = await PolicyRuntime.create({ engine, base });
+  const handle = await runtime.load(policy);
+  const { width, height } = imageSize(trio.spec);
+  const row = (seed: number): ActRow => ({
+    policy: handle,
+    images: Object.fromEntries(
+      trio.spec.cameras.map(({ name }) => [name, noise(width * height * 3, seed)]),
+    ),
+    instruction: 'move to the red object',
+    state: Float32Array.from(policy.manifest.normalisation.state.mean),
+    seed,
+  });
+  const figures: Figure[] = [
+    { name: 'matrix product', value: await matmulRate(engine), unit: 'GFLOP/s' },
+  ];
+  for (const batch of BATCHES) {
+    const rows = Array.from({ length: batch }, (_, index) => row(index));
+    const ways = {
+      'without reasoning': () => runtime.act(rows),
+      'with reasoning': () => runtime.reasonAndAct(rows),
+    };
+    for (const [way, act] of Object.entries(ways)) {
+      const times = await timed(CALLS[batch], 3, act);
+      const mean = times.reduce((sum, time) => sum + time, 0) / times.length;
+      const name = `act, batch ${batch}, ${way}`;
+      figures.push(...latencyFigures(name, times), {
+        name,
+        value: (batch * 1000) / mean,
+        unit: 'chunks/s',
+      });
+    }
+  }
+  const { steps } = policy.manifest.sampler;
+  figures.push({ name: 'sampler', value: steps, unit: 'steps' });
+  await runtime.close();
+  await engine.close();
+  return figures;
+}
+
+/** Pictures that no two rows share, without a random source. */
+function noise(bytes: number, seed: number): Uint8Array {
+  return Uint8Array.from({ length: bytes }, (_, i) => ((i + 1) * (seed * 31 + 17)) % 256);
+}

@@ -1,0 +1,54 @@
+import { type Armature, type Chunk, connectRobot } from '@armature/sdk';
+import type { EmbodimentSpec } from '@armature/sdk/contract';
+import type { PolicyPort } from '@armature/sim';
+
+/** What all sessions of a port counted together. */
+export interface PortCount {
+  chunks: number;
+  actions: number;
+}
+
+/** A served policy for the simulator's closed loop: one robot session an episode. */
+export function servedPolicy(options: {
+  readonly client: Armature;
+  readonly spec: EmbodimentSpec;
+  readonly embodimentId: string;
+  readonly policyVersionId: string;
+  readonly count: PortCount;
+}): PolicyPort {
+  const { client, spec, count } = options;
+  return async ({ instruction, episode }) => {
+    const session = await connectRobot({
+      client,
+      embodiment: spec,
+      session: {
+        robot: `${spec.name}-${episode}`,
+        embodiment_id: options.embodimentId,
+        policy_version_id: options.policyVersionId,
+      },
+    });
+    let last: Chunk<EmbodimentSpec> | undefined;
+    return {
+      act: async ({ images, state, executed }) => {
+        if (last !== undefined && executed !== undefined) session.report(last, executed.steps);
+        const chunk = await session.act({
+          instruction,
+          state,
+          images: Object.fromEntries(
+            Object.entries(images).map(([name, pixels]) => [name, { pixels }]),
+          ),
+        });
+        last = chunk;
+        count.chunks += 1;
+        count.actions += chunk.rows.length;
+        const text = chunk.reasoning?.text;
+        return {
+          actions: chunk.actions,
+          chunkId: chunk.chunkId,
+          ...(text === undefined ? {} : { reasoning: text }),
+        };
+      },
+      close: () => session.close(),
+    };
+  };
+}
