@@ -327,6 +327,7 @@ describe('a session', () => {
     expect(first.payload).not.toHaveProperty('sampler');
     expect(new Date(grant.token_expires_at).getTime()).toBe((first.payload.exp ?? 0) * 1000);
 
+    await addServeWorker(api.db.worker, 'serve-1');
     const resumed = await api.must('sessions.resume', key, { id: grant.session.id });
     const second = await jwtVerify(resumed.token, jwks, accept);
     expect(second.payload['epoch']).toBe(1);
@@ -342,6 +343,7 @@ describe('a session', () => {
   });
 
   it('takes the sampler, the cadence and the rate that it is asked for', async () => {
+    await addServeWorker(api.db.worker, 'serve-1');
     const grant = await api.must('sessions.create', key, {
       robot: 'r2',
       embodiment_id: embodiment,
@@ -375,8 +377,11 @@ describe('a session', () => {
 
 describe('usage and reasoning', () => {
   it('add up, by day, session and version, once however often they were written', async () => {
-    const session = async () =>
-      (await api.must('sessions.create', key, { robot: 'r', embodiment_id: embodiment })).session;
+    const session = async () => {
+      await addServeWorker(api.db.worker, 'serve-1');
+      const input = { robot: 'r', embodiment_id: embodiment };
+      return (await api.must('sessions.create', key, input)).session;
+    };
     const [one, two] = [await session(), await session()];
     const yesterday = new Date(Date.now() - 86_400_000);
     await addUsage(api.db.worker, tenant, one.id, 5);

@@ -16,6 +16,8 @@ interface World {
   finetune: string;
   policy: string;
   session: string;
+  /** The token of its session, which is no API key. */
+  token: string;
 }
 
 const file = fileOf('meta/info.json', Buffer.from('{}'));
@@ -82,7 +84,8 @@ async function makeWorld(name: string): Promise<World> {
   });
   const policy = await addPolicyVersion(api.db.worker, tenant, embodiment.id);
   await api.must('policies.deploy', key, { id: policy });
-  const { session } = await api.must('sessions.create', key, {
+  await addServeWorker(api.db.worker);
+  const { session, token } = await api.must('sessions.create', key, {
     robot: 'r1',
     embodiment_id: embodiment.id,
   });
@@ -97,6 +100,7 @@ async function makeWorld(name: string): Promise<World> {
     finetune: finetune.id,
     policy,
     session: session.id,
+    token,
   };
 }
 
@@ -123,7 +127,6 @@ beforeAll(async () => {
   api = await startTestApi();
   admin = postgres(api.db.adminUrl, { max: 1 });
   snapshotQuery = await writeSnapshotQuery();
-  await addServeWorker(api.db.worker);
   a = await makeWorld('a');
   b = await makeWorld('b');
 });
@@ -147,10 +150,10 @@ describe.each(names)('%s', (name) => {
   it.each([
     ['one that never was', () => newApiKey()],
     ['a cut one', () => a.admin.slice(0, -1)],
-    ['a session token', async () => sessionToken()],
+    ['a session token', () => a.token],
   ])('refuses a wrong key: %s', async (_, key) => {
     const before = await snapshot(a.tenant);
-    const answer = await api.call(name, await key(), input(a));
+    const answer = await api.call(name, key(), input(a));
     expect(answer).toMatchObject({ status: 401, problem: { code: 'invalid_key' } });
     expect(await snapshot(a.tenant)).toBe(before);
   });
@@ -168,7 +171,7 @@ describe.each(names)('%s', (name) => {
   it.skipIf(isPlatform)('shows and changes nothing of another tenant', async () => {
     const before = await snapshot(a.tenant);
     const asked = JSON.stringify(input(a));
-    const { admin: _, ...own } = a;
+    const { admin: _key, token: _token, ...own } = a;
     const ids: string[] = Object.values({ ...own });
     const named = ids.filter((id) => asked.includes(id));
     const answer = await api.call(name, b.admin, input(a));
@@ -192,12 +195,6 @@ async function lacking(scope: Scope | 'platform') {
   const found = lackingKeys.get(scope) ?? (await api.keyWith(b.admin, others[scope]));
   lackingKeys.set(scope, found);
   return found;
-}
-
-let token: string | undefined;
-async function sessionToken(): Promise<string> {
-  token ??= (await api.must('sessions.resume', b.admin, { id: b.session })).token;
-  return token;
 }
 
 describe('the owner', () => {
