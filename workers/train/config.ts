@@ -1,5 +1,6 @@
 import { cpus } from 'node:os';
 import { ArmatureError } from '@armature/sdk/contract';
+import type { VisionEndpoint } from '@armature/datasets';
 import { storeConfigFromEnv, type StoreConfig } from '@armature/storage';
 import { z } from 'zod';
 
@@ -22,13 +23,6 @@ const schema = z.object({
   VISION_ENDPOINT_MODEL: z.string().optional(),
   LOG_LEVEL: z.enum(['debug', 'info', 'warn', 'error']).default('info'),
 });
-
-/** An OpenAI-compatible endpoint that writes labels from pictures. */
-export interface VisionEndpoint {
-  readonly url: string;
-  readonly key: string;
-  readonly model: string;
-}
 
 export interface TrainConfig {
   readonly workerId: string;

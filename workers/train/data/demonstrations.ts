@@ -1,14 +1,8 @@
 import { ArmatureError, type EmbodimentSpec } from '@armature/sdk/contract';
-import {
-  FrameCache,
-  fromStore,
-  openDataset,
-  type Dataset,
-  type Episode,
-  type Label,
-} from '@armature/datasets';
+import { FrameCache, fromStore, openDataset, type Dataset } from '@armature/datasets';
 import type { ObjectStore } from '@armature/storage';
 import type { Demonstration } from '../job/workshop.ts';
+import type { Labeller } from './labels.ts';
 
 export interface OpenOptions {
   readonly store: ObjectStore;
@@ -26,8 +20,8 @@ export interface OpenOptions {
   readonly preprocessHash: string;
   /** Decoding threads. */
   readonly threads: number;
-  /** Labels of an episode that has none of its own. */
-  readonly annotate: (episode: Episode, dataset: Dataset) => Promise<readonly Label[]>;
+  /** Labels episodes that have no labels of their own. */
+  readonly labeller: Labeller;
   /** Share of the pictures that are decoded, 0 to 1. */
   readonly onProgress: (share: number) => void;
   readonly signal: AbortSignal;
@@ -60,7 +54,8 @@ export async function openDemonstrations(o: OpenOptions): Promise<Demonstrations
   for (const index of wanted) {
     o.signal.throwIfAborted();
     const episode = await dataset.readEpisode(index);
-    const labels = episode.labels.length > 0 ? episode.labels : await o.annotate(episode, dataset);
+    const labels =
+      episode.labels.length > 0 ? episode.labels : await o.labeller.label(episode, dataset);
     episodes.push({
       index,
       length: episode.length,
@@ -71,6 +66,7 @@ export async function openDemonstrations(o: OpenOptions): Promise<Demonstrations
       image: (camera, t) => (cache === null ? black : cache.frame(index, camera, t)),
     });
   }
+  await o.labeller.save();
   return { episodes, close: () => cache?.close() };
 }
 

@@ -17,3 +17,8 @@ export function checkpointKey(
 export function policyPrefix(tenantId: string, digest: string): string {
   return `tenants/${tenantId}/policies/${digest}/`;
 }
+
+/** Where what is derived from a data set lies, beside its files. */
+export function derivedPrefix(tenantId: string, datasetId: string): string {
+  return `tenants/${tenantId}/datasets/${datasetId}/derived/`;
+}

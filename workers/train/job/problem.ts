@@ -6,9 +6,9 @@ export function isUserError(error: unknown): error is ArmatureError {
   return error instanceof ArmatureError && !error.retryable;
 }
 
-/** The error as the tenant sees it; what is ours to mend says no more than that. */
+/** The error as the tenant sees it; of what is ours to mend it says no more than that. */
 export function problemOf(error: unknown): JobProblem {
-  if (!isUserError(error)) {
+  if (!(error instanceof ArmatureError) || error.code === 'internal') {
     return {
       code: 'internal',
       message: 'the job failed inside the platform, not because of its data or options',

@@ -70,11 +70,11 @@ function services(workshop: Workshop, over: Partial<JobServices> = {}): JobServi
     log: pino({ level: 'silent' }),
     nowMs: () => performance.now(),
     openWorkshop: () => Promise.resolve(workshop),
-    annotate: () => Promise.resolve([]),
+    vision: null,
     cacheDir: join(folder, 'cache'),
     threads: 1,
     beatMs: 100,
-    checkpointEveryS: 0.05,
+    checkpointEveryS: 10,
     ...over,
   };
 }
@@ -290,7 +290,7 @@ describe('runFinetune', () => {
           await successor;
         },
       }),
-      { beatMs: 1_000_000, checkpointEveryS: 0 },
+      { beatMs: 1_000_000 },
     );
     await admin.end();
     expect(successor).not.toBeNull();

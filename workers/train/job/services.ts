@@ -1,19 +1,8 @@
-import type { FinetuneOptions } from '@armature/sdk/contract';
-import type { Dataset, Episode, Label } from '@armature/datasets';
+import type { VisionEndpoint } from '@armature/datasets';
 import type { Db } from '@armature/db';
 import type { ObjectStore } from '@armature/storage';
 import type { Logger } from 'pino';
-import type { FinetuneInput } from './input.ts';
 import type { Workshop } from './workshop.ts';
-
-/** Writes labels for an episode that has none; throws ArmatureError where it cannot. */
-export type Annotate = (
-  how: FinetuneOptions['labels'],
-  episode: Episode,
-  dataset: Dataset,
-  input: FinetuneInput,
-  signal: AbortSignal,
-) => Promise<readonly Label[]>;
 
 /** What a job needs of the process that runs it. */
 export interface JobServices {
@@ -23,7 +12,8 @@ export interface JobServices {
   /** A monotonic clock, milliseconds. */
   readonly nowMs: () => number;
   readonly openWorkshop: () => Promise<Workshop>;
-  readonly annotate: Annotate;
+  /** Where labels by vision come from; null where none is configured. */
+  readonly vision: VisionEndpoint | null;
   /** Folder of the decoded pictures. */
   readonly cacheDir: string;
   /** Threads that decode pictures. */

@@ -34,9 +34,14 @@ export interface Trainer extends Steppable {
   close(): Promise<void>;
 }
 
-/** Something slow that goes on before the first step. */
+/** A checkpoint that this trainer cannot go on from: of another base, or other options. */
+export class ResumeRefused extends Error {
+  override readonly name = 'ResumeRefused';
+}
+
+/** Something slow that goes on before the first step or after the last. */
 export interface TrainerProgress {
-  readonly phase: 'features' | 'compile';
+  readonly phase: 'features' | 'compile' | 'sampler';
   readonly done: number;
   readonly total: number;
   readonly note?: string;
@@ -49,7 +54,7 @@ export interface Workshop {
   /** Module that exports `preprocessImage`, for the decoding threads. */
   readonly preprocessModule: URL;
   imageSize(spec: EmbodimentSpec): { readonly width: number; readonly height: number };
-  /** @throws Error if `resume` is not a checkpoint of this very job. */
+  /** @throws ResumeRefused if `resume` is not a checkpoint of this very job and base. */
   train(o: {
     readonly spec: EmbodimentSpec;
     readonly episodes: readonly Demonstration[];
