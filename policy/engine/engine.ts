@@ -2,14 +2,17 @@ import { Worker } from 'node:worker_threads';
 import { Graph, add, toOnnx } from '../tensor/index.ts';
 import type { TensorData } from '../tensor/index.ts';
 import { EngineError } from './errors.ts';
+import { Gate } from './gate.ts';
 import type {
   Call,
   EngineStats,
   ExecutionProvider,
   LoadOptions,
   Reply,
+  Request,
   RunOptions,
   StepOptions,
+  WorkerData,
   WorkerSettings,
 } from './protocol.ts';
 import { pack } from './value.ts';
@@ -25,6 +28,23 @@ export interface EngineOptions {
   readonly spin?: boolean;
 }
 
+/** Longest run that the end of the process waits for. */
+const EXIT_WAIT_MS = 10_000;
+
+/** Gates of the engines whose workers run. */
+const live = new Set<Gate>();
+let held = false;
+
+/** Makes the end of the process wait until no worker is inside the runtime. */
+function holdExit(): void {
+  if (held) return;
+  held = true;
+  process.on('exit', () => {
+    for (const gate of live) gate.abandon();
+    for (const gate of live) gate.waitOutside(EXIT_WAIT_MS);
+  });
+}
+
 interface Pending {
   readonly resolve: (reply: Reply) => void;
   readonly reject: (error: EngineError) => void;
@@ -37,13 +57,23 @@ interface Pending {
 export class Engine {
   readonly name: string;
   private readonly worker: Worker;
+  private readonly gate: Gate;
+  private readonly exited: Promise<void>;
   private readonly pending = new Map<number, Pending>();
   private next = 0;
   private ended: EngineError | undefined;
 
-  private constructor(worker: Worker, name: string) {
+  private constructor(worker: Worker, name: string, gate: Gate) {
     this.worker = worker;
     this.name = name;
+    this.gate = gate;
+    live.add(gate);
+    this.exited = new Promise((resolve) => {
+      worker.once('exit', () => {
+        live.delete(gate);
+        resolve();
+      });
+    });
     worker.on('message', (reply: Reply) => {
       this.pending.get(reply.ticket)?.resolve(reply);
       this.pending.delete(reply.ticket);
@@ -67,11 +97,11 @@ export class Engine {
       executionProvider: options.executionProvider ?? 'cpu',
       spin: options.spin ?? true,
     };
-    const worker = new Worker(new URL('./worker.mjs', import.meta.url), {
-      workerData: settings,
-      name,
-    });
-    const engine = new Engine(worker, name);
+    const gate = new Gate();
+    const workerData: WorkerData = { settings, gate: gate.memory };
+    const worker = new Worker(new URL('./worker.mjs', import.meta.url), { workerData, name });
+    holdExit();
+    const engine = new Engine(worker, name, gate);
     try {
       await engine.call({ kind: 'start', probe: probeFor(settings.executionProvider) });
     } catch (error) {
@@ -144,17 +174,19 @@ export class Engine {
   /** Lets pending calls finish, then ends the worker. */
   async close(): Promise<void> {
     if (this.ended !== undefined) return;
-    const exited = new Promise<void>((resolve) => this.worker.once('exit', () => resolve()));
     const done = this.call({ kind: 'close' });
     this.ended = new EngineError('closed', `engine ${this.name} is closed`);
     await done;
-    await exited;
+    await this.exited;
   }
 
-  /** Ends the worker at once; pending calls reject. */
+  /** Rejects pending calls at once and ends the worker after the run it is in, which nothing can cut short. */
   async terminate(): Promise<void> {
+    this.gate.abandon();
     this.end(new EngineError('crashed', `engine ${this.name} was ended`));
-    await this.worker.terminate();
+    const request: Request = { ticket: this.next, call: { kind: 'close' } };
+    this.worker.postMessage(request);
+    await this.exited;
   }
 
   private async values(call: Call, transfer: ArrayBuffer[] = []): Promise<Values> {

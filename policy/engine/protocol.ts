@@ -6,6 +6,13 @@ import type { Values } from './value.ts';
 
 export type ExecutionProvider = 'cpu' | 'webgpu' | 'cuda';
 
+/** What a worker thread is started with. */
+export interface WorkerData {
+  readonly settings: WorkerSettings;
+  /** Memory of the Gate. */
+  readonly gate: SharedArrayBuffer;
+}
+
 export interface WorkerSettings {
   readonly threads: number;
   readonly executionProvider: ExecutionProvider;

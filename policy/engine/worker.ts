@@ -1,6 +1,7 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { EngineError } from './errors.ts';
-import type { Call, Reply, Request, WorkerSettings } from './protocol.ts';
+import { Gate } from './gate.ts';
+import type { Call, Reply, Request, WorkerData } from './protocol.ts';
 import { Sessions } from './sessions.ts';
 import { pack } from './value.ts';
 import type { Values } from './value.ts';
@@ -9,7 +10,9 @@ import type { Values } from './value.ts';
 
 if (parentPort === null) throw new Error('the engine worker runs in a worker thread only');
 const port = parentPort;
-const sessions = new Sessions(workerData as WorkerSettings);
+const { settings, gate: memory } = workerData as WorkerData;
+const sessions = new Sessions(settings);
+const gate = new Gate(memory);
 
 async function perform(call: Call): Promise<Values> {
   switch (call.kind) {
@@ -57,7 +60,6 @@ async function answer({ ticket, call }: Request): Promise<void> {
   } catch (error) {
     send({ ticket, failure: failureOf(error) });
   }
-  if (call.kind === 'close') port.close();
 }
 
 function send(reply: Reply, transfer: ArrayBuffer[] = []): void {
@@ -72,7 +74,18 @@ function failureOf(error: unknown): Extract<Reply, { failure: unknown }>['failur
   return { code: 'run_failed', message, session: undefined };
 }
 
+/** An abandoned engine waits for no answer: only the call that ends the thread is still made. */
+async function pass(request: Request): Promise<void> {
+  if (request.call.kind === 'close') {
+    await answer(request);
+    port.close();
+  } else if (gate.enter()) {
+    await answer(request);
+    gate.leave();
+  }
+}
+
 let last: Promise<void> = Promise.resolve();
 port.on('message', (request: Request) => {
-  last = last.then(() => answer(request));
+  last = last.then(() => pass(request));
 });

@@ -112,6 +112,8 @@ describe('graph', () => {
     g.output('y', clamp(x, 0, 1));
     expect(() => g.input('x', 'float32', [2])).toThrow(ShapeError);
     expect(() => g.output('y', x)).toThrow(ShapeError);
+    expect(() => g.output('x', x)).toThrow(ShapeError);
+    expect(() => g.input('y', 'float32', [2])).toThrow(ShapeError);
     expect(() => g.input('z', 'float32', [-1])).toThrow(ShapeError);
     expect(() => g.constant([1, 2, 3], [2])).toThrow(ShapeError);
     expect(() => g.constant(Uint8Array.of(1), [1], 'float32')).toThrow(ShapeError);

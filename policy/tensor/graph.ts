@@ -95,7 +95,7 @@ export class Graph {
 
   /** A graph input. Throws ShapeError if the name is taken or a dimension is not a whole number ≥ 0. */
   input(name: string, dtype: DType, shape: readonly number[]): Tensor {
-    if (this.inputs.some((i) => i.name === name)) {
+    if (this.names().includes(name)) {
       throw new ShapeError('input', `the name ${name} is taken`);
     }
     const least = this.parent === undefined ? 0 : -1;
@@ -134,10 +134,14 @@ export class Graph {
 
   /** Names a result. Throws ShapeError if the name is taken. */
   output(name: string, tensor: Tensor): void {
-    if (this.outputs.some((o) => o.name === name)) {
+    if (this.names().includes(name)) {
       throw new ShapeError('output', `the name ${name} is taken`);
     }
     this.outputs.push({ name, tensor });
+  }
+
+  private names(): string[] {
+    return [...this.inputs, ...this.outputs].map(({ name }) => name);
   }
 
   /** Appends an ONNX node as it is; `vjp` makes it differentiable in its present inputs. */

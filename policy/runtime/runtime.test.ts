@@ -1,0 +1,153 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import {
+  fromFloat32,
+  manifestDigest,
+  readSafetensors,
+  toFloat32,
+  writeSafetensors,
+} from '../checkpoint/index.ts';
+import { Engine } from '../engine/index.ts';
+import { plainStats, shippedBase, smallEpisodes, smallSpec } from '../testing/sim-policy.ts';
+import { Finetune, resolveOptions, type FinishedPolicy } from '../train/index.ts';
+import { PolicyError } from './errors.ts';
+import type { ActRow, PolicyHandle } from './handle.ts';
+import { PolicyRuntime } from './runtime.ts';
+
+const base = shippedBase();
+let engine: Engine;
+let runtime: PolicyRuntime;
+let policies: FinishedPolicy[];
+let handles: PolicyHandle[];
+
+async function freshHead(joints: number, seed: number, wrist: boolean): Promise<FinishedPolicy> {
+  const spec = smallSpec(joints, { wrist });
+  const names = spec.action.map((joint) => joint.name);
+  const finetune = await Finetune.create({
+    engine,
+    base,
+    spec,
+    stats: { state: plainStats(names), action: plainStats(names) },
+    episodes: smallEpisodes(spec, 2),
+    options: resolveOptions({ mode: 'head', steps: 0, seed, images: 'use', labels: 'none' }),
+  });
+  return finetune.finish();
+}
+
+function rowOf(policy: PolicyHandle, t: number): ActRow {
+  const { spec } = policy.manifest;
+  const [episode] = smallEpisodes(spec, 1);
+  if (episode === undefined) throw new RangeError('no episode');
+  const width = spec.state.length;
+  return {
+    policy,
+    images: Object.fromEntries(
+      spec.cameras.map((camera) => [camera.name, episode.image(camera.name, t)]),
+    ),
+    instruction: t % 2 === 0 ? 'reach the red disc' : 'go to the blue object',
+    state: episode.state.slice(t * width, (t + 1) * width),
+    seed: t,
+    sampler: { steps: 4, noise_scale: 1 },
+  };
+}
+
+const difference = (a: Float32Array, b: Float32Array): number =>
+  Math.max(...a.map((value, i) => Math.abs(value - (b[i] as number))));
+
+beforeAll(async () => {
+  engine = await Engine.start({ threads: 2 });
+  policies = [
+    await freshHead(2, 1, false),
+    await freshHead(4, 2, true),
+    await freshHead(3, 3, false),
+  ];
+  runtime = await PolicyRuntime.create({ engine, base, buckets: [1, 4], slots: 4 });
+  handles = [];
+  for (const policy of policies) handles.push(await runtime.load(policy));
+});
+afterAll(async () => {
+  await engine.close();
+});
+
+describe('mixed batches', () => {
+  it('answer as solo runs do, whatever the order of slots and views', async () => {
+    const rows = handles.map((handle, i) => rowOf(handle, i));
+    const solo = await Promise.all(rows.map((row) => runtime.act([row])));
+    for (const order of [
+      [0, 1, 2],
+      [2, 0, 1],
+      [1, 2, 0],
+    ]) {
+      const mixed = await runtime.act(order.map((i) => rows[i] as ActRow));
+      order.forEach((i, place) => {
+        const alone = solo[i]?.[0]?.actions ?? new Float32Array();
+        const together = mixed[place]?.actions ?? new Float32Array();
+        expect(alone.length).toBe(16 * (rows[i]?.state.length ?? 0));
+        expect(difference(alone, together)).toBeLessThan(1e-4);
+      });
+    }
+  });
+
+  it('reason as solo runs do, and the reasoning drives the actions that carry it', async () => {
+    const rows = handles.slice(0, 2).map((handle, i) => rowOf(handle, i));
+    const together = await runtime.reasonAndAct(rows);
+    for (const [i, row] of rows.entries()) {
+      const [reasoning] = await runtime.reason([row]);
+      expect(together[i]?.reasoning?.text).toBe(reasoning?.text);
+      if (reasoning === undefined) throw new RangeError('no reasoning');
+      const [driven] = await runtime.act([{ ...row, reasoning }]);
+      const joint = together[i]?.actions ?? new Float32Array();
+      expect(difference(driven?.actions ?? new Float32Array(), joint)).toBeLessThan(1e-4);
+    }
+  });
+
+  it('a slot freed and filled again leaves the others as they were', async () => {
+    const row = rowOf(handles[0] as PolicyHandle, 0);
+    const [before] = await runtime.act([row]);
+    const last = handles.pop() as PolicyHandle;
+    await runtime.unload(last);
+    const again = await runtime.load(policies[2] as FinishedPolicy);
+    handles.push(again);
+    expect(again.slot).toBe(last.slot);
+    const [after] = await runtime.act([row]);
+    expect(after?.actions).toEqual(before?.actions);
+  });
+});
+
+describe('what is refused', () => {
+  it('NaN weights, by name', async () => {
+    const good = policies[0] as FinishedPolicy;
+    const file = readSafetensors(good.files['head.safetensors'] as Uint8Array);
+    const tensors = new Map(
+      [...file.tensors].map(([name, tensor], i) => {
+        const data = toFloat32(tensor).slice();
+        if (i === 0) data[0] = NaN;
+        return [name, fromFloat32(data, tensor.shape, 'F32')] as const;
+      }),
+    );
+    const bad = {
+      digest: 'nan',
+      manifest: good.manifest,
+      files: { 'head.safetensors': writeSafetensors(tensors) },
+    };
+    await expect(runtime.load(bad)).rejects.toMatchObject({ code: 'invalid_weights' });
+  });
+
+  it('a policy of another pre-processing', async () => {
+    const good = policies[0] as FinishedPolicy;
+    const manifest = { ...good.manifest, preprocess_hash: 'other' };
+    await expect(
+      runtime.load({ digest: manifestDigest(manifest), manifest, files: good.files }),
+    ).rejects.toMatchObject({ code: 'incompatible', field: 'preprocess_hash' });
+  });
+
+  it('a row without a camera that its embodiment has', async () => {
+    const row = rowOf(handles[1] as PolicyHandle, 1);
+    const { top } = row.images;
+    if (top === undefined) throw new RangeError('no picture');
+    await expect(runtime.act([{ ...row, images: { top } }])).rejects.toMatchObject({
+      code: 'invalid_row',
+      field: 'images.wrist',
+    });
+    await expect(runtime.act([])).rejects.toBeInstanceOf(PolicyError);
+  });
+});
