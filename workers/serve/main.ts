@@ -21,6 +21,7 @@ const config = loadConfig();
 const log = pino({ level: config.LOG_LEVEL, name: 'serve' }, pino.destination(2));
 const metrics = serveMetrics();
 
+const buckets = batchSizes(config.MAX_BATCH);
 const engine = await Engine.start({
   threads: config.ENGINE_THREADS,
   executionProvider: config.EXECUTION_PROVIDER,
@@ -28,7 +29,7 @@ const engine = await Engine.start({
 const runtime = await PolicyRuntime.create({
   engine,
   base: loadBase(await readFile(baseWeightsUrl('nano'))),
-  buckets: batchSizes(config.MAX_BATCH),
+  buckets,
   slots: config.POLICY_SLOTS,
 });
 const images = await ImagePool.start(config.IMAGE_THREADS);
@@ -44,7 +45,7 @@ const { gateway } = await startServe({
   host: config.HOST,
   port: config.PORT,
   maxSessions: config.MAX_SESSIONS,
-  maxBatch: config.MAX_BATCH,
+  buckets,
   policySlots: config.POLICY_SLOTS,
   runtime,
   store: openStore(config.store),

@@ -15,9 +15,9 @@ import {
   type TestPostgres,
 } from '../../test/support/postgres.ts';
 import { startIssuer, type Issuer } from './gateway/testing/issuer.ts';
-import { makePolicy, putPolicy } from './testing/real-policy.ts';
+import { makePolicy, putPolicy } from '../../test/support/served-policy.ts';
 import { armSpec, claimsFor, jpegOf, observation, TestRobot } from './testing/robots.ts';
-import { recordSession } from './testing/session-rows.ts';
+import { recordSession } from '../../test/support/session-rows.ts';
 
 const SECRET = 'only-for-tests-and-long-enough-so';
 const entry = new URL('./main.ts', import.meta.url).pathname;

@@ -9,6 +9,7 @@ import { serveMetrics, type ServeMetrics } from './metrics.ts';
 import {
   fetchPolicy,
   PolicyRegistry,
+  WarmShapes,
   type ActRow,
   type PolicyManifest,
   type PolicyPort,
@@ -27,7 +28,8 @@ export interface ServeParts {
   readonly host: string;
   readonly port: number;
   readonly maxSessions: number;
-  readonly maxBatch: number;
+  /** Batch sizes that the runtime builds graphs for, ascending. */
+  readonly buckets: readonly number[];
   readonly policySlots: number;
   readonly runtime: PolicyPort;
   readonly store: Pick<ObjectStore, 'get'>;
@@ -51,8 +53,22 @@ export interface Serve {
 export async function startServe(parts: ServeParts): Promise<Serve> {
   const { runtime, clock, log } = parts;
   const metrics = parts.metrics ?? serveMetrics();
-  const maxRows = Math.min(parts.maxBatch, runtime.maxBatch);
-  const queue = new ObservationQueue<Enqueued<ActRow, RowResult>>({ maxRows, quantum: maxRows });
+  const warm = new WarmShapes({
+    run: (kind, rows) => runRows(runtime, kind, rows),
+    buckets: parts.buckets,
+    onWarm: (shape) => log.info({ ...shape, ms: Math.round(shape.ms) }, 'graph warm'),
+    onError: (err) => log.error({ err }, 'a graph could not be warmed'),
+  });
+  const queue = new ObservationQueue<Enqueued<ActRow, RowResult>>({
+    maxRows: runtime.maxBatch,
+    quantum: runtime.maxBatch,
+    fits: (rows) => {
+      const jobs = rows.map((row) => row.job);
+      const [first] = jobs;
+      const views = jobs.map((job) => job.shape.views);
+      return first !== undefined && warm.fits(first.kind, first.shape.family, views);
+    },
+  });
   const dispatcher = new Dispatcher<ActRow, RowResult>({
     queue,
     engines: ENGINES,
@@ -86,6 +102,7 @@ export async function startServe(parts: ServeParts): Promise<Serve> {
     flush: (timeoutMs) => parts.ledger.flush(timeoutMs),
     clock,
     policies,
+    warm,
     runtime,
     images: parts.images,
     dispatcher,

@@ -45,6 +45,7 @@ describe('many robots on one worker', () => {
         robot({ ...off, tenant: `ten_${i % 3}` }, `policy-${i % 4}`),
       ),
     );
+    await until(() => worker.runtime.warmups.includes('act 8'));
     others.forEach((other, i) => other.send(observation(0, jpeg, { state: state(i / 10) })));
     await until(() => worker.waiting() === 6);
     held.open();

@@ -9,7 +9,7 @@ import {
   type TestDatabase,
   type TestPostgres,
 } from '../../../test/support/postgres.ts';
-import { recordSession } from '../testing/session-rows.ts';
+import { recordSession } from '../../../test/support/session-rows.ts';
 import { DatabaseSink } from './database-sink.ts';
 import type { ReasoningEntry } from './entry.ts';
 import { Heartbeat } from './heartbeat.ts';

@@ -2,6 +2,8 @@
 export { assertCompatible } from './compatibility.ts';
 export { fetchPolicy, type FetchedPolicy, type PolicyRef } from './fetch-policy.ts';
 export { PolicyRegistry, type LoadedPolicy, type PolicyLease } from './policy-registry.ts';
+export { shapeOf, type Shape, type Views } from './shape.ts';
+export { WarmShapes, type RowKind } from './warm-shapes.ts';
 export type {
   ActResult,
   ActRow,

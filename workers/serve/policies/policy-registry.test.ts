@@ -27,11 +27,10 @@ function bench(capacity = 2) {
 }
 
 describe('PolicyRegistry', () => {
-  it('fetches and warms a version once, however many ask at once', async () => {
+  it('fetches and loads a version once, however many ask at once', async () => {
     const { runtime, registry, ref, store } = bench();
     const leases = await Promise.all([1, 2, 3].map(() => registry.acquire(ref('one'))));
     expect(runtime.loads).toBe(1);
-    expect(runtime.warmed).toHaveLength(1);
     expect(store.gets).toBe(2);
     expect(new Set(leases.map((lease) => lease.policy)).size).toBe(1);
     expect(registry.counts).toEqual({ held: 1, pinned: 1 });
@@ -76,14 +75,6 @@ describe('PolicyRegistry', () => {
       code: 'incompatible_policy',
       message: expect.stringContaining('NaN in head.out.weight') as string,
     });
-  });
-
-  it('unloads a version that cannot be warmed', async () => {
-    const { registry, runtime, ref } = bench();
-    runtime.warm = () => Promise.reject(new Error('engine'));
-    await expect(registry.acquire(ref('a'))).rejects.toMatchObject({ code: 'unavailable' });
-    expect(runtime.unloaded).toHaveLength(1);
-    expect(registry.counts.held).toBe(0);
   });
 
   it.each(['manifest.json', 'head.safetensors'])('refuses a damaged %s', async (name) => {

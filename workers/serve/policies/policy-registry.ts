@@ -3,7 +3,7 @@ import { ArmatureError } from '@armature/sdk/contract';
 import type { FetchedPolicy, PolicyRef } from './fetch-policy.ts';
 import type { PolicyHandle, PolicyManifest, PolicyPort } from './port.ts';
 
-/** A version that is loaded and warm. */
+/** A version that is loaded. */
 export interface LoadedPolicy {
   readonly digest: string;
   readonly handle: PolicyHandle;
@@ -17,7 +17,7 @@ export interface PolicyLease {
 }
 
 export interface PolicyRegistryOptions {
-  readonly runtime: Pick<PolicyPort, 'load' | 'unload' | 'warm'>;
+  readonly runtime: Pick<PolicyPort, 'load' | 'unload'>;
   readonly fetch: (ref: PolicyRef) => Promise<FetchedPolicy>;
   /** Versions held at once. */
   readonly capacity: number;
@@ -33,7 +33,7 @@ interface Entry {
 }
 
 /**
- * The policy versions of this worker. A version is fetched and warmed once however many sessions
+ * The policy versions of this worker. A version is fetched and loaded once however many sessions
  * ask for it (by digest: the same bytes whoever's they are), stays while a session is open, and then
  * until the room is needed, least recently used first.
  */
@@ -123,21 +123,11 @@ export class PolicyRegistry {
       progress.message = 'loading the policy';
       const handle = await runtime.load({ digest, manifest, files });
       progress.message = 'warming the policy';
-      await this.warm(handle);
       onLoaded?.({ digest, ms: performance.now() - started });
       return { digest, handle, manifest };
     } catch (error) {
       onError(error, digest);
       throw asRefusal(error, ref);
-    }
-  }
-
-  private async warm(handle: PolicyHandle): Promise<void> {
-    try {
-      await this.options.runtime.warm(handle);
-    } catch (error) {
-      await this.options.runtime.unload(handle);
-      throw error;
     }
   }
 }

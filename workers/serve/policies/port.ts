@@ -10,6 +10,6 @@ import type {
 /** What this process needs of the model: `PolicyRuntime`, or in a test something that acts like it. */
 export type PolicyPort = Pick<
   PolicyRuntime,
-  'load' | 'unload' | 'warm' | 'batchKey' | 'maxBatch' | 'act' | 'reason' | 'reasonAndAct'
+  'load' | 'unload' | 'batchKey' | 'maxBatch' | 'act' | 'reason' | 'reasonAndAct'
 >;
 export type { ActResult, ActRow, PolicyHandle, PolicyManifest, Reasoning };

@@ -40,6 +40,7 @@ function bench(engines: EngineLane[] = [{ name: 'one', serves: ['act', 'reason']
       inFlightLimit: 1,
       job: {
         kind: lane,
+        shape: { family: 'f', views: { external: 1, wrist: 0 } },
         row: () => session,
         done: (result, info) => {
           log.push(result);

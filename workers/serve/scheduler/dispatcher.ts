@@ -1,4 +1,5 @@
 import { ArmatureError } from '@armature/sdk/contract';
+import type { Shape } from '../policies/index.ts';
 import type { ObservationQueue, Lane, Waiting } from './queue.ts';
 
 /** How long a row waited and ran, and with how many others. Times in ms. */
@@ -11,6 +12,8 @@ export interface RunInfo {
 /** A row's work: what to run, and who hears how it went. Exactly one of the callbacks is called. */
 export interface Job<Row, Result> {
   readonly kind: string;
+  /** What decides, with the number of rows, which graph runs it. */
+  readonly shape: Shape;
   /** The row, made when its run forms, so that it holds the latest. */
   row(): Row;
   done(result: Result, run: RunInfo): void;

@@ -74,6 +74,21 @@ describe('ObservationQueue', () => {
     expect(q.take(['act'], 0).rows).toHaveLength(1);
   });
 
+  it('leaves out of a run what does not fit it, and goes on with the next', () => {
+    const q = new ObservationQueue<number>({
+      maxRows: 4,
+      quantum: 4,
+      fits: (jobs) => !jobs.includes(-1) && jobs.length <= 2,
+    });
+    q.offer(row('a'));
+    q.offer(row('b', { job: -1 }));
+    q.offer(row('c'));
+    q.offer(row('d'));
+    expect(sessions(q.take(['act'], 0).rows)).toEqual(['a', 'c']);
+    expect(sessions(q.take(['act'], 0).rows)).toEqual(['b']);
+    expect(sessions(q.take(['act'], 0).rows)).toEqual(['d']);
+  });
+
   it('serves the lanes that it is asked for', () => {
     const q = queue();
     q.offer(row('a', { lane: 'reason', group: 'reason' }));
@@ -194,7 +209,7 @@ describe('fairness between tenants', () => {
     for (let i = 0; i < 20; i++) {
       const tenant = run();
       order.push(tenant);
-      q.offer(row(`${tenant}.1`));
+      q.offer(row(`${String(tenant)}.1`));
     }
     expect(order.filter((t) => t === 'old').length).toBeGreaterThan(7);
     expect(order.filter((t) => t === 'new').length).toBeGreaterThan(7);

@@ -19,13 +19,15 @@ export interface Waiting<T> {
   readonly job: T;
 }
 
-export interface QueueOptions {
+export interface QueueOptions<T> {
   /** Rows a run. */
   readonly maxRows: number;
   /** Rows by which a tenant may run ahead of the one served least before others go first. */
   readonly quantum: number;
   /** Share of a tenant, 1 where the map has none. */
   readonly weights?: ReadonlyMap<string, number>;
+  /** Whether these rows of one group may run together; asked of two or more. */
+  readonly fits?: (rows: readonly T[]) => boolean;
 }
 
 export interface Taken<T> {
@@ -41,12 +43,12 @@ export interface Taken<T> {
  * fill what is left of the run. A plain data structure: no clock and no callback.
  */
 export class ObservationQueue<T> {
-  private readonly options: QueueOptions;
+  private readonly options: QueueOptions<T>;
   private readonly waiting = new Map<string, Waiting<T>>();
   private readonly running = new Map<string, number>();
   private readonly shares: TenantShares;
 
-  constructor(options: QueueOptions) {
+  constructor(options: QueueOptions<T>) {
     this.options = options;
     this.shares = new TenantShares(options.weights ?? new Map());
   }
@@ -80,8 +82,9 @@ export class ObservationQueue<T> {
       next !== undefined && rows.length < this.options.maxRows;
       next = this.pick(group)
     ) {
-      rows.push(next);
       group.splice(group.indexOf(next), 1);
+      if (!this.fits(rows, next)) continue;
+      rows.push(next);
       this.waiting.delete(keyOf(next));
       this.running.set(keyOf(next), this.inFlight(next) + 1);
       this.shares.charge(next.tenant);
@@ -102,6 +105,11 @@ export class ObservationQueue<T> {
     const rows = [...this.waiting.values()].filter((row) => row.session === session);
     for (const row of rows) this.remove(row);
     return rows;
+  }
+
+  private fits(rows: readonly Waiting<T>[], next: Waiting<T>): boolean {
+    const { fits } = this.options;
+    return rows.length === 0 || fits === undefined || fits([...rows, next].map((row) => row.job));
   }
 
   private remove(row: Waiting<T>): void {

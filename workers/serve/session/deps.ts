@@ -3,11 +3,14 @@ import type { Clock } from '../clock.ts';
 import type { ImagePool } from '../images/index.ts';
 import type { Ledger } from '../ledger/index.ts';
 import type { ServeMetrics } from '../metrics.ts';
-import type { ActRow, PolicyPort, PolicyRegistry, Reasoning } from '../policies/index.ts';
+import type {
+  ActRow,
+  PolicyPort,
+  PolicyRegistry,
+  Reasoning,
+  WarmShapes,
+} from '../policies/index.ts';
 import type { Dispatcher } from '../scheduler/index.ts';
-
-/** How a row is computed. */
-export type RowKind = 'act' | 'reason_and_act' | 'reason';
 
 export interface RowResult {
   /** f32 [H, A]; absent where only a reasoning was asked for. */
@@ -21,6 +24,7 @@ export interface SessionDeps {
   readonly worker: string;
   readonly clock: Clock;
   readonly policies: PolicyRegistry;
+  readonly warm: Pick<WarmShapes, 'admit'>;
   readonly runtime: Pick<PolicyPort, 'batchKey'>;
   readonly images: Pick<ImagePool, 'prepare'>;
   readonly dispatcher: Dispatcher<ActRow, RowResult>;

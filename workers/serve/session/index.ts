@@ -1,3 +1,3 @@
 /** One robot's connection, whatever carries its frames: what is computed, checked, recorded and sent. */
-export type { RowKind, RowResult, SessionDeps, SessionLog, SessionOutlet } from './deps.ts';
+export type { RowResult, SessionDeps, SessionLog, SessionOutlet } from './deps.ts';
 export { RobotSession } from './robot-session.ts';

@@ -5,11 +5,18 @@ import {
   type WireObservation,
 } from '@armature/sdk/contract';
 import { CommandHistory } from '../chunks/index.ts';
-import { assertCompatible, type ActRow, type PolicyLease } from '../policies/index.ts';
+import {
+  assertCompatible,
+  shapeOf,
+  type ActRow,
+  type PolicyLease,
+  type RowKind,
+  type Shape,
+} from '../policies/index.ts';
 import type { DropReason } from '../scheduler/index.ts';
 import { Admission, tooLate, type Admitted } from './admission.ts';
 import { Delivery } from './delivery.ts';
-import type { RowKind, RowResult, SessionDeps, SessionOutlet } from './deps.ts';
+import type { RowResult, SessionDeps, SessionOutlet } from './deps.ts';
 import { Intake } from './intake.ts';
 import { ReasoningLine, type CurrentReasoning } from './reasoning-line.ts';
 import { rowSeed } from './row-seed.ts';
@@ -26,6 +33,9 @@ interface Serving {
   readonly delivery: Delivery;
   /** What rows of this session may share a run with. */
   readonly batchKey: string;
+  readonly shape: Shape;
+  /** Lets this session no longer count among those that runs are made ready for. */
+  readonly leave: () => void;
 }
 
 /** One connection of one robot, whatever carries its frames. Errors go to the robot, never up. */
@@ -75,20 +85,21 @@ export class RobotSession {
     const { policy, tenant, embodiment } = this.claims;
     const { version_id: versionId, digest, prefix } = policy;
     const lease = await this.deps.policies.acquire({ tenant, versionId, digest, prefix });
-    if (this.ended) {
-      lease.release();
-      return undefined;
-    }
     const { manifest, handle } = lease.policy;
-    try {
-      assertCompatible(embodiment.spec, manifest);
-    } catch (error) {
+    const leave = await this.warm(lease).catch((error: unknown) => {
       lease.release();
       throw error;
+    });
+    if (this.isEnded()) {
+      leave();
+      lease.release();
+      return undefined;
     }
     const steps = (this.claims.sampler ?? manifest.sampler).steps;
     this.serving = {
       lease,
+      leave,
+      shape: shapeOf(manifest),
       batchKey: `${this.deps.runtime.batchKey(handle)} steps=${steps}`,
       delivery: new Delivery(
         this.claims,
@@ -158,7 +169,17 @@ export class RobotSession {
     this.ended = true;
     if (this.intake.clear() !== undefined) this.settled();
     this.deps.dispatcher.withdraw(this.key);
+    this.serving?.leave();
     if (this.computing === 0) this.serving?.lease.release();
+  }
+
+  private isEnded(): boolean {
+    return this.ended;
+  }
+
+  private async warm({ policy }: PolicyLease): Promise<() => void> {
+    assertCompatible(this.claims.embodiment.spec, policy.manifest);
+    return this.deps.warm.admit(policy, this.claims.reasoning);
   }
 
   /** One of `computing` is over; the policy is let go with the last, so that no run loses its own. */
@@ -246,7 +267,7 @@ export class RobotSession {
     kind: RowKind,
     lane: 'act' | 'reason',
     { admitted }: Prepared,
-    { batchKey }: Serving,
+    { batchKey, shape }: Serving,
     job: {
       row(): ActRow;
       done(result: RowResult, run: { queuedMs: number; ranMs: number; rows: number }): void;
@@ -261,7 +282,7 @@ export class RobotSession {
       deadline: lane === 'act' ? admitted.deadline : this.reasoning.due(admitted.observedAt),
       expires: lane === 'act' ? admitted.expires : Infinity,
       inFlightLimit: this.claims.limits.max_in_flight,
-      job: { kind, ...job },
+      job: { kind, shape, ...job },
     });
   }
 

@@ -1,3 +1,4 @@
+import { WARM_UP } from '../policies/blank-row.ts';
 import type { ActResult, ActRow, PolicyHandle, PolicyPort, Reasoning } from '../policies/index.ts';
 
 export interface FakeRun {
@@ -12,7 +13,8 @@ export interface FakeRun {
 export class FakeRuntime implements PolicyPort {
   readonly maxBatch: number = 32;
   readonly runs: FakeRun[] = [];
-  readonly warmed: string[] = [];
+  /** Runs that only made a graph warm: kind and rows. */
+  readonly warmups: string[] = [];
   readonly unloaded: string[] = [];
   loads = 0;
   /** Called for every row in place of the usual actions. */
@@ -29,10 +31,6 @@ export class FakeRuntime implements PolicyPort {
 
   async unload(handle: PolicyHandle): Promise<void> {
     this.unloaded.push(digestOf(handle));
-  }
-
-  async warm(handle: PolicyHandle): Promise<void> {
-    this.warmed.push(digestOf(handle));
   }
 
   batchKey(): string {
@@ -55,6 +53,10 @@ export class FakeRuntime implements PolicyPort {
   }
 
   private async run(run: FakeRun): Promise<void> {
+    if (run.rows[0]?.instruction === WARM_UP) {
+      this.warmups.push(`${run.kind} ${run.rows.length}`);
+      return;
+    }
     this.runs.push(run);
     await this.pace();
   }

@@ -65,7 +65,7 @@ export interface WorkerOptions {
   readonly runtime?: PolicyPort;
   readonly clock?: Clock;
   readonly policySlots?: number;
-  readonly maxBatch?: number;
+  readonly buckets?: readonly number[];
   readonly readManifest?: (bytes: Uint8Array) => PolicyManifest;
   /** Image threads to use, and to leave running at the end. */
   readonly images?: ImagePool;
@@ -85,7 +85,7 @@ export async function startWorker(options: WorkerOptions = {}) {
     host: '127.0.0.1',
     port: 0,
     maxSessions: 100,
-    maxBatch: options.maxBatch ?? 32,
+    buckets: options.buckets ?? [1, 2, 4, 8, 16, 32],
     policySlots: options.policySlots ?? 8,
     runtime: options.runtime ?? fake,
     store,

@@ -7,7 +7,7 @@ import {
 } from '@armature/policy/checkpoint';
 import { fitNormalisation, imageSize, PREPROCESS_HASH } from '@armature/policy/data';
 import type { EmbodimentSpec, FeatureStats, SessionClaims } from '@armature/sdk/contract';
-import { initialValues } from '../../../policy/nn/params.ts';
+import { initialValues } from '../../policy/nn/params.ts';
 
 export const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex');
 

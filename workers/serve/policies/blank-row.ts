@@ -1,0 +1,18 @@
+import type { ActRow } from './port.ts';
+import type { LoadedPolicy } from './policy-registry.ts';
+
+/** What is asked of a model to warm it; no robot is behind it. */
+export const WARM_UP = 'warm up';
+
+/** A row that any version answers: black pictures, a state of zeros. */
+export function blankRow({ handle, manifest }: LoadedPolicy): ActRow {
+  const { spec, image } = manifest;
+  const black = new Uint8Array(image.width * image.height * 3);
+  return {
+    policy: handle,
+    images: Object.fromEntries(spec.cameras.map((camera) => [camera.name, black])),
+    instruction: WARM_UP,
+    state: new Float32Array(spec.state.length),
+    seed: 0,
+  };
+}
