@@ -16,6 +16,8 @@ export interface FrameCacheOptions {
   readonly key: string;
   /** Episodes wanted; all of the set when absent. */
   readonly episodes?: readonly number[];
+  /** Cameras wanted; all of the set when absent. */
+  readonly cameras?: readonly string[];
   /** Decoding threads; 2 when absent. */
   readonly workers?: number;
   /** Share that is done, 0 to 1. */
@@ -57,8 +59,9 @@ export class FrameCache {
 
     const wanted = options.episodes === undefined ? null : new Set(options.episodes);
     const episodes = dataset.episodes.filter(({ index }) => wanted?.has(index) ?? true);
+    const cameras = dataset.cameras.filter(({ name }) => options.cameras?.includes(name) ?? true);
     const total = episodes.reduce((sum, episode) => sum + episode.length, 0);
-    const goal = Math.max(1, total * dataset.cameras.length);
+    const goal = Math.max(1, total * cameras.length);
     let done = 0;
     const advance = (frames: number): void => {
       done += frames;
@@ -66,7 +69,7 @@ export class FrameCache {
     };
     const tasks = [];
     for (const { index, length } of episodes) {
-      for (const camera of dataset.cameras) {
+      for (const camera of cameras) {
         const output = join(folder, fileName(index, camera.name));
         if (await exists(output)) {
           advance(length);

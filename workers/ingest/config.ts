@@ -9,7 +9,7 @@ const schema = z.object({
   WORKER_ID: z.string().min(1),
   /** As the role armature_worker. */
   DATABASE_URL: z.string().min(1),
-  /** Folder for files that are being checked; emptied at start, so one process at a time. */
+  /** Folder for files that are being checked; this worker's part of it is emptied at start. */
   CACHE_DIR: z.string().min(1),
   /** Episodes decoded at a time. */
   DECODE_LANES: whole(1, 2),

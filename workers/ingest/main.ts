@@ -7,8 +7,8 @@ import { claimLoop } from '../train/claim-loop.ts';
 import { readConfig } from './config.ts';
 import { runIngest } from './job.ts';
 
-/** Heartbeats a lease. */
-const BEATS = 4;
+/** Heartbeats in one lease: four may fail before it is given up. */
+const BEATS_PER_LEASE = 5;
 
 const config = readConfig();
 const log = pino({ level: config.logLevel, name: 'ingest' }, pino.destination(2));
@@ -18,7 +18,7 @@ const db = connect(config.databaseUrl, {
   onSystemAccess: (reason) => log.debug({ reason }, 'system access'),
 });
 const store = openStore(config.store);
-const scratch = join(config.cacheDir, 'ingest');
+const scratch = join(config.cacheDir, 'ingest', encodeURIComponent(config.workerId));
 await rm(scratch, { recursive: true, force: true });
 await mkdir(scratch, { recursive: true });
 
@@ -43,7 +43,7 @@ const running = claimLoop({
         store,
         scratch,
         lanes: config.lanes,
-        beatMs: config.leaseMs / BEATS,
+        beatMs: config.leaseMs / BEATS_PER_LEASE,
         nowMs,
         log,
       },
