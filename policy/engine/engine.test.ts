@@ -299,23 +299,50 @@ describe('several engines', () => {
 
 describe('outside the test runner', () => {
   it('starts under tsx, and the process ends after close', async () => {
-    const folder = await mkdtemp(join(fileURLToPath(new URL('.', import.meta.url)), 'tmp-'));
-    try {
-      const script = join(folder, 'script.ts');
-      await writeFile(
-        script,
-        `import { Engine } from '../index.ts';
-         const engine = await Engine.start({ threads: 1 });
-         process.stdout.write(JSON.stringify(await engine.stats()));
-         await engine.close();`,
-      );
-      const root = fileURLToPath(new URL('../..', import.meta.url));
-      const { stdout } = await promisify(execFile)(process.execPath, ['--import', 'tsx', script], {
-        cwd: root,
-      });
-      expect(JSON.parse(stdout)).toEqual({ sessions: [], residentBytes: 0 });
-    } finally {
-      await rm(folder, { recursive: true });
-    }
+    const stdout = await runScript(`
+      const engine = await Engine.start({ threads: 1 });
+      process.stdout.write(JSON.stringify(await engine.stats()));
+      await engine.close();`);
+    expect(JSON.parse(stdout)).toEqual({ sessions: [], residentBytes: 0 });
+  });
+
+  // Tearing down a thread that is inside the runtime aborts the process, unless the engine waits for it.
+  const busy = `
+    const engine = await Engine.start({ threads: 1 });
+    const g = new Graph();
+    let x = g.input('x', 'float32', [512, 512]);
+    for (let i = 0; i < 40; i += 1) x = matmul(x, x);
+    g.output('y', x);
+    await engine.load('long', toOnnx(g));
+    const feed = () => ({ x: { dtype: 'float32', shape: [512, 512], data: new Float32Array(512 * 512) } });
+    const runs = [1, 2, 3].map(() => engine.run('long', feed()).then(() => 'done', (e) => e.code));
+    await new Promise((resolve) => setTimeout(resolve, 60));`;
+
+  it('survives ending an engine in the middle of a run', async () => {
+    const stdout = await runScript(`${busy}
+      await engine.terminate();
+      process.stdout.write((await Promise.all(runs)).join());`);
+    expect(stdout.split(',').at(-1)).toBe('crashed');
+  });
+
+  it('ends in order when the process exits in the middle of a run', async () => {
+    expect(await runScript(`${busy} process.stdout.write('leaving'); process.exit(0);`)).toBe(
+      'leaving',
+    );
   });
 });
+
+/** What a script prints that runs in a process of its own; rejects unless the process ends with 0. */
+async function runScript(body: string): Promise<string> {
+  const folder = await mkdtemp(join(fileURLToPath(new URL('.', import.meta.url)), 'tmp-'));
+  try {
+    const script = join(folder, 'script.mts');
+    const head = `import { Engine } from '../index.ts';\nimport { Graph, matmul, toOnnx } from '../../tensor/index.ts';`;
+    await writeFile(script, `${head}\n${body}`);
+    const cwd = fileURLToPath(new URL('../..', import.meta.url));
+    const run = promisify(execFile)(process.execPath, ['--import', 'tsx', script], { cwd });
+    return (await run).stdout;
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+}
