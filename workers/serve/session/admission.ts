@@ -107,3 +107,7 @@ export function tooLate(why: string): ArmatureError {
     fix: 'Send a newer observation, with a longer deadline if the network needs it.',
   });
 }
+
+export function superseded(why: string): ArmatureError {
+  return new ArmatureError('cancelled', why, { fix: 'Nothing: the newer one is being computed.' });
+}

@@ -3,7 +3,7 @@ import { checkChunk, chunkLimits, type CommandHistory, departureOf } from '../ch
 import type { LedgerEntry } from '../ledger/index.ts';
 import type { LoadedPolicy } from '../policies/index.ts';
 import type { RunInfo } from '../scheduler/index.ts';
-import { tooLate, type Admitted } from './admission.ts';
+import { superseded, tooLate, type Admitted } from './admission.ts';
 import type { SessionDeps, SessionOutlet } from './deps.ts';
 import type { CurrentReasoning } from './reasoning-line.ts';
 
@@ -62,7 +62,10 @@ export class Delivery {
       send: () => {
         if (this.inTime(admitted)) void this.commit(made, actions, clamped);
       },
-      drop: () => this.deps.metrics.late.inc({ reason: 'slow_reader' }),
+      drop: () => {
+        this.deps.metrics.late.inc({ reason: 'slow_reader' });
+        this.refuse(superseded('a newer chunk was ready before the robot read'), admitted.seq);
+      },
     });
   }
 

@@ -14,7 +14,7 @@ import {
   type Shape,
 } from '../policies/index.ts';
 import type { DropReason } from '../scheduler/index.ts';
-import { Admission, tooLate, type Admitted } from './admission.ts';
+import { Admission, superseded, tooLate, type Admitted } from './admission.ts';
 import { Delivery } from './delivery.ts';
 import type { RowResult, SessionDeps, SessionOutlet } from './deps.ts';
 import { Intake } from './intake.ts';
@@ -139,6 +139,8 @@ export class RobotSession {
       this.computing += 1;
       this.intake.offer(admitted);
     } catch (error) {
+      const late = error instanceof ArmatureError && error.code === 'timeout';
+      if (late) this.deps.metrics.late.inc({ reason: 'arrival' });
       this.refuse(error, observation.seq);
     }
   }
@@ -150,7 +152,6 @@ export class RobotSession {
     if (known.code === 'internal') {
       this.deps.log.error({ err: known.cause ?? known, session: this.key, seq }, known.message);
     }
-    if (known.code === 'timeout') this.deps.metrics.late.inc({ reason: 'deadline' });
     this.deps.metrics.countError(known.code);
     this.outlet.send({
       type: 'error',
@@ -318,22 +319,27 @@ export class RobotSession {
   }
 
   private dropped(reason: DropReason, seq: number): void {
-    if (reason.why === 'replaced') this.deps.metrics.replaced.inc();
-    if (reason.why === 'replaced') this.refuse(replacedError(), seq);
-    else if (reason.why === 'expired') this.refuse(tooLate('no engine was free in time'), seq);
-    else if (reason.why === 'failed') this.refuse(reason.error, seq);
+    switch (reason.why) {
+      case 'replaced':
+        this.deps.metrics.replaced.inc();
+        this.refuse(superseded('a newer observation took the place of this one'), seq);
+        return;
+      case 'expired':
+        this.deps.metrics.late.inc({ reason: 'queue' });
+        this.refuse(tooLate('no engine was free in time'), seq);
+        return;
+      case 'failed':
+        this.refuse(reason.error, seq);
+        return;
+      case 'withdrawn':
+        return;
+    }
   }
 
   private replaced(seq: number): void {
     this.settled();
     this.dropped({ why: 'replaced' }, seq);
   }
-}
-
-function replacedError(): ArmatureError {
-  return new ArmatureError('cancelled', 'a newer observation took the place of this one', {
-    fix: 'Nothing: the newer one is being computed.',
-  });
 }
 
 function internal(cause: unknown): ArmatureError {
