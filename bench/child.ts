@@ -45,4 +45,4 @@ const result: PartResult = {
   figures,
   peak_rss_mb: (process.resourceUsage().maxRSS * 1024) / 1e6,
 };
-process.send?.(result, () => process.disconnect());
+process.send?.(result, undefined, {}, () => process.disconnect());

@@ -107,7 +107,7 @@ export async function finetune(
           if (point !== undefined) points.push(point);
         },
         onUpdate: ({ status, progress: share }) => {
-          progress.update(share, status === 'training' ? note : `${status} ${note}`);
+          progress.update(share, note === '' ? status : note);
         },
       });
       progress.done(summaryOf(job));

@@ -36,7 +36,7 @@ export type PartEvent =
     };
 
 const TYPESCRIPT_LOADER = pathToFileURL(createRequire(import.meta.url).resolve('tsx')).href;
-const LEASH = new URL('./leash.ts', import.meta.url).href;
+const LEASH = new URL('./leash.mjs', import.meta.url).href;
 
 const READY_WITHIN_MS = 120_000;
 const STOP_WITHIN_MS = 20_000;
