@@ -51,7 +51,7 @@ export function readWeights(
     const bad = data.findIndex((value) => !(Math.abs(value) <= LARGEST));
     if (bad >= 0) {
       throw new WeightsError(
-        `${spec.name} holds ${data[bad]} at element ${bad}; weights are finite`,
+        `${spec.name} holds ${String(data[bad])} at element ${bad}; weights are finite`,
       );
     }
     if (data.length !== elements(spec.shape)) {

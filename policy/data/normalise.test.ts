@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { smallEpisodes, smallSpec } from '../testing/sim-policy.ts';
+import { smallEpisodes, smallSpec } from '../../test/support/small-policy.ts';
 import {
   decodeActions,
   encodeActions,

@@ -138,7 +138,7 @@ function shift(x: Tensor): Tensor {
 function moved(x: Tensor, axis: number, by: 1 | -1): Tensor {
   const size = x.shape[axis] as number;
   const pads = x.shape.map((_, i) =>
-    i === axis ? ((by === 1 ? [1, 0] : [0, 1]) as [number, number]) : ([0, 0] as [number, number]),
+    i === axis ? (by === 1 ? [1, 0] : [0, 1]) : ([0, 0] as [number, number]),
   );
   return by === 1 ? pad(slice(x, axis, 0, size - 1), pads) : pad(slice(x, axis, 1, size), pads);
 }

@@ -7,7 +7,12 @@ import {
   writeSafetensors,
 } from '../checkpoint/index.ts';
 import { Engine } from '../engine/index.ts';
-import { plainStats, shippedBase, smallEpisodes, smallSpec } from '../testing/sim-policy.ts';
+import {
+  plainStats,
+  shippedBase,
+  smallEpisodes,
+  smallSpec,
+} from '../../test/support/small-policy.ts';
 import { Finetune, resolveOptions, type FinishedPolicy } from '../train/index.ts';
 import { PolicyError } from './errors.ts';
 import type { ActRow, PolicyHandle } from './handle.ts';

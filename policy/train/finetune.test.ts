@@ -1,6 +1,11 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Engine } from '../engine/index.ts';
-import { plainStats, shippedBase, smallEpisodes, smallSpec } from '../testing/sim-policy.ts';
+import {
+  plainStats,
+  shippedBase,
+  smallEpisodes,
+  smallSpec,
+} from '../../test/support/small-policy.ts';
 import { Finetune, FinetuneError } from './finetune.ts';
 import { resolveOptions, type ResolvedFinetuneOptions } from './options.ts';
 

@@ -75,11 +75,7 @@ export class TrainSession {
     const { engine, id, options, settings, weights } = o;
     const layout = options.trainable;
     const graph = trainGraph(options);
-    await engine.load(
-      id,
-      toOnnx(graph),
-      process.env['PROF'] ? { profile: process.env['PROF'] } : {},
-    );
+    await engine.load(id, toOnnx(graph));
     const start = packFlat(layout, (spec) => weights(spec.name));
     const state = o.state ?? {
       step: 0,

@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs';
 import type { EmbodimentSpec, FeatureStats } from '@armature/sdk/contract';
-import { baseWeightsUrl, loadBase, type BaseModel } from '../checkpoint/index.ts';
-import { seeded } from '../data/index.ts';
-import type { TrainingEpisode } from '../train/index.ts';
+import { baseWeightsUrl, loadBase, type BaseModel } from '@armature/policy/checkpoint';
+import { seeded } from '@armature/policy/data';
+import type { TrainingEpisode } from '@armature/policy/train';
 
 /** The base as it ships. */
 export function shippedBase(): BaseModel {
