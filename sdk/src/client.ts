@@ -28,9 +28,10 @@ export type ClientInput<N extends RouteName> = {
     : RouteInput<N>[K];
 };
 
-type Arguments<I> = object extends I
-  ? [input?: I, options?: CallOptions]
-  : [input: I, options?: CallOptions];
+type Arguments<I> =
+  Record<string, never> extends I
+    ? [input?: I, options?: CallOptions]
+    : [input: I, options?: CallOptions];
 
 type Method<N extends RouteName> = (...args: Arguments<ClientInput<N>>) => Promise<RouteOutput<N>>;
 

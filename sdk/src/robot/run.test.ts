@@ -1,0 +1,215 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { ArmatureError } from '../../contract/index.ts';
+import { arm, seen } from '../testing/two-joint-arm.ts';
+import { VirtualClock } from '../testing/virtual-clock.ts';
+import type { Chunk } from './chunk.ts';
+import { actionRows } from './observation.ts';
+import { runLoop, type Actor, type RunOptions } from './run.ts';
+import { StatsCounter } from './stats.ts';
+
+type Arm = typeof arm;
+type Answer = number | ArmatureError;
+
+interface Outcome {
+  /** First value of every executed action. */
+  readonly executed: number[];
+  readonly stats: ReturnType<StatsCounter['snapshot']>;
+  readonly reported: number[];
+  readonly asked: number[];
+  readonly errors: string[];
+  readonly starved: string[];
+}
+
+/**
+ * Runs the loop at 50 Hz in virtual time against a worker whose n-th answer takes `answers(n)` ms, or
+ * is an error 5 ms later. A chunk is made for the robot's position when it was seen: the number of
+ * actions executed so far. Step s of it holds that number + s, so what is executed counts upwards
+ * by one as long as no step is lost, repeated or stale.
+ */
+async function simulate(
+  answers: (n: number, at: number) => Answer,
+  options: Partial<RunOptions<Arm>> = {},
+): Promise<Outcome> {
+  const clock = new VirtualClock();
+  const counter = new StatsCounter();
+  const executed: number[] = [];
+  const reported: number[] = [];
+  const asked: number[] = [];
+  const errors: string[] = [];
+  const starved: string[] = [];
+  const actor: Actor<Arm> = {
+    embodiment: arm,
+    status: 'ready',
+    async act(observation, { signal }) {
+      const base = observation.state instanceof Float32Array ? 0 : observation.state.shoulder;
+      const answer = answers(asked.length, clock.now());
+      asked.push(clock.now());
+      await clock.sleep(typeof answer === 'number' ? answer : 5, signal);
+      if (typeof answer !== 'number') throw answer;
+      counter.chunks += 1;
+      return chunkAt(base, asked.length);
+    },
+    report: (_, steps) => reported.push(steps),
+  };
+  const stats = await clock.until(
+    runLoop(actor, counter, {
+      clock,
+      observe: () => seen(executed.length),
+      execute: (row) => {
+        executed.push(row.shoulder);
+      },
+      onError: (error) => errors.push(error.code),
+      onStarved: (mode, last) => starved.push(`${mode} ${last.shoulder}`),
+      ticks: 200,
+      ...options,
+    }),
+  );
+  return { executed, stats, reported, asked, errors, starved };
+}
+
+function chunkAt(base: number, seq: number): Chunk<Arm> {
+  const actions = Float32Array.from({ length: 16 }, (_, i) => base + Math.floor(i / 2));
+  return {
+    chunkId: `c${seq}`,
+    seq,
+    epoch: 1,
+    actions,
+    rows: actionRows(arm, actions),
+    reasoning: null,
+    policyVersion: 'pv_1',
+    statsHash: 's',
+    clamped: 0,
+    timings: { decode_ms: 0, queue_ms: 0, infer_ms: 0, total_ms: 0, batch: 1 },
+    latencyMs: 0,
+    capturedAt: 0,
+  };
+}
+
+const counting = (n: number): number[] => Array.from({ length: n }, (_, i) => i);
+
+describe('the control loop', () => {
+  it('executes one action a tick without a gap while answers take less than a chunk', async () => {
+    const { executed, stats, starved } = await simulate(() => 60);
+    expect(executed).toEqual(counting(200));
+    expect(stats).toMatchObject({
+      actionsExecuted: 200,
+      starvedTicks: 0,
+      staleChunks: 0,
+      overrunTicks: 0,
+    });
+    expect(starved).toEqual([]);
+  });
+
+  it('asks no earlier than the answer needs: a fast worker is asked near the end of a chunk', async () => {
+    const { asked } = await simulate(() => 15);
+    const gaps = asked.slice(4).map((at, i) => at - asked[i + 3]!);
+    expect(Math.min(...gaps)).toBeGreaterThanOrEqual(120);
+  });
+
+  it('loses no step of a first chunk that was slow: nothing was executed meanwhile', async () => {
+    const { executed, stats, reported } = await simulate((n) => (n === 0 ? 600 : 40));
+    expect(executed.slice(0, 8)).toEqual(counting(8));
+    expect(reported[0]).toBe(1);
+    expect(stats.starvedTicks).toBe(0);
+  });
+
+  it('a slow start does not stretch the plan: later questions are as late as ever', async () => {
+    const slow = await simulate((n) => (n === 0 ? 600 : 40));
+    const even = await simulate(() => 40);
+    expect(slow.asked.length).toBe(even.asked.length);
+  });
+
+  it('drops the steps that are past when a chunk arrives', async () => {
+    const { reported } = await simulate(() => 70, { ticks: 30 });
+    // 70 ms is 3 to 4 ticks of 20 ms: later chunks begin at their step 4, reported as 5 of 8.
+    expect(reported.slice(0, 8)).toContain(1);
+    expect(reported.slice(8).every((steps) => steps > 3)).toBe(true);
+  });
+
+  it('holds when nothing is left, counts that, and goes on without repeating a step', async () => {
+    const { executed, stats, starved } = await simulate((n) => (n === 3 ? 500 : 50));
+    expect(executed).toEqual(counting(executed.length));
+    expect(stats.starvedTicks).toBeGreaterThan(10);
+    expect(stats.starvedTicks + executed.length).toBe(200);
+    expect(new Set(starved).size).toBe(1);
+    expect(starved[0]).toMatch(/^hold \d+$/);
+  });
+
+  it('never executes a chunk that is too old', async () => {
+    const { executed, stats } = await simulate((n) => (n % 5 === 4 ? 700 : 50), { maxAgeMs: 400 });
+    expect(stats.staleChunks).toBeGreaterThan(0);
+    expect(executed).toEqual(counting(executed.length));
+  });
+
+  it('takes over early where only part of a chunk is to be executed', async () => {
+    const { executed, asked } = await simulate(() => 10, { executeSteps: 4 });
+    expect(executed).toEqual(counting(200));
+    expect(asked.length).toBeGreaterThan(45);
+  });
+
+  it('outlives errors that a repeat mends, and asks less often meanwhile', async () => {
+    const { executed, errors, asked } = await simulate((n) =>
+      n > 1 && n < 8 ? new ArmatureError('unavailable', 'reconnecting') : 30,
+    );
+    expect(errors).toEqual(new Array(6).fill('unavailable'));
+    expect(executed).toEqual(counting(executed.length));
+    expect(asked[7]! - asked[6]!).toBeGreaterThan(2 * (asked[3]! - asked[2]!));
+  });
+
+  it('ends with a refusal that comes ten times in a row', async () => {
+    const refused = new ArmatureError('missing_camera', 'no picture of camera wrist');
+    const ticks = 500;
+    await expect(simulate((n) => (n > 2 ? refused : 30), { ticks })).rejects.toBe(refused);
+    const nine = simulate((n) => (n > 2 && n < 12 ? refused : 30), { ticks });
+    await expect(nine).resolves.toBeDefined();
+  });
+
+  it('ends with what the robot throws', async () => {
+    const broken = new Error('servo does not answer');
+    const execute = (): never => {
+      throw broken;
+    };
+    await expect(simulate(() => 30, { execute })).rejects.toBe(broken);
+  });
+
+  it('ends with its signal', async () => {
+    const stop = new AbortController();
+    const { executed } = await simulate(() => 30, {
+      signal: stop.signal,
+      onStarved: () => undefined,
+      onChunk: (chunk) => {
+        if (chunk.seq === 5) stop.abort();
+      },
+    });
+    expect(executed.length).toBeLessThan(60);
+  });
+
+  it('refuses settings that make no sense', async () => {
+    await expect(simulate(() => 1, { hz: 0 })).rejects.toThrow(/hz/);
+    await expect(simulate(() => 1, { executeSteps: -1 })).rejects.toThrow(/executeSteps/);
+  });
+
+  it('whatever the network does, no step is repeated, lost between chunks or too old', async () => {
+    const answer = fc.oneof(
+      { weight: 8, arbitrary: fc.integer({ min: 1, max: 150 }) },
+      { weight: 2, arbitrary: fc.integer({ min: 150, max: 900 }) },
+      {
+        weight: 1,
+        arbitrary: fc
+          .constantFrom('timeout', 'unavailable', 'rate_limited')
+          .map((code) => new ArmatureError(code as 'timeout', 'from the network')),
+      },
+    );
+    await fc.assert(
+      fc.asyncProperty(fc.array(answer, { minLength: 5, maxLength: 40 }), async (answers) => {
+        const { executed, stats } = await simulate((n) => answers[n % answers.length] ?? 1, {
+          ticks: 80,
+        });
+        expect(executed).toEqual(counting(executed.length));
+        expect(stats.actionsExecuted + stats.starvedTicks).toBe(80);
+      }),
+      { numRuns: 40, endOnFailure: true, examples: [[[30, 900, 30, 30, 30]]] },
+    );
+  });
+});
