@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { baseWeightsUrl, loadBase, readManifest } from '@armature/policy/checkpoint';
 import { Engine } from '@armature/policy/engine';
 import { PolicyRuntime } from '@armature/policy/runtime';
+import { ROBOT_PATH } from '@armature/sdk/contract';
 import { openStore } from '@armature/storage';
 import pino from 'pino';
 import { systemClock } from './clock.ts';
@@ -21,6 +22,8 @@ const config = loadConfig();
 const log = pino({ level: config.LOG_LEVEL, name: 'serve' }, pino.destination(2));
 const metrics = serveMetrics();
 
+/** Where robots connect, as the control plane tells them. */
+const robotUrl = new URL(ROBOT_PATH, config.PUBLIC_URL).href;
 const buckets = batchSizes(config.MAX_BATCH);
 const engine = await Engine.start({
   threads: config.ENGINE_THREADS,
@@ -61,7 +64,7 @@ const heartbeat = new Heartbeat(
   db,
   () => ({
     id: config.WORKER_ID,
-    url: config.PUBLIC_URL,
+    url: new URL(ROBOT_PATH, config.PUBLIC_URL).href,
     state: gateway.ready ? 'ready' : 'draining',
     sessions: gateway.sessions,
   }),
