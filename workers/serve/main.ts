@@ -22,8 +22,6 @@ const config = loadConfig();
 const log = pino({ level: config.LOG_LEVEL, name: 'serve' }, pino.destination(2));
 const metrics = serveMetrics();
 
-/** Where robots connect, as the control plane tells them. */
-const robotUrl = new URL(ROBOT_PATH, config.PUBLIC_URL).href;
 const buckets = batchSizes(config.MAX_BATCH);
 const engine = await Engine.start({
   threads: config.ENGINE_THREADS,

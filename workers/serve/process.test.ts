@@ -124,8 +124,8 @@ describe('the serve process', () => {
     expect(await usageIds()).toEqual([]);
 
     const second = await start(database.workerUrl);
-    expect(await admin`select id, state from serve_workers`).toEqual([
-      { id: 'serve-1', state: 'ready' },
+    expect(await admin`select id, state, url from serve_workers`).toEqual([
+      { id: 'serve-1', state: 'ready', url: `ws://127.0.0.1:${port}/v1/robot` },
     ]);
     await expect(
       TestRobot.open(port, await issuer.sign({ ...claims, epoch: 1 })),

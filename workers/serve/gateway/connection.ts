@@ -1,4 +1,9 @@
-import { ArmatureError, parseClientFrame, type ClientFrame } from '@armature/sdk/contract';
+import {
+  ArmatureError,
+  checkClientFrame,
+  decodeFrame,
+  type ClientFrame,
+} from '@armature/sdk/contract';
 import type { RawData, WebSocket } from 'ws';
 import { RobotSession, type SessionDeps } from '../session/index.ts';
 import { Outbox } from './outbox.ts';
@@ -93,10 +98,12 @@ export class Connection {
   }
 
   private async receive(data: RawData, isBinary: boolean): Promise<void> {
+    let frame: unknown;
     try {
-      await this.handle(readFrame(data, isBinary));
+      frame = readFrame(data, isBinary);
+      await this.handle(checkClientFrame(frame));
     } catch (error) {
-      this.session.refuse(error);
+      this.session.refuse(error, seqOf(frame));
     }
   }
 
@@ -145,13 +152,19 @@ export class Connection {
   }
 }
 
-function readFrame(data: RawData, isBinary: boolean): ClientFrame {
+function readFrame(data: RawData, isBinary: boolean): unknown {
   if (!isBinary) {
     throw new ArmatureError('invalid_frame', 'frames are binary msgpack, this one is text', {
       fix: 'Send frames of the codec as binary messages.',
     });
   }
-  return parseClientFrame(bytesOf(data));
+  return decodeFrame(bytesOf(data));
+}
+
+/** Number of the observation that a frame seems to be, so that its sender knows what was refused. */
+function seqOf(frame: unknown): number | undefined {
+  if (typeof frame !== 'object' || frame === null || !('seq' in frame)) return undefined;
+  return Number.isSafeInteger(frame.seq) ? (frame.seq as number) : undefined;
 }
 
 function bytesOf(data: RawData): Uint8Array {

@@ -255,6 +255,8 @@ describe('a session', () => {
     for (let i = 0; i < 4; i++) {
       expect(await made.next('error')).toMatchObject({ code: 'invalid_frame' });
     }
+    made.send({ type: 'observation', seq: 3 });
+    expect(await made.next('error')).toMatchObject({ code: 'invalid_frame', seq: 3 });
     made.send(observation(0, jpeg));
     await made.next('chunk');
     made.close();
