@@ -82,6 +82,7 @@ async function cachePictures(
     // The files of a set that is ready never change, so its id names its content.
     key: `${o.dataset.id}\n${o.preprocessHash}`,
     episodes,
+    cameras: o.spec.cameras.map(({ name }) => name),
     workers: o.threads,
     onProgress: o.onProgress,
     signal: o.signal,
