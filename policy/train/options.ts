@@ -27,9 +27,9 @@ export interface ResolvedFinetuneOptions {
 
 const byMode = {
   head: {
-    steps: 1500,
-    batchSize: 256,
-    draws: 2,
+    steps: 500,
+    batchSize: 128,
+    draws: 1,
     spoken: 0,
     learningRate: 2e-3,
     augment: { shift: 0, light: 0 },
