@@ -60,7 +60,7 @@ export async function evaluate(input: EvaluationInput): Promise<Evaluation> {
     first,
     shown.map((d) => nameOf(input, d)),
   );
-  const scoring = scoringOf(input);
+  const scoring = await scoringOf(input);
   const total = heldout.reduce((frames, episode) => frames + episode.length, 0);
   let done = 0;
   const scores: EpisodeScores[] = [];
@@ -85,7 +85,7 @@ export async function evaluate(input: EvaluationInput): Promise<Evaluation> {
   return summarise(input, scores, scored, moving, trace);
 }
 
-function scoringOf(input: EvaluationInput): Scoring {
+async function scoringOf(input: EvaluationInput): Promise<Scoring> {
   const { shape } = input;
   const hold = holdState(shape, input.stateOf, input.action.mean);
   return {
@@ -95,7 +95,7 @@ function scoringOf(input: EvaluationInput): Scoring {
       hold,
       hold_command: holdCommand(shape, hold),
       mean: meanAction(shape, input.action.mean),
-      ridge: fitRidge(input.training, shape, input.state),
+      ridge: await fitRidge(input.training, shape, input.state),
     },
     predict: input.predict,
     full: FULL_NOISE,

@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises';
 import type { Baseline, ChunkShape } from './baselines.ts';
 import { solvePositiveDefinite } from './cholesky.ts';
 import { type Moments, type RecordedEpisode } from './recorded.ts';
@@ -16,16 +17,45 @@ export const RIDGE = 1e-2;
  *
  * @throws RangeError if no training episode reaches the chunk's last step.
  */
-export function fitRidge(
+export async function fitRidge(
   training: readonly RecordedEpisode[],
   shape: ChunkShape,
   state: Moments,
   strength = RIDGE,
-): Baseline {
+): Promise<Baseline> {
   const features = shape.states + 1;
-  const steps = Array.from({ length: shape.horizon }, (_, h) =>
-    fitStep(training, shape, state, h, strength),
-  );
+  const inputs = training.map((episode) => designOf(episode, shape, state));
+  const steps: Float64Array[] = [];
+  const gram = new Float64Array(features * features);
+  inputs.forEach((x) => {
+    addGram(gram, x, features, 0, x.length / features, 1);
+  });
+  let frames = training.reduce((sum, { length }) => sum + length, 0);
+  for (let h = 0; h < shape.horizon; h++) {
+    // The step's own Gram matrix lacks the frames whose step h lies past the end.
+    if (h > 0) {
+      training.forEach(({ length }, e) => {
+        const x = inputs[e];
+        if (x === undefined || length < h) return;
+        addGram(gram, x, features, length - h, length - h + 1, -1);
+        frames -= 1;
+      });
+    }
+    if (frames === 0) throw new RangeError(`no training episode is longer than ${h} frames`);
+    const left = gram.slice();
+    for (let f = 0; f < shape.states; f++) {
+      left[f * features + f] = left[f * features + f]! + strength * frames;
+    }
+    const weights = new Float64Array(features * shape.actions);
+    training.forEach((episode, e) => {
+      const x = inputs[e];
+      if (x !== undefined) addMoment(weights, x, episode, h, features, shape.actions);
+    });
+    solvePositiveDefinite(left, weights, features, shape.actions);
+    steps.push(weights);
+    // A fit takes a tenth of a second on a large set; heartbeats must not wait for all of them.
+    await setImmediate();
+  }
   return (episode, t, into) => {
     const x = new Float64Array(features);
     standardise(episode, t, shape, state, x);
@@ -39,54 +69,52 @@ export function fitRidge(
   };
 }
 
-/** Weights [S + 1, A] of one step of the chunk; the intercept is the last row. */
-function fitStep(
-  training: readonly RecordedEpisode[],
-  shape: ChunkShape,
-  state: Moments,
-  step: number,
-  strength: number,
-): Float64Array {
+/** Standardised joints and a one for every frame, [T, S + 1]. */
+function designOf(episode: RecordedEpisode, shape: ChunkShape, state: Moments): Float64Array {
   const features = shape.states + 1;
-  const width = shape.actions;
-  const gram = new Float64Array(features * features);
-  const moment = new Float64Array(features * width);
-  const x = new Float64Array(features);
-  let frames = 0;
-  for (const episode of training) {
-    for (let t = 0; t + step < episode.length; t++) {
-      standardise(episode, t, shape, state, x);
-      const target = episode.action.subarray((t + step) * width, (t + step + 1) * width);
-      accumulate(gram, moment, x, target);
-      frames += 1;
-    }
+  const x = new Float64Array(episode.length * features);
+  for (let t = 0; t < episode.length; t++) {
+    standardise(episode, t, shape, state, x.subarray(t * features, (t + 1) * features));
   }
-  if (frames === 0) {
-    throw new RangeError(`no training episode is longer than ${step} frames`);
-  }
-  for (let f = 0; f < shape.states; f++) {
-    gram[f * features + f] = gram[f * features + f]! + strength * frames;
-  }
-  solvePositiveDefinite(gram, moment, features, width);
-  return moment;
+  return x;
 }
 
-/** Adds x·xᵀ (lower triangle) and x·targetᵀ. */
-function accumulate(
+/** Adds `sign` times x·xᵀ of the rows from … until−1 to the lower triangle. */
+function addGram(
   gram: Float64Array,
+  x: Float64Array,
+  features: number,
+  from: number,
+  until: number,
+  sign: 1 | -1,
+): void {
+  for (let t = from; t < until; t++) {
+    const row = t * features;
+    for (let i = 0; i < features; i++) {
+      const xi = sign * x[row + i]!;
+      for (let j = 0; j <= i; j++) {
+        gram[i * features + j] = gram[i * features + j]! + xi * x[row + j]!;
+      }
+    }
+  }
+}
+
+/** Adds x[t]·action[t + step]ᵀ over the frames of an episode to [S + 1, A]. */
+function addMoment(
   moment: Float64Array,
   x: Float64Array,
-  target: Float32Array,
+  episode: RecordedEpisode,
+  step: number,
+  features: number,
+  width: number,
 ): void {
-  const features = x.length;
-  const width = target.length;
-  for (let i = 0; i < features; i++) {
-    const xi = x[i]!;
-    for (let j = 0; j <= i; j++) {
-      gram[i * features + j] = gram[i * features + j]! + xi * x[j]!;
-    }
-    for (let d = 0; d < width; d++) {
-      moment[i * width + d] = moment[i * width + d]! + xi * target[d]!;
+  for (let t = 0; t + step < episode.length; t++) {
+    const target = (t + step) * width;
+    for (let i = 0; i < features; i++) {
+      const xi = x[t * features + i]!;
+      for (let d = 0; d < width; d++) {
+        moment[i * width + d] = moment[i * width + d]! + xi * episode.action[target + d]!;
+      }
     }
   }
 }
