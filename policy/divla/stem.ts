@@ -137,10 +137,10 @@ function shift(x: Tensor): Tensor {
 
 function moved(x: Tensor, axis: number, by: 1 | -1): Tensor {
   const size = x.shape[axis] as number;
-  const pads = x.shape.map((_, i) =>
-    i === axis ? (by === 1 ? [1, 0] : [0, 1]) : ([0, 0] as [number, number]),
-  );
-  return by === 1 ? pad(slice(x, axis, 0, size - 1), pads) : pad(slice(x, axis, 1, size), pads);
+  const edge: readonly [number, number] = by === 1 ? [1, 0] : [0, 1];
+  const none: readonly [number, number] = [0, 0];
+  const pads = x.shape.map((_, i) => (i === axis ? edge : none));
+  return pad(by === 1 ? slice(x, axis, 0, size - 1) : slice(x, axis, 1, size), pads);
 }
 
 /** 3×3 convolution, stride 1, same size: x [N, H, W, C] → [N, H, W, out]. */
