@@ -33,7 +33,9 @@ const runtime = await PolicyRuntime.create({
   buckets,
   slots: config.POLICY_SLOTS,
 });
-const images = await ImagePool.start(config.IMAGE_THREADS);
+const images = await ImagePool.start(config.IMAGE_THREADS, (err) =>
+  log.error({ err }, 'an image thread ended; another takes its place'),
+);
 const db = connect(config.DATABASE_URL, { max: 3, name: 'armature-serve' });
 const ledger = new Ledger({
   dir: config.SPOOL_DIR,

@@ -14,7 +14,7 @@ let skip = 0;
 const clock = { now: () => performance.now() + skip, wall: () => Date.now() };
 beforeAll(async () => {
   jpeg = await jpegOf();
-  images = await ImagePool.start(1);
+  images = await ImagePool.start(1, () => {});
 });
 afterAll(() => images.close());
 beforeEach(async () => {
@@ -136,6 +136,36 @@ describe('many robots on one worker', () => {
     await new Promise((resolve) => setTimeout(resolve, 30));
     await worker.ledger.flush(5000);
     expect(worker.sink.entries.size).toBe(0);
+  });
+});
+
+describe('a robot that says goodbye', () => {
+  it('gets nothing afterwards and owes nothing for what was being computed', async () => {
+    const made = await robot(off);
+    const held = gate(worker.runtime);
+    made.send(observation(0, jpeg));
+    await until(() => held.held === 1);
+    made.send({ type: 'bye' });
+    await until(() => worker.gateway.sessions === 0);
+    held.open();
+    expect((await made.closed).code).toBe(1000);
+    await worker.ledger.flush(5000);
+    expect(made.frames.some((frame) => frame.type === 'chunk')).toBe(false);
+    expect(worker.sink.entries.size).toBe(0);
+  });
+
+  it('lets go of its policy once nothing of it is being computed any more', async () => {
+    const made = await robot(off);
+    const held = gate(worker.runtime);
+    made.send(observation(0, jpeg));
+    await until(() => held.held === 1);
+    made.close();
+    await until(() => worker.gateway.sessions === 0);
+    const pinned = async () =>
+      /^policies_pinned (\d)/m.exec(await worker.metrics.registry.metrics())?.[1];
+    expect(await pinned()).toBe('1');
+    held.open();
+    await expect.poll(pinned, { timeout: 10_000 }).toBe('0');
   });
 });
 

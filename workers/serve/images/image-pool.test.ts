@@ -1,3 +1,4 @@
+import type { Worker } from 'node:worker_threads';
 import { preprocessImage } from '@armature/policy/data';
 import { Ndarray } from '@armature/sdk/contract';
 import sharp from 'sharp';
@@ -11,7 +12,7 @@ const picture = () => sharp(pixels, { raw: { width: 96, height: 64, channels: 3 
 
 let pool: ImagePool;
 beforeAll(async () => {
-  pool = await ImagePool.start(2);
+  pool = await ImagePool.start(2, () => {});
 });
 afterAll(() => pool.close());
 
@@ -74,8 +75,20 @@ describe('ImagePool', () => {
     });
   });
 
+  it('puts another thread in place of one that ends', async () => {
+    const lost: Error[] = [];
+    const own = await ImagePool.start(1, (error) => lost.push(error));
+    const [thread] = Reflect.get(own, 'threads') as { worker: Worker }[];
+    await thread?.worker.terminate();
+    expect(lost).toHaveLength(1);
+    const jpeg = await picture().jpeg().toBuffer();
+    await own.prepare({ front: { jpeg: new Uint8Array(jpeg) } }, [camera], target);
+    await own.close();
+    expect(lost).toHaveLength(1);
+  });
+
   it('rejects what is under way when it closes', async () => {
-    const own = await ImagePool.start(1);
+    const own = await ImagePool.start(1, () => {});
     const asked = own.prepare(
       { front: { jpeg: await picture().jpeg().toBuffer() } },
       [camera],

@@ -6,22 +6,30 @@ type Camera = EmbodimentSpec['cameras'][number];
 
 /** Turns wire images into what the policy sees, off the event loop. */
 export class ImagePool {
-  private readonly threads: readonly ImageThread[];
+  private readonly threads: ImageThread[];
 
-  private constructor(threads: readonly ImageThread[]) {
-    this.threads = threads;
+  private constructor(count: number, onThreadLost: (error: Error) => void) {
+    const begin = (i: number): ImageThread =>
+      new ImageThread(`images-${i}`, (error) => {
+        onThreadLost(error);
+        this.threads[i] = begin(i);
+      });
+    this.threads = Array.from({ length: count }, (_, i) => begin(i));
   }
 
-  /** Starts the threads and waits until each has done a picture. */
-  static async start(count: number): Promise<ImagePool> {
-    const threads = Array.from({ length: count }, (_, i) => new ImageThread(`images-${i}`));
+  /**
+   * Starts the threads and waits until each has done a picture.
+   * @param onThreadLost told when one ended by itself; another takes its place.
+   */
+  static async start(count: number, onThreadLost: (error: Error) => void): Promise<ImagePool> {
+    const pool = new ImagePool(count, onThreadLost);
     const size = { width: 1, height: 1 };
     await Promise.all(
-      threads.map((thread) =>
+      pool.threads.map((thread) =>
         thread.ask({ kind: 'pixels', bytes: new Uint8Array(3), size, target: size }),
       ),
     );
-    return new ImagePool(threads);
+    return pool;
   }
 
   /**

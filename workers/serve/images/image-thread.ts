@@ -12,8 +12,11 @@ export class ImageThread {
   private readonly pending = new Map<number, Pending>();
   private next = 0;
   private ended: Error | undefined;
+  private readonly onEnd: (error: Error) => void;
 
-  constructor(name: string) {
+  /** @param onEnd told once when the thread ends without having been closed. */
+  constructor(name: string, onEnd: (error: Error) => void) {
+    this.onEnd = onEnd;
     this.worker = new Worker(new URL('./worker.mjs', import.meta.url), { name, execArgv: [] });
     this.worker.on('message', (reply: ImageReply) => {
       this.pending.get(reply.ticket)?.resolve(reply);
@@ -40,11 +43,17 @@ export class ImageThread {
   }
 
   async close(): Promise<void> {
-    this.end(new Error('the image threads are closed'));
+    this.stop(new Error('the image threads are closed'));
     await this.worker.terminate();
   }
 
   private end(error: Error): void {
+    if (this.ended !== undefined) return;
+    this.stop(error);
+    this.onEnd(error);
+  }
+
+  private stop(error: Error): void {
     this.ended ??= error;
     for (const { reject } of this.pending.values()) reject(this.ended);
     this.pending.clear();

@@ -1,5 +1,11 @@
 import { Ndarray, type SessionClaims, type WireChunk } from '@armature/sdk/contract';
-import { checkChunk, chunkLimits, type CommandHistory, departureOf } from '../chunks/index.ts';
+import {
+  checkChunk,
+  chunkLimits,
+  departureOf,
+  type ChunkLimits,
+  type CommandHistory,
+} from '../chunks/index.ts';
 import type { LedgerEntry } from '../ledger/index.ts';
 import type { LoadedPolicy } from '../policies/index.ts';
 import type { RunInfo } from '../scheduler/index.ts';
@@ -17,63 +23,60 @@ export interface MadeChunk {
   readonly decodedMs: number;
 }
 
+export interface DeliveryOptions {
+  readonly claims: SessionClaims;
+  readonly policy: LoadedPolicy;
+  readonly history: CommandHistory;
+  readonly deps: Pick<SessionDeps, 'clock' | 'ledger' | 'metrics'>;
+  readonly outlet: SessionOutlet;
+  readonly refuse: (error: unknown, seq: number) => void;
+  /** Whether the session has ended: then nothing is sent, and nothing owed. */
+  readonly isOver: () => boolean;
+}
+
 /**
  * Takes a chunk from the engine to the robot: checks it against the robot's limits, records what is
  * owed for it, then sends it. What is not sent is not owed.
  */
 export class Delivery {
-  private readonly claims: SessionClaims;
-  private readonly policy: LoadedPolicy;
-  private readonly history: CommandHistory;
-  private readonly deps: Pick<SessionDeps, 'clock' | 'ledger' | 'metrics'>;
-  private readonly outlet: SessionOutlet;
-  private readonly refuse: (error: unknown, seq: number) => void;
-  private readonly limits;
+  private readonly options: DeliveryOptions;
+  private readonly limits: ChunkLimits;
   /** Id of the last reasoning that is on record. */
   private recorded: string | undefined;
   private lastSent = -1;
   private spent = false;
 
-  constructor(
-    claims: SessionClaims,
-    policy: LoadedPolicy,
-    history: CommandHistory,
-    deps: Pick<SessionDeps, 'clock' | 'ledger' | 'metrics'>,
-    outlet: SessionOutlet,
-    refuse: (error: unknown, seq: number) => void,
-  ) {
-    this.claims = claims;
-    this.policy = policy;
-    this.history = history;
-    this.deps = deps;
-    this.outlet = outlet;
-    this.refuse = refuse;
-    this.limits = chunkLimits(claims.embodiment.spec);
+  constructor(options: DeliveryOptions) {
+    this.options = options;
+    this.limits = chunkLimits(options.claims.embodiment.spec);
   }
 
   /** @throws ArmatureError `invalid_action` when the chunk may not leave. */
   deliver(made: MadeChunk): void {
     const { admitted } = made;
-    const { spec } = this.claims.embodiment;
+    const { spec } = this.options.claims.embodiment;
     const { last, before } = admitted.command;
     const departure = departureOf(spec, admitted.state, last, before);
     const { actions, clamped } = checkChunk(made.actions, this.limits, departure);
-    this.outlet.offer({
+    this.options.outlet.offer({
       send: () => {
         if (this.inTime(admitted)) void this.commit(made, actions, clamped);
       },
       drop: () => {
-        this.deps.metrics.late.inc({ reason: 'slow_reader' });
-        this.refuse(superseded('a newer chunk was ready before the robot read'), admitted.seq);
+        this.options.deps.metrics.late.inc({ reason: 'slow_reader' });
+        this.options.refuse(
+          superseded('a newer chunk was ready before the robot read'),
+          admitted.seq,
+        );
       },
     });
   }
 
   private inTime({ seq, expires }: Admitted): boolean {
-    if (seq <= this.lastSent) return false;
-    if (this.deps.clock.now() < expires) return true;
-    this.deps.metrics.late.inc({ reason: 'computed' });
-    this.refuse(tooLate('its chunk was ready after its deadline'), seq);
+    if (this.options.isOver() || seq <= this.lastSent) return false;
+    if (this.options.deps.clock.now() < expires) return true;
+    this.options.deps.metrics.late.inc({ reason: 'computed' });
+    this.options.refuse(tooLate('its chunk was ready after its deadline'), seq);
     return false;
   }
 
@@ -81,25 +84,26 @@ export class Delivery {
     const { seq } = made.admitted;
     this.lastSent = seq;
     try {
-      if (!this.spent) this.deps.ledger.epochs.spend(this.claims.sub, this.claims.epoch);
+      if (!this.spent)
+        this.options.deps.ledger.epochs.spend(this.options.claims.sub, this.options.claims.epoch);
       this.spent = true;
-      await this.deps.ledger.append(this.entries(made));
+      await this.options.deps.ledger.append(this.entries(made));
       const chunk = this.frame(made, actions, clamped);
-      this.history.remember(chunk.chunk_id, actions);
-      this.outlet.send(chunk);
+      this.options.history.remember(chunk.chunk_id, actions);
+      this.options.outlet.send(chunk);
       this.count(made, chunk);
     } catch (error) {
-      this.refuse(error, seq);
+      this.options.refuse(error, seq);
     }
   }
 
   private entries({ admitted, reasoning, run }: MadeChunk): LedgerEntry[] {
-    const { sub, tenant, policy, embodiment } = this.claims;
-    const at = new Date(this.deps.clock.wall()).toISOString();
+    const { sub, tenant, policy, embodiment } = this.options.claims;
+    const at = new Date(this.options.deps.clock.wall()).toISOString();
     const isNew = reasoning !== undefined && reasoning.id !== this.recorded;
     const usage: LedgerEntry = {
       kind: 'usage',
-      id: this.history.chunkId(admitted.seq),
+      id: this.options.history.chunkId(admitted.seq),
       tenant_id: tenant,
       session_id: sub,
       policy_version_id: policy.version_id,
@@ -128,13 +132,13 @@ export class Delivery {
 
   private frame(made: MadeChunk, actions: Float32Array, clamped: number): WireChunk {
     const { admitted, reasoning, run, decodedMs } = made;
-    const { spec } = this.claims.embodiment;
-    const now = this.deps.clock.now();
+    const { spec } = this.options.claims.embodiment;
+    const now = this.options.deps.clock.now();
     return {
       type: 'chunk',
       seq: admitted.seq,
-      chunk_id: this.history.chunkId(admitted.seq),
-      epoch: this.claims.epoch,
+      chunk_id: this.options.history.chunkId(admitted.seq),
+      epoch: this.options.claims.epoch,
       actions: Ndarray.float32(actions, [spec.horizon, spec.action.length]),
       reasoning:
         reasoning === undefined
@@ -144,8 +148,8 @@ export class Delivery {
               text: reasoning.reasoning.text,
               age_ms: Math.max(0, now - reasoning.observedAt),
             },
-      policy_version: this.claims.policy.version_id,
-      stats_hash: this.policy.manifest.stats_hash,
+      policy_version: this.options.claims.policy.version_id,
+      stats_hash: this.options.policy.manifest.stats_hash,
       clamped,
       timings: {
         decode_ms: decodedMs,
@@ -158,7 +162,7 @@ export class Delivery {
   }
 
   private count({ reasoning }: MadeChunk, { timings, clamped, actions }: WireChunk): void {
-    const { metrics } = this.deps;
+    const { metrics } = this.options.deps;
     metrics.chunks.inc();
     metrics.actions.inc(actions.shape[0] ?? 0);
     metrics.clamped.inc(clamped);
@@ -167,6 +171,6 @@ export class Delivery {
     metrics.decode.observe(timings.decode_ms / 1000);
     metrics.queue.observe(timings.queue_ms / 1000);
     if (reasoning === undefined) return;
-    metrics.reasoningAge.observe((this.deps.clock.now() - reasoning.observedAt) / 1000);
+    metrics.reasoningAge.observe((this.options.deps.clock.now() - reasoning.observedAt) / 1000);
   }
 }

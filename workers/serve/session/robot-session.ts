@@ -5,35 +5,17 @@ import {
   type WireObservation,
 } from '@armature/sdk/contract';
 import { CommandHistory } from '../chunks/index.ts';
-import {
-  assertCompatible,
-  shapeOf,
-  type ActRow,
-  type PolicyLease,
-  type RowKind,
-  type Shape,
-} from '../policies/index.ts';
+import { assertCompatible, type PolicyLease } from '../policies/index.ts';
 import type { DropReason } from '../scheduler/index.ts';
 import { Admission, superseded, tooLate, type Admitted } from './admission.ts';
+import { Computation } from './computation.ts';
 import { Delivery } from './delivery.ts';
-import type { RowResult, SessionDeps, SessionOutlet } from './deps.ts';
+import type { SessionDeps, SessionOutlet } from './deps.ts';
 import { Intake } from './intake.ts';
-import { ReasoningLine, type CurrentReasoning } from './reasoning-line.ts';
-import { rowSeed } from './row-seed.ts';
-
-/** An observation whose pictures are what the policy sees. */
-interface Prepared {
-  readonly admitted: Admitted;
-  readonly images: Record<string, Uint8Array>;
-  readonly decodedMs: number;
-}
 
 interface Serving {
   readonly lease: PolicyLease;
-  readonly delivery: Delivery;
-  /** What rows of this session may share a run with. */
-  readonly batchKey: string;
-  readonly shape: Shape;
+  readonly computation: Computation;
   /** Lets this session no longer count among those that runs are made ready for. */
   readonly leave: () => void;
 }
@@ -46,7 +28,6 @@ export class RobotSession {
   private readonly history: CommandHistory;
   private readonly admission: Admission;
   private readonly intake: Intake<Admitted>;
-  private readonly reasoning: ReasoningLine;
   /** Names this connection in the queue. */
   private readonly key: string;
   private serving: Serving | undefined;
@@ -64,7 +45,6 @@ export class RobotSession {
       claims.embodiment.spec.action.length,
     );
     this.admission = new Admission(claims, this.history, deps.clock);
-    this.reasoning = new ReasoningLine(claims.reasoning);
     this.intake = new Intake(
       (admitted) => this.prepare(admitted),
       (admitted) => this.replaced(admitted.seq),
@@ -85,7 +65,7 @@ export class RobotSession {
     const { policy, tenant, embodiment } = this.claims;
     const { version_id: versionId, digest, prefix } = policy;
     const lease = await this.deps.policies.acquire({ tenant, versionId, digest, prefix });
-    const { manifest, handle } = lease.policy;
+    const { manifest } = lease.policy;
     const leave = await this.warm(lease).catch((error: unknown) => {
       lease.release();
       throw error;
@@ -95,21 +75,7 @@ export class RobotSession {
       lease.release();
       return undefined;
     }
-    const steps = (this.claims.sampler ?? manifest.sampler).steps;
-    this.serving = {
-      lease,
-      leave,
-      shape: shapeOf(manifest),
-      batchKey: `${this.deps.runtime.batchKey(handle)} steps=${steps}`,
-      delivery: new Delivery(
-        this.claims,
-        lease.policy,
-        this.history,
-        this.deps,
-        this.outlet,
-        (error, seq) => this.refuse(error, seq),
-      ),
-    };
+    this.serving = { lease, leave, computation: this.computation(lease) };
     return {
       type: 'welcome',
       session_id: this.claims.sub,
@@ -183,6 +149,30 @@ export class RobotSession {
     return this.deps.warm.admit(policy, this.claims.reasoning);
   }
 
+  private computation({ policy }: PolicyLease): Computation {
+    const refuse = (error: unknown, seq: number) => this.refuse(error, seq);
+    return new Computation({
+      claims: this.claims,
+      key: this.key,
+      policy,
+      history: this.history,
+      deps: this.deps,
+      delivery: new Delivery({
+        claims: this.claims,
+        policy,
+        history: this.history,
+        deps: this.deps,
+        outlet: this.outlet,
+        refuse,
+        isOver: () => this.ended,
+      }),
+      begun: () => (this.computing += 1),
+      settled: () => this.settled(),
+      dropped: (reason, seq) => this.dropped(reason, seq),
+      refuse,
+    });
+  }
+
   /** One of `computing` is over; the policy is let go with the last, so that no run loses its own. */
   private settled(): void {
     this.computing -= 1;
@@ -192,130 +182,19 @@ export class RobotSession {
   private async prepare(admitted: Admitted): Promise<void> {
     const { serving } = this;
     try {
-      if (serving === undefined || this.ended) throw new Error('the session has ended');
+      if (serving === undefined) throw new Error('an observation came before its policy');
       const images = await this.deps.images.prepare(
         admitted.images,
         this.claims.embodiment.spec.cameras,
         serving.lease.policy.manifest.image,
       );
       const decodedMs = this.deps.clock.now() - admitted.arrivedAt;
-      this.submit({ admitted, images, decodedMs }, serving);
+      if (this.ended) this.settled();
+      else serving.computation.submit({ admitted, images, decodedMs });
     } catch (error) {
       this.settled();
       this.refuse(error, admitted.seq);
     }
-  }
-
-  private submit(prepared: Prepared, serving: Serving): void {
-    const { admitted } = prepared;
-    if (this.ended) {
-      this.settled();
-      return;
-    }
-    const plan = this.reasoning.plan(admitted.instruction, admitted.observedAt);
-    let used: CurrentReasoning | undefined;
-    this.enqueue(plan.kind, 'act', prepared, serving, {
-      row: () => {
-        used = this.reasoning.current(admitted.instruction);
-        return this.row(prepared, serving, plan.kind === 'act' ? used : undefined);
-      },
-      done: (result, run) => {
-        this.settled();
-        if (this.ended) return;
-        const made =
-          this.takeReasoning(admitted, result) ?? (plan.kind === 'act' ? used : undefined);
-        try {
-          if (result.actions === undefined) throw new Error('the engine gave no actions');
-          serving.delivery.deliver({
-            admitted,
-            actions: result.actions,
-            reasoning: made,
-            run,
-            decodedMs: prepared.decodedMs,
-          });
-        } catch (error) {
-          this.refuse(error, admitted.seq);
-        }
-      },
-      dropped: (reason) => {
-        this.settled();
-        this.dropped(reason, admitted.seq);
-      },
-    });
-    if (plan.refresh) this.refreshReasoning(prepared, serving);
-  }
-
-  private refreshReasoning(prepared: Prepared, serving: Serving): void {
-    this.reasoning.refreshStarted();
-    this.computing += 1;
-    this.enqueue('reason', 'reason', prepared, serving, {
-      row: () => this.row(prepared, serving, undefined),
-      done: (result) => {
-        this.settled();
-        this.reasoning.refreshEnded();
-        this.takeReasoning(prepared.admitted, result);
-      },
-      dropped: (reason) => {
-        this.settled();
-        this.reasoning.refreshEnded();
-        if (reason.why !== 'failed') return;
-        this.deps.log.warn({ err: reason.error, session: this.key }, 'a reasoning failed');
-      },
-    });
-  }
-
-  private enqueue(
-    kind: RowKind,
-    lane: 'act' | 'reason',
-    { admitted }: Prepared,
-    { batchKey, shape }: Serving,
-    job: {
-      row(): ActRow;
-      done(result: RowResult, run: { queuedMs: number; ranMs: number; rows: number }): void;
-      dropped(reason: DropReason): void;
-    },
-  ): void {
-    this.deps.dispatcher.submit({
-      session: this.key,
-      tenant: this.claims.tenant,
-      lane,
-      group: `${kind} ${batchKey}`,
-      deadline: lane === 'act' ? admitted.deadline : this.reasoning.due(admitted.observedAt),
-      expires: lane === 'act' ? admitted.expires : Infinity,
-      inFlightLimit: this.claims.limits.max_in_flight,
-      job: { kind, shape, ...job },
-    });
-  }
-
-  private row(
-    { admitted, images }: Prepared,
-    { lease }: Serving,
-    reasoning: CurrentReasoning | undefined,
-  ): ActRow {
-    const { last } = admitted.command;
-    return {
-      policy: lease.policy.handle,
-      images,
-      instruction: admitted.instruction,
-      state: admitted.state,
-      ...(last === undefined ? {} : { lastCommand: last }),
-      seed: rowSeed(this.history.chunkId(admitted.seq)),
-      ...(this.claims.sampler === undefined ? {} : { sampler: this.claims.sampler }),
-      ...(reasoning === undefined ? {} : { reasoning: reasoning.reasoning }),
-    };
-  }
-
-  private takeReasoning(admitted: Admitted, result: RowResult): CurrentReasoning | undefined {
-    if (result.reasoning === undefined) return undefined;
-    const made: CurrentReasoning = {
-      id: this.history.chunkId(admitted.seq),
-      reasoning: result.reasoning,
-      observedAt: admitted.observedAt,
-      instruction: admitted.instruction,
-    };
-    this.reasoning.accept(made);
-    this.deps.metrics.reasoningTokens.inc(result.reasoning.tokens);
-    return made;
   }
 
   private dropped(reason: DropReason, seq: number): void {

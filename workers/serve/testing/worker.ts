@@ -75,7 +75,7 @@ export interface WorkerOptions {
 export async function startWorker(options: WorkerOptions = {}) {
   const fake = new FakeRuntime();
   const issuer = await startIssuer();
-  const images = options.images ?? (await ImagePool.start(1));
+  const images = options.images ?? (await ImagePool.start(1, () => {}));
   const store = new MemoryStore();
   const sink = new MemorySink();
   const dir = mkdtempSync(path.join(tmpdir(), 'armature-serve-'));

@@ -1,0 +1,158 @@
+import type { SessionClaims } from '@armature/sdk/contract';
+import type { CommandHistory } from '../chunks/index.ts';
+import {
+  shapeOf,
+  type ActRow,
+  type LoadedPolicy,
+  type RowKind,
+  type Shape,
+} from '../policies/index.ts';
+import type { DropReason, Job } from '../scheduler/index.ts';
+import type { Admitted } from './admission.ts';
+import type { Delivery } from './delivery.ts';
+import type { RowResult, SessionDeps } from './deps.ts';
+import { ReasoningLine, type CurrentReasoning } from './reasoning-line.ts';
+import { rowSeed } from './row-seed.ts';
+
+/** An observation whose pictures are what the policy sees. */
+export interface Prepared {
+  readonly admitted: Admitted;
+  readonly images: Record<string, Uint8Array>;
+  /** From its arrival to here. */
+  readonly decodedMs: number;
+}
+
+export interface ComputationOptions {
+  readonly claims: SessionClaims;
+  /** Names this connection in the queue. */
+  readonly key: string;
+  readonly policy: LoadedPolicy;
+  readonly history: CommandHistory;
+  readonly deps: Pick<SessionDeps, 'dispatcher' | 'metrics' | 'log' | 'runtime'>;
+  readonly delivery: Delivery;
+  /** A row beside the observation's own goes to the engine. */
+  readonly begun: () => void;
+  /** A row is over, however it went. */
+  readonly settled: () => void;
+  /** An observation will not be computed. */
+  readonly dropped: (reason: DropReason, seq: number) => void;
+  readonly refuse: (error: unknown, seq: number) => void;
+}
+
+/** Hands one session's rows to the engines, and what they make of them on. */
+export class Computation {
+  private readonly options: ComputationOptions;
+  private readonly reasoning: ReasoningLine;
+  private readonly shape: Shape;
+  /** What rows of this session may share a run with. */
+  private readonly batchKey: string;
+
+  constructor(options: ComputationOptions) {
+    const { claims, policy, deps } = options;
+    this.options = options;
+    this.reasoning = new ReasoningLine(claims.reasoning);
+    this.shape = shapeOf(policy.manifest);
+    const { steps } = claims.sampler ?? policy.manifest.sampler;
+    this.batchKey = `${deps.runtime.batchKey(policy.handle)} steps=${steps}`;
+  }
+
+  /** Puts an observation in the queue, and beside it the renewal of the reasoning where it is due. */
+  submit(prepared: Prepared): void {
+    const { admitted } = prepared;
+    const plan = this.reasoning.plan(admitted.instruction, admitted.observedAt);
+    let used: CurrentReasoning | undefined;
+    this.enqueue('act', admitted, {
+      kind: plan.kind,
+      shape: this.shape,
+      row: () => {
+        used = plan.kind === 'act' ? this.reasoning.current(admitted.instruction) : undefined;
+        return this.row(prepared, used);
+      },
+      done: (result, run) => {
+        this.options.settled();
+        const reasoning = this.takeReasoning(admitted, result) ?? used;
+        try {
+          if (result.actions === undefined) throw new Error('the engine gave no actions');
+          const { actions } = result;
+          const { decodedMs } = prepared;
+          this.options.delivery.deliver({ admitted, actions, reasoning, run, decodedMs });
+        } catch (error) {
+          this.options.refuse(error, admitted.seq);
+        }
+      },
+      dropped: (reason) => {
+        this.options.settled();
+        this.options.dropped(reason, admitted.seq);
+      },
+    });
+    if (plan.refresh) this.refreshReasoning(prepared);
+  }
+
+  private refreshReasoning(prepared: Prepared): void {
+    const { begun, settled, deps, key } = this.options;
+    this.reasoning.refreshStarted();
+    begun();
+    this.enqueue('reason', prepared.admitted, {
+      kind: 'reason',
+      shape: this.shape,
+      row: () => this.row(prepared, undefined),
+      done: (result) => {
+        settled();
+        this.reasoning.refreshEnded();
+        this.takeReasoning(prepared.admitted, result);
+      },
+      dropped: (reason) => {
+        settled();
+        this.reasoning.refreshEnded();
+        if (reason.why !== 'failed') return;
+        deps.log.warn({ err: reason.error, session: key }, 'a reasoning failed');
+      },
+    });
+  }
+
+  private enqueue(
+    lane: 'act' | 'reason',
+    admitted: Admitted,
+    job: Job<ActRow, RowResult> & { readonly kind: RowKind },
+  ): void {
+    const { deps, key, claims } = this.options;
+    deps.dispatcher.submit({
+      session: key,
+      tenant: claims.tenant,
+      lane,
+      group: `${job.kind} ${this.batchKey}`,
+      deadline: lane === 'act' ? admitted.deadline : this.reasoning.due(admitted.observedAt),
+      expires: lane === 'act' ? admitted.expires : Infinity,
+      inFlightLimit: claims.limits.max_in_flight,
+      job,
+    });
+  }
+
+  private row({ admitted, images }: Prepared, reasoning: CurrentReasoning | undefined): ActRow {
+    const { policy, history, claims } = this.options;
+    const { last } = admitted.command;
+    return {
+      policy: policy.handle,
+      images,
+      instruction: admitted.instruction,
+      state: admitted.state,
+      ...(last === undefined ? {} : { lastCommand: last }),
+      seed: rowSeed(history.chunkId(admitted.seq)),
+      ...(claims.sampler === undefined ? {} : { sampler: claims.sampler }),
+      ...(reasoning === undefined ? {} : { reasoning: reasoning.reasoning }),
+    };
+  }
+
+  private takeReasoning(admitted: Admitted, result: RowResult): CurrentReasoning | undefined {
+    if (result.reasoning === undefined) return undefined;
+    const made: CurrentReasoning = {
+      id: this.options.history.chunkId(admitted.seq),
+      reasoning: result.reasoning,
+      observedAt: admitted.observedAt,
+      instruction: admitted.instruction,
+    };
+    this.reasoning.accept(made);
+    this.options.deps.metrics.reasoningTokens.inc(result.reasoning.tokens);
+    return made;
+  }
+}
