@@ -95,7 +95,12 @@ async function robot(
   const session = await connectRobot({
     client,
     embodiment: spec,
-    session: { robot: 'bench', embodiment_id: embodimentId, reasoning: { when: reasoning } },
+    session: {
+      robot: 'bench',
+      embodiment_id: embodimentId,
+      reasoning: { when: reasoning },
+      max_hz: 1000,
+    },
     requestTimeoutMs: 60_000,
   });
   const images = Object.fromEntries(spec.cameras.map(({ name }) => [name, { jpeg }]));

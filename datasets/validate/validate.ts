@@ -51,7 +51,7 @@ export async function validateDataset(
       if (episode !== null) read.push(episode);
       advance(info.length);
       for (const camera of dataset.cameras) {
-        pictures += await checkVideo({
+        const seen = await checkVideo({
           dataset,
           episode: info.index,
           camera,
@@ -60,6 +60,8 @@ export async function validateDataset(
           signal,
           onFrame: () => advance(1),
         });
+        // Added after the wait: the other lane adds meanwhile.
+        pictures += seen;
       }
     }
   };

@@ -30,6 +30,14 @@ export function lintConfig(root: string) {
         'no-warning-comments': ['error', { terms: ['todo', 'fixme', 'xxx', 'hack'] }],
         'prefer-const': 'error',
         'object-shorthand': 'error',
+        'no-restricted-syntax': [
+          'error',
+          {
+            selector: "AssignmentExpression[operator!='='] > AwaitExpression.right",
+            message:
+              'The left side is read before the wait, so that what others add meanwhile is lost: wait first.',
+          },
+        ],
         '@typescript-eslint/consistent-type-imports': [
           'error',
           { fixStyle: 'inline-type-imports', disallowTypeAnnotations: false },

@@ -1,3 +1,6 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import os from 'node:os';
+import path from 'node:path';
 import { ESLint } from 'eslint';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { boundaries } from './boundaries.ts';
@@ -248,7 +251,6 @@ describe('house/one-transaction', () => {
 
 describe('the whole configuration, with types', () => {
   it('refuses what the house has agreed to refuse, and only that', async () => {
-    const typed = new ESLint({ cwd: root });
     const source = `const numbers = new Float32Array(4);
 const words: string[] = [];
 export const first = numbers[0]!;
@@ -260,14 +262,31 @@ async function later(): Promise<number> {
 export function start(): void {
   later();
 }
+let sum = 0;
+export async function add(): Promise<number> {
+  sum += await later();
+  return sum;
+}
 `;
-    const [result] = await typed.lintText(source, { filePath: `${root}/infra/lint/target.ts` });
+    const folder = await mkdtemp(path.join(os.tmpdir(), 'armature-lint-'));
+    await writeFile(path.join(folder, 'sample.ts'), source);
+    const strict = { strict: true, noUncheckedIndexedAccess: true, target: 'es2022', types: [] };
+    const settings = { compilerOptions: strict, include: ['*.ts'] };
+    await writeFile(path.join(folder, 'tsconfig.json'), JSON.stringify(settings));
+    const typed = new ESLint({
+      cwd: folder,
+      overrideConfigFile: true,
+      overrideConfig: lintConfig(folder),
+    });
+    const [result] = await typed.lintFiles(['sample.ts']);
+    await rm(folder, { recursive: true });
     expect(
       (result?.messages ?? []).map((message) => `${message.line} ${message.ruleId ?? 'parse'}`),
     ).toEqual([
       '4 house/checked-non-null',
       '5 @typescript-eslint/no-explicit-any',
       '10 @typescript-eslint/no-floating-promises',
+      '14 no-restricted-syntax',
     ]);
   });
 });

@@ -20,7 +20,7 @@ export async function runUntilStopped(
   try {
     await main(controller.signal, untilStopped);
   } catch (error) {
-    if (error instanceof Interrupted) {
+    if (comesOfInterruption(error)) {
       process.exitCode = 130;
       return;
     }
@@ -37,6 +37,13 @@ export class Interrupted extends Error {
     super('interrupted');
     this.name = 'Interrupted';
   }
+}
+
+/** Whether an error, or what caused it, is the person's wish to stop. */
+function comesOfInterruption(error: unknown): boolean {
+  for (let at = error; at instanceof Error; at = at.cause)
+    if (at instanceof Interrupted) return true;
+  return false;
 }
 
 function describe(error: unknown): string {
