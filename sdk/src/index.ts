@@ -7,3 +7,4 @@ export {
   type PushProgress,
   type WaitForDatasetOptions,
 } from './datasets/push-dataset.ts';
+export { specFromLeRobot, type SpecFromLeRobotOptions } from './datasets/spec-from-lerobot.ts';

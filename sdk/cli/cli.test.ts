@@ -1,0 +1,421 @@
+import { spawn, type ChildProcess } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeAll, describe, expect, it, afterAll } from 'vitest';
+import { ArmatureError, type DatasetFile } from '../contract/index.ts';
+import { FakeApi, type Handlers } from '../src/testing/fake-api.ts';
+import {
+  armSpec,
+  dataset,
+  embodiment,
+  event,
+  finetune,
+  policyVersion,
+  report,
+} from '../src/testing/resources.ts';
+
+const bin = join(import.meta.dirname, '../bin/armature.mjs');
+const at = '2026-01-02T03:04:05.000Z';
+const tenant = { id: 'ten_1', name: 'acme', created_at: at };
+const key = {
+  id: 'key_1',
+  name: 'robots',
+  start: 'arm_1_ab',
+  scopes: ['robot' as const],
+  created_at: at,
+  expires_at: null,
+  last_used_at: null,
+  revoked_at: null,
+};
+
+let api: FakeApi;
+let home: string;
+const children: ChildProcess[] = [];
+
+beforeAll(async () => {
+  api = await FakeApi.start({});
+  home = mkdtempSync(join(tmpdir(), 'cli-'));
+});
+afterEach(() => {
+  for (const child of children.splice(0)) child.kill('SIGKILL');
+  api.calls.length = 0;
+  api.extra = undefined;
+});
+afterAll(async () => {
+  await api.stop();
+  rmSync(home, { recursive: true, force: true });
+});
+
+interface Ended {
+  readonly code: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+interface Started {
+  readonly child: ChildProcess;
+  readonly ended: Promise<Ended>;
+}
+
+/** Starts the command as a process of its own, with nothing of this machine's configuration. */
+function start(args: string[], env: Record<string, string> = {}, input = ''): Started {
+  const child = spawn(process.execPath, [bin, ...args], {
+    cwd: home,
+    env: {
+      PATH: process.env['PATH'],
+      HOME: home,
+      ARMATURE_API_URL: api.url,
+      ARMATURE_API_KEY: 'arm_1_secret',
+      ...env,
+    },
+  });
+  children.push(child);
+  child.stdin.end(input);
+  let stdout = '';
+  let stderr = '';
+  child.stdout.on('data', (text: Buffer) => (stdout += text.toString()));
+  child.stderr.on('data', (text: Buffer) => (stderr += text.toString()));
+  const ended = new Promise<Ended>((resolve) =>
+    child.on('close', (code) => resolve({ code, stdout, stderr })),
+  );
+  return { child, ended };
+}
+
+async function armature(
+  handlers: Handlers,
+  args: string[],
+  env: Record<string, string> = {},
+  input = '',
+): Promise<Ended> {
+  api.handlers = handlers;
+  return start(args, env, input).ended;
+}
+
+describe('usage and errors', () => {
+  it('explains itself', async () => {
+    const help = await armature({}, ['--help']);
+    expect(help.code).toBe(0);
+    for (const word of ['login', 'embodiments', 'datasets', 'finetune', 'policies', 'sessions']) {
+      expect(help.stdout).toContain(word);
+    }
+    const push = await armature({}, ['datasets', 'push', '--help']);
+    expect(push.stdout).toContain('--embodiment <id>');
+  });
+
+  it('exits with 2 where the command is wrong, and says how it goes', async () => {
+    const unknown = await armature({}, ['datasets', 'shove']);
+    expect([unknown.code, unknown.stdout]).toEqual([2, '']);
+    expect(unknown.stderr).toContain("unknown command 'shove'");
+    const missing = await armature({}, ['datasets', 'push', 'x']);
+    expect([missing.code, missing.stdout]).toEqual([2, '']);
+    const number = await armature({}, ['datasets', 'list', '--limit', 'many']);
+    expect(number.stderr).toContain('whole number');
+    expect(api.calls).toEqual([]);
+  });
+
+  it('exits with 1 and prints code, field and fix', async () => {
+    const handlers: Handlers = {
+      'datasets.get': () => {
+        throw new ArmatureError('not_found', 'there is no data set ds_9', {
+          field: 'id',
+          fix: 'List the data sets.',
+        });
+      },
+    };
+    const plain = await armature(handlers, ['datasets', 'get', 'ds_9']);
+    expect([plain.code, plain.stdout]).toEqual([1, '']);
+    expect(plain.stderr).toBe(
+      'error: there is no data set ds_9\n  code   not_found\n  field  id\n  fix    List the data sets.\n  request  req_1\n',
+    );
+    const json = await armature(handlers, ['datasets', 'get', 'ds_9', '--json']);
+    expect([json.code, json.stdout]).toEqual([1, '']);
+    expect(JSON.parse(json.stderr)).toEqual({
+      error: {
+        code: 'not_found',
+        message: 'there is no data set ds_9',
+        field: 'id',
+        fix: 'List the data sets.',
+        request_id: 'req_1',
+      },
+    });
+  });
+
+  it('says what to do without an address, and with nothing listening', async () => {
+    const nowhere = await armature({}, ['usage'], { ARMATURE_API_URL: '', ARMATURE_API_KEY: '' });
+    expect(nowhere.code).toBe(1);
+    expect(nowhere.stderr).toContain('armature login');
+    const closed = await armature({}, ['usage'], { ARMATURE_API_URL: 'http://127.0.0.1:9' });
+    expect(closed.code).toBe(1);
+    expect(closed.stderr).toContain('unavailable');
+  });
+});
+
+describe('access', () => {
+  it('logs in, keeps the key to itself, and uses it afterwards', async () => {
+    const env = { ARMATURE_API_KEY: '', ARMATURE_API_URL: '', XDG_CONFIG_HOME: join(home, 'cfg') };
+    const handlers: Handlers = { 'tenants.current': () => tenant };
+    const login = await armature(handlers, ['login', '--api-url', api.url], env, 'arm_1_piped\n');
+    expect([login.code, login.stderr]).toEqual([0, '']);
+    expect(login.stdout).toContain('acme');
+    expect(login.stdout).not.toContain('arm_1_piped');
+    const path = join(home, 'cfg', 'armature', 'config.json');
+    expect(statSync(path).mode & 0o777).toBe(0o600);
+    expect(JSON.parse(readFileSync(path, 'utf8'))).toEqual({
+      apiUrl: api.url,
+      apiKey: 'arm_1_piped',
+    });
+    await armature(handlers, ['tenants', 'current'], env);
+    expect(api.calls.at(-1)?.authorization).toBe('Bearer arm_1_piped');
+    const elsewhere = await armature(
+      {},
+      ['tenants', 'current', '--api-url', 'http://127.0.0.1:9'],
+      env,
+    );
+    expect(elsewhere.stderr).toContain('missing_key');
+  });
+
+  it('stores nothing when the key is refused', async () => {
+    const env = { XDG_CONFIG_HOME: join(home, 'none') };
+    const handlers: Handlers = {
+      'tenants.current': () => {
+        throw new ArmatureError('invalid_key', 'the key is not valid');
+      },
+    };
+    const login = await armature(handlers, ['login', '--api-url', api.url], env);
+    expect(login.code).toBe(1);
+    expect(() => statSync(join(home, 'none'))).toThrow();
+  });
+
+  it('finds a platform that was started in this folder', async () => {
+    mkdirSync(join(home, '.armature'), { recursive: true });
+    const dev = { apiUrl: api.url, gatewayUrl: 'ws://127.0.0.1:9', apiKey: 'arm_1_dev' };
+    writeFileSync(join(home, '.armature', 'dev.json'), JSON.stringify(dev));
+    const env = { ARMATURE_API_URL: '', ARMATURE_API_KEY: '' };
+    await armature({ 'tenants.current': () => tenant }, ['tenants', 'current'], env);
+    expect(api.calls[0]?.authorization).toBe('Bearer arm_1_dev');
+    rmSync(join(home, '.armature'), { recursive: true });
+  });
+
+  it('creates tenants with the platform key, and keys', async () => {
+    const made = { tenant, key, secret: 'arm_1_once' };
+    const env = { ARMATURE_PLATFORM_KEY: 'platform' };
+    const handlers: Handlers = { 'tenants.create': () => made, 'keys.create': () => made };
+    const created = await armature(handlers, ['tenants', 'create', 'acme', '--json'], env);
+    expect(JSON.parse(created.stdout)).toEqual(made);
+    expect(api.calls[0]?.authorization).toBe('Bearer platform');
+    const scoped = await armature(handlers, ['keys', 'create', 'robots', '--scopes', 'robot,read']);
+    expect(scoped.stdout).toContain('arm_1_once');
+    expect(api.calls[1]?.input).toEqual({ name: 'robots', scopes: ['robot', 'read'] });
+    expect((await armature({}, ['keys', 'create', 'x', '--scopes', 'god'])).code).toBe(2);
+  });
+});
+
+describe('resources', () => {
+  it('registers an embodiment from a file and from a data set', async () => {
+    const spec = join(home, 'spec.json');
+    writeFileSync(spec, JSON.stringify(armSpec));
+    const handlers: Handlers = { 'embodiments.create': () => embodiment };
+    const file = await armature(handlers, ['embodiments', 'create', '--spec', spec, '--json']);
+    expect(JSON.parse(file.stdout)).toEqual(embodiment);
+    expect(api.calls[0]?.input).toEqual({ spec: armSpec });
+
+    writeFileSync(spec, JSON.stringify({ ...armSpec, horizon: 7 }));
+    const wrong = await armature(handlers, ['embodiments', 'create', '--spec', spec]);
+    expect(wrong.code).toBe(1);
+    expect(wrong.stderr).toContain('field  horizon');
+    const both = await armature(handlers, ['embodiments', 'create']);
+    expect(both.stderr).toContain('--from-dataset');
+  });
+
+  it('lists page by page, or all', async () => {
+    const handlers: Handlers = {
+      'datasets.list': ({ cursor }) =>
+        cursor === undefined
+          ? { items: [dataset({ report: report() })], next_cursor: 'b' }
+          : { items: [dataset({ id: 'ds_2', name: 'evil\u001b[2J' })], next_cursor: null },
+    };
+    const first = await armature(handlers, ['datasets', 'list']);
+    expect(first.stdout.split('\n')[0]).toMatch(/^ID +NAME +STATUS/);
+    expect(first.stdout).toMatch(/ds_1 +cups +ready +2 +10 B +2 +100/);
+    expect(first.stderr).toContain('--cursor b');
+    const all = await armature(handlers, ['datasets', 'list', '--all']);
+    expect(all.stdout).toContain('ds_2');
+    expect(all.stdout).not.toContain('\u001b');
+    const json = await armature(handlers, ['--json', 'datasets', 'list']);
+    expect(JSON.parse(json.stdout)).toMatchObject({ next_cursor: 'b' });
+    expect(json.stderr).toBe('');
+  });
+
+  it('deploys a policy, creates and ends sessions, shows usage and reasoning', async () => {
+    const session = {
+      id: 'ses_1',
+      robot: 'arm-1',
+      embodiment_id: 'emb_1',
+      policy_version_id: 'pv_1',
+      epoch: 1,
+      created_at: at,
+      ended_at: null,
+    };
+    const counts = { chunks: 3, actions: 24, reasoning_tokens: 30, compute_ms: 1500 };
+    const handlers: Handlers = {
+      'policies.deploy': () => policyVersion,
+      'sessions.create': () => ({
+        session,
+        url: 'ws://w/v1/robot',
+        token: 'tok',
+        token_expires_at: at,
+        embodiment: armSpec,
+      }),
+      'sessions.end': () => ({ ...session, ended_at: at }),
+      'usage.get': () => ({
+        from: at,
+        to: at,
+        items: [{ key: '2026-01-02', ...counts }],
+        totals: counts,
+      }),
+      'reasoning.list': () => ({
+        items: [
+          {
+            id: 'rsn_1',
+            session_id: 'ses_1',
+            text: 'reach for the cup',
+            source: 'policy',
+            chunks: 2,
+            tokens: 5,
+            created_at: at,
+          },
+        ],
+        next_cursor: null,
+      }),
+    };
+    expect((await armature(handlers, ['policies', 'deploy', 'pv_1'])).stdout).toContain('deployed');
+    const made = await armature(
+      handlers,
+      'sessions create --robot arm-1 --embodiment emb_1 --reasoning 250 --json'.split(' '),
+    );
+    expect(JSON.parse(made.stdout)).toMatchObject({ token: 'tok' });
+    expect(api.calls[1]?.input).toMatchObject({ reasoning: { when: 'interval', ms: 250 } });
+    expect((await armature(handlers, ['sessions', 'end', 'ses_1'])).stdout).toContain(at);
+    const usage = await armature(handlers, ['usage', '--by', 'session', '--session', 'ses_1']);
+    expect(usage.stdout).toMatch(/all +3 +24 +30 +1\.5 s/);
+    const reasoning = await armature(handlers, ['reasoning', '--session', 'ses_1']);
+    expect(reasoning.stdout).toContain('reach for the cup');
+  });
+});
+
+describe('long commands', () => {
+  it('pushes a data set and shows the report of one that is refused', async () => {
+    const dir = join(home, 'cups');
+    mkdirSync(join(dir, 'meta'), { recursive: true });
+    writeFileSync(join(dir, 'meta', 'info.json'), '{}');
+    const stored = new Map<string, string>();
+    api.extra = async (request, response) => {
+      if (request.method !== 'PUT') return false;
+      let text = '';
+      for await (const chunk of request) text += String(chunk);
+      stored.set(request.url ?? '', text);
+      response.writeHead(200).end();
+      return true;
+    };
+    const finding = {
+      severity: 'error' as const,
+      code: 'video_too_short',
+      message: 'the video ends early',
+      fix: 'Record it again.',
+      episode: 3,
+    };
+    let refused = false;
+    const handlers: Handlers = {
+      'datasets.list': () => ({ items: [], next_cursor: null }),
+      'datasets.create': ({ files }) => ({
+        dataset: dataset({ status: 'uploading' }),
+        parts: (files as DatasetFile[]).map(({ path, size }) => ({
+          path,
+          size,
+          url: `${api.url}/${path}`,
+          method: 'PUT',
+          headers: {},
+        })),
+        expires_at: at,
+      }),
+      'datasets.complete': () => dataset({ status: 'validating' }),
+      'datasets.get': () =>
+        refused
+          ? dataset({ status: 'rejected', report: report({ findings: [finding] }) })
+          : dataset({ report: report() }),
+    };
+    const args = ['datasets', 'push', dir, '--embodiment', 'emb_1'];
+    const good = await armature(handlers, [...args, '--json']);
+    expect([good.code, good.stderr]).toEqual([0, '']);
+    expect(JSON.parse(good.stdout)).toMatchObject({ id: 'ds_1', status: 'ready' });
+    expect(stored.get('/meta/info.json')).toBe('{}');
+    expect(api.calls[1]?.input).toMatchObject({ name: 'cups', embodiment_id: 'emb_1' });
+    refused = true;
+    const bad = await armature(handlers, args);
+    expect([bad.code, bad.stdout]).toEqual([1, '']);
+    expect(bad.stderr).toMatch(/video_too_short +3/);
+    expect(bad.stderr).toContain('field  episodes[3]');
+  });
+
+  it('follows a job with its events to the end', async () => {
+    let looks = 0;
+    const data = { step: 10, steps: 100, loss: 0.25, samples_per_s: 40, eta_s: 65 };
+    const train = {
+      mode: 'head' as const,
+      steps: 100,
+      samples_per_s: 40,
+      seconds: 20,
+      first_loss: 1,
+      last_loss: 0.1,
+    };
+    const handlers: Handlers = {
+      'finetunes.create': () => finetune({ status: 'queued' }),
+      'finetunes.get': () =>
+        looks++ < 1 ? finetune({ status: 'training', progress: 0.1 }) : finetune({ train }),
+      'finetunes.events': ({ after }) => ({
+        items: [event(1), event(2, { kind: 'metrics', data })].filter((e) => e.seq > Number(after)),
+      }),
+    };
+    const args = ['finetune', 'create', '--dataset', 'ds_1', '--name', 'cups', '--mode', 'full'];
+    const done = await armature(handlers, [...args, '--steps', '100', '--watch']);
+    expect(done.code).toBe(0);
+    expect(done.stderr).toContain('message: event 1');
+    expect(done.stderr).toContain('step 10/100, loss 0.2500, 40 samples/s, ETA 1 min 5 s');
+    expect(done.stdout).toContain('loss 1.0000 → 0.1000');
+    expect(api.calls[0]?.input).toMatchObject({ options: { mode: 'full', steps: 100 } });
+  });
+
+  it('exits with 1 and the error of a job that failed', async () => {
+    const error = { code: 'empty_dataset' as const, message: 'no episodes', fix: 'Record some.' };
+    const failed = await armature(
+      {
+        'finetunes.get': () => finetune({ status: 'failed', error }),
+        'finetunes.events': () => ({ items: [] }),
+      },
+      ['finetune', 'watch', 'ft_1', '--json'],
+    );
+    expect(failed.code).toBe(1);
+    expect(JSON.parse(failed.stderr)).toMatchObject({ error: { code: 'empty_dataset' } });
+  });
+
+  it.each([
+    ['cancel', ['finetunes.cancel']],
+    ['leave', []],
+  ])('Ctrl-C with --on-interrupt %s exits with 130', async (what, calls) => {
+    api.handlers = {
+      'finetunes.get': () => finetune({ status: 'training', progress: 0.5 }),
+      'finetunes.events': () => ({ items: [] }),
+      'finetunes.cancel': () => finetune({ status: 'cancelling' }),
+    };
+    const { child, ended } = start(['finetune', 'watch', 'ft_1', '--on-interrupt', what]);
+    const poll = setInterval(() => {
+      if (!api.names().includes('finetunes.events')) return;
+      clearInterval(poll);
+      child.kill('SIGINT');
+    }, 100);
+    const { code } = await ended;
+    expect(code).toBe(130);
+    expect(api.names().filter((name) => name === 'finetunes.cancel')).toEqual(calls);
+  });
+});

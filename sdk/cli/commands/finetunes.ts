@@ -1,0 +1,185 @@
+import type { Command } from 'commander';
+import type { FinetuneOptions } from '../../contract/index.ts';
+import { clientOf, type Context, type Runner } from '../context.ts';
+import { showList } from '../list.ts';
+import { choice, decimal, given, integer, paged, type PageOptions } from '../options.ts';
+import { show, table } from '../output.ts';
+import { describeFinetune } from './describe-finetune.ts';
+import { ON_INTERRUPT, watch, type OnInterrupt } from './watch.ts';
+
+interface CreateFlags {
+  readonly dataset: string;
+  readonly heldout?: string;
+  readonly name: string;
+  readonly mode?: FinetuneOptions['mode'];
+  readonly steps?: number;
+  readonly maxSeconds?: number;
+  readonly batchSize?: number;
+  readonly learningRate?: number;
+  readonly seed?: number;
+  readonly reference?: NonNullable<FinetuneOptions['reference']>;
+  readonly images?: FinetuneOptions['images'];
+  readonly labels?: FinetuneOptions['labels'];
+  readonly maxEpisodes?: number;
+  readonly watch?: true;
+  readonly onInterrupt?: OnInterrupt;
+}
+
+const interrupt = () =>
+  choice(
+    '--on-interrupt <what>',
+    'what Ctrl-C does to the job; a terminal is asked unless this is given, elsewhere create cancels and watch leaves',
+    ON_INTERRUPT,
+  );
+
+/** `finetune`. */
+export function addFinetunes(program: Command, run: Runner): void {
+  const finetune = program
+    .command('finetune')
+    .alias('finetunes')
+    .description('fine-tuning jobs: demonstrations to a policy');
+  finetune
+    .command('create')
+    .description('start a fine-tuning job')
+    .requiredOption('--dataset <id>', 'the data set to train on')
+    .requiredOption('--name <name>', 'name of the job and of the policy version it gives')
+    .option('--heldout <id>', 'data set to evaluate on')
+    .addOption(choice('--mode <mode>', 'which parameters train', ['head', 'policy', 'full']))
+    .option('--steps <n>', 'optimiser steps', integer(0))
+    .option('--max-seconds <s>', 'train no longer than this', decimal(1))
+    .option('--batch-size <n>', 'samples a step', integer(1))
+    .option('--learning-rate <rate>', 'peak learning rate', decimal(0))
+    .option('--seed <n>', 'seed of everything random', integer(0))
+    .addOption(
+      choice('--reference <reference>', "overrides the embodiment's references", [
+        'absolute',
+        'state',
+        'last_command',
+      ]),
+    )
+    .addOption(choice('--images <how>', 'blank: train without pictures', ['use', 'blank']))
+    .addOption(
+      choice('--labels <source>', 'reasoning labels where the set has none', [
+        'joints',
+        'vision_endpoint',
+        'none',
+      ]),
+    )
+    .option('--max-episodes <n>', 'use only the first n episodes', integer(1))
+    .option('--watch', 'stay and show the progress')
+    .addOption(interrupt())
+    .action((flags: CreateFlags) =>
+      run(async (context) => {
+        const client = await clientOf(context);
+        const job = await client.finetunes.create(
+          {
+            name: flags.name,
+            dataset_id: flags.dataset,
+            ...given({ heldout_dataset_id: flags.heldout }),
+            options: optionsOf(flags),
+          },
+          context,
+        );
+        if (flags.watch === true) {
+          await watch(context, client, job.id, onInterrupt(context, flags.onInterrupt, 'cancel'));
+        } else show(context.output, job, () => describeFinetune(job));
+      }),
+    );
+  finetune
+    .command('watch')
+    .description('follow a job until it ends')
+    .argument('<id>', 'id of the job')
+    .addOption(interrupt())
+    .action((id: string, flags: { onInterrupt?: OnInterrupt }) =>
+      run(async (context) =>
+        watch(
+          context,
+          await clientOf(context),
+          id,
+          onInterrupt(context, flags.onInterrupt, 'leave'),
+        ),
+      ),
+    );
+  paged(finetune.command('list').description('list the jobs')).action((options: PageOptions) =>
+    run(async (context) =>
+      showList(context, (await clientOf(context)).finetunes, options, (items) =>
+        table(
+          ['ID', 'NAME', 'STATUS', 'DONE', 'MODE', 'LOSS', 'POLICY', 'CREATED'],
+          items.map((job) => [
+            job.id,
+            job.name,
+            job.status,
+            `${Math.floor(job.progress * 100)} %`,
+            job.options.mode,
+            job.train?.last_loss.toFixed(4) ?? null,
+            job.policy_version_id,
+            job.created_at,
+          ]),
+        ),
+      ),
+    ),
+  );
+  finetune
+    .command('get')
+    .description('show one job with its evaluation')
+    .argument('<id>', 'id of the job')
+    .action((id: string) =>
+      run(async (context) => {
+        const job = await (await clientOf(context)).finetunes.get({ id }, context);
+        show(context.output, job, () => describeFinetune(job));
+      }),
+    );
+  finetune
+    .command('events')
+    .description("show a job's history")
+    .argument('<id>', 'id of the job')
+    .option('--after <seq>', 'events after this one', integer(0))
+    .action((id: string, flags: { after?: number }) =>
+      run(async (context) => {
+        const client = await clientOf(context);
+        const { items } = await client.finetunes.events(
+          { id, ...given({ after: flags.after }) },
+          context,
+        );
+        show(context.output, { items }, () =>
+          table(
+            ['SEQ', 'AT', 'KIND', 'MESSAGE'],
+            items.map((event) => [event.seq, event.at, event.kind, event.message]),
+          ),
+        );
+      }),
+    );
+  finetune
+    .command('cancel')
+    .description('cancel a job')
+    .argument('<id>', 'id of the job')
+    .action((id: string) =>
+      run(async (context) => {
+        const job = await (await clientOf(context)).finetunes.cancel({ id }, context);
+        show(context.output, job, () => `${job.id} is ${job.status}`);
+      }),
+    );
+}
+
+function onInterrupt(
+  { output }: Context,
+  chosen: OnInterrupt | undefined,
+  otherwise: OnInterrupt,
+): OnInterrupt {
+  return chosen ?? (output.interactive ? 'ask' : otherwise);
+}
+
+function optionsOf(flags: CreateFlags) {
+  return given({
+    mode: flags.mode,
+    steps: flags.steps,
+    max_seconds: flags.maxSeconds,
+    batch_size: flags.batchSize,
+    learning_rate: flags.learningRate,
+    seed: flags.seed,
+    reference: flags.reference,
+    images: flags.images,
+    labels: flags.labels,
+    max_episodes: flags.maxEpisodes,
+  });
+}

@@ -1,0 +1,64 @@
+import type { Command } from 'commander';
+import type { PolicyVersion } from '../../contract/index.ts';
+import { clientOf, type Runner } from '../context.ts';
+import { showList } from '../list.ts';
+import { paged, type PageOptions } from '../options.ts';
+import { bytes, fields, show, table } from '../output.ts';
+
+/** `policies`. */
+export function addPolicies(program: Command, run: Runner): void {
+  const policies = program.command('policies').description('policy versions');
+  paged(policies.command('list').description('list the versions')).action((options: PageOptions) =>
+    run(async (context) =>
+      showList(context, (await clientOf(context)).policies, options, (items) =>
+        table(
+          ['ID', 'NAME', 'EMBODIMENT', 'MODE', 'DEPLOYED', 'SIZE', 'CREATED'],
+          items.map((version) => [
+            version.id,
+            version.name,
+            version.embodiment_id,
+            version.mode,
+            version.active ? 'yes' : 'no',
+            bytes(version.bytes),
+            version.created_at,
+          ]),
+        ),
+      ),
+    ),
+  );
+  policies
+    .command('get')
+    .description('show one version')
+    .argument('<id>', 'id of the version')
+    .action((id: string) =>
+      run(async (context) => {
+        const version = await (await clientOf(context)).policies.get({ id }, context);
+        show(context.output, version, () => describe(version));
+      }),
+    );
+  policies
+    .command('deploy')
+    .description('make a version the one that new sessions of its embodiment get')
+    .argument('<id>', 'id of the version')
+    .action((id: string) =>
+      run(async (context) => {
+        const version = await (await clientOf(context)).policies.deploy({ id }, context);
+        show(context.output, version, () => describe(version));
+      }),
+    );
+}
+
+function describe(version: PolicyVersion): string {
+  return fields([
+    ['id', version.id],
+    ['name', version.name],
+    ['embodiment', version.embodiment_id],
+    ['fine-tune', version.finetune_id],
+    ['mode', version.mode],
+    ['sampler', `${version.sampler.steps} steps, noise ${version.sampler.noise_scale}`],
+    ['digest', version.digest],
+    ['size', bytes(version.bytes)],
+    ['deployed', version.active ? 'yes' : 'no'],
+    ['created', version.created_at],
+  ]);
+}

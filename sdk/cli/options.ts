@@ -1,0 +1,44 @@
+import { InvalidArgumentError, Option, type Command } from 'commander';
+
+/** A whole number of at least `min`. */
+export function integer(min: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (text.trim() !== '' && Number.isSafeInteger(value) && value >= min) return value;
+    throw new InvalidArgumentError(`It must be a whole number of at least ${min}.`);
+  };
+}
+
+/** A number of at least `min`. */
+export function decimal(min: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (text.trim() !== '' && Number.isFinite(value) && value >= min) return value;
+    throw new InvalidArgumentError(`It must be a number of at least ${min}.`);
+  };
+}
+
+/** An option that takes one of the given words. */
+export function choice(flags: string, description: string, words: readonly string[]): Option {
+  return new Option(flags, description).choices(words);
+}
+
+export interface PageOptions {
+  readonly limit?: number;
+  readonly cursor?: string;
+  readonly all?: true;
+}
+
+/** The options of a command that lists. */
+export function paged(command: Command): Command {
+  return command
+    .option('--limit <n>', 'items a page, 1 to 200', integer(1))
+    .option('--cursor <cursor>', 'next_cursor of the page before')
+    .option('--all', 'every page');
+}
+
+/** Fields that are undefined left out. */
+export function given<T extends object>(values: T): { [K in keyof T]?: Exclude<T[K], undefined> } {
+  const entries = Object.entries(values).filter(([, value]) => value !== undefined);
+  return Object.fromEntries(entries) as { [K in keyof T]?: Exclude<T[K], undefined> };
+}

@@ -1,0 +1,37 @@
+import { Command } from 'commander';
+import { addAccess } from './commands/access.ts';
+import { addDatasets } from './commands/datasets.ts';
+import { addEmbodiments } from './commands/embodiments.ts';
+import { addFinetunes } from './commands/finetunes.ts';
+import { addPolicies } from './commands/policies.ts';
+import { addRecords } from './commands/records.ts';
+import { addSessions } from './commands/sessions.ts';
+import type { Runner } from './context.ts';
+
+/** The command line `armature`: its commands, options and help. */
+export function buildProgram(version: string, run: Runner): Command {
+  const program = new Command('armature')
+    .description('Robot policies: demonstrations in, a served policy out.')
+    .version(version)
+    .option('--json', 'print data as JSON, on stdout alone')
+    .option('--api-url <url>', 'address of the control plane')
+    .option('--api-key <key>', 'key of the tenant')
+    .showHelpAfterError('(add --help for what there is)')
+    .exitOverride()
+    .addHelpText(
+      'after',
+      `
+Address and key: options, then ARMATURE_API_URL and ARMATURE_API_KEY, then what \`armature login\`
+stored, then .armature/dev.json of a platform started in this folder.
+Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 130 interrupted.
+`,
+    );
+  addAccess(program, run);
+  addEmbodiments(program, run);
+  addDatasets(program, run);
+  addFinetunes(program, run);
+  addPolicies(program, run);
+  addSessions(program, run);
+  addRecords(program, run);
+  return program;
+}
