@@ -81,7 +81,7 @@ export class Screen {
   }
 
   #lines(label: string): Progress {
-    let last = 0;
+    let last = -Infinity;
     const say = (share: number, note: string): void =>
       this.line(`${label.padEnd(LABEL)} ${String(Math.floor(share * 100)).padStart(3)} %  ${note}`);
     return {
