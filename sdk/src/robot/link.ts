@@ -133,8 +133,9 @@ export class Link {
     let grant = first;
     for (let attempt = 0; ; attempt++) {
       try {
-        grant ??= await resume?.();
-        if (grant === undefined) throw notConnected();
+        const granted: SessionGrant | undefined = grant ?? (await resume?.());
+        if (granted === undefined) throw notConnected();
+        grant = granted;
         const connection = await this.open(grant);
         this.grant = grant;
         return connection;

@@ -19,7 +19,12 @@ export class FakeApi {
   readonly calls: { name: RouteName; input: Input; authorization: string | undefined }[] = [];
   handlers: Handlers;
   extra: Extra | undefined;
-  private readonly http = createServer((request, response) => void this.answer(request, response));
+  private readonly http = createServer((request, response) => {
+    // A client that goes away in the middle of its request has no answer to wait for.
+    this.answer(request, response).catch((cause: unknown) => {
+      response.destroy(cause instanceof Error ? cause : undefined);
+    });
+  });
 
   static async start(handlers: Handlers, extra?: Extra): Promise<FakeApi> {
     const api = new FakeApi(handlers);
