@@ -14,6 +14,8 @@ import {
   policyVersion,
   report,
 } from '../src/testing/resources.ts';
+import { environment } from './config.ts';
+import { runCli } from './run-cli.ts';
 
 const bin = join(import.meta.dirname, '../bin/armature.mjs');
 const at = '2026-01-02T03:04:05.000Z';
@@ -82,7 +84,8 @@ function start(args: string[], env: Record<string, string> = {}, input = ''): St
   return { child, ended };
 }
 
-async function armature(
+/** The command as a process of its own. */
+async function armatureProcess(
   handlers: Handlers,
   args: string[],
   env: Record<string, string> = {},
@@ -92,9 +95,39 @@ async function armature(
   return start(args, env, input).ended;
 }
 
+/** The same command in this process, which is all the same but for the start and cheaper. */
+async function armature(
+  handlers: Handlers,
+  argv: string[],
+  env: Record<string, string> = {},
+): Promise<Ended> {
+  api.handlers = handlers;
+  let stdout = '';
+  let stderr = '';
+  const code = await runCli({
+    argv,
+    out: (text) => (stdout += text),
+    err: (text) => (stderr += text),
+    interactive: false,
+    interrupted: () => false,
+    env: environment({
+      HOME: home,
+      ARMATURE_API_URL: api.url,
+      ARMATURE_API_KEY: 'arm_1_secret',
+      ...env,
+    }),
+    cwd: home,
+    signal: new AbortController().signal,
+    onInterrupt: () => () => undefined,
+    ask: () => Promise.resolve(''),
+    readInput: () => Promise.resolve(''),
+  });
+  return { code, stdout, stderr };
+}
+
 describe('usage and errors', () => {
   it('explains itself', async () => {
-    const help = await armature({}, ['--help']);
+    const help = await armatureProcess({}, ['--help']);
     expect(help.code).toBe(0);
     for (const word of ['login', 'embodiments', 'datasets', 'finetune', 'policies', 'sessions']) {
       expect(help.stdout).toContain(word);
@@ -104,7 +137,7 @@ describe('usage and errors', () => {
   });
 
   it('exits with 2 where the command is wrong, and says how it goes', async () => {
-    const unknown = await armature({}, ['datasets', 'shove']);
+    const unknown = await armatureProcess({}, ['datasets', 'shove']);
     expect([unknown.code, unknown.stdout]).toEqual([2, '']);
     expect(unknown.stderr).toContain("unknown command 'shove'");
     const missing = await armature({}, ['datasets', 'push', 'x']);
@@ -123,7 +156,7 @@ describe('usage and errors', () => {
         });
       },
     };
-    const plain = await armature(handlers, ['datasets', 'get', 'ds_9']);
+    const plain = await armatureProcess(handlers, ['datasets', 'get', 'ds_9']);
     expect([plain.code, plain.stdout]).toEqual([1, '']);
     expect(plain.stderr).toBe(
       'error: there is no data set ds_9\n  code   not_found\n  field  id\n  fix    List the data sets.\n  request  req_1\n',
@@ -155,7 +188,12 @@ describe('access', () => {
   it('logs in, keeps the key to itself, and uses it afterwards', async () => {
     const env = { ARMATURE_API_KEY: '', ARMATURE_API_URL: '', XDG_CONFIG_HOME: join(home, 'cfg') };
     const handlers: Handlers = { 'tenants.current': () => tenant };
-    const login = await armature(handlers, ['login', '--api-url', api.url], env, 'arm_1_piped\n');
+    const login = await armatureProcess(
+      handlers,
+      ['login', '--api-url', api.url],
+      env,
+      'arm_1_piped\n',
+    );
     expect([login.code, login.stderr]).toEqual([0, '']);
     expect(login.stdout).toContain('acme');
     expect(login.stdout).not.toContain('arm_1_piped');
@@ -165,7 +203,7 @@ describe('access', () => {
       apiUrl: api.url,
       apiKey: 'arm_1_piped',
     });
-    await armature(handlers, ['tenants', 'current'], env);
+    await armatureProcess(handlers, ['tenants', 'current'], env);
     expect(api.calls.at(-1)?.authorization).toBe('Bearer arm_1_piped');
     const elsewhere = await armature(
       {},
@@ -192,7 +230,7 @@ describe('access', () => {
     const dev = { apiUrl: api.url, gatewayUrl: 'ws://127.0.0.1:9', apiKey: 'arm_1_dev' };
     writeFileSync(join(home, '.armature', 'dev.json'), JSON.stringify(dev));
     const env = { ARMATURE_API_URL: '', ARMATURE_API_KEY: '' };
-    await armature({ 'tenants.current': () => tenant }, ['tenants', 'current'], env);
+    await armatureProcess({ 'tenants.current': () => tenant }, ['tenants', 'current'], env);
     expect(api.calls[0]?.authorization).toBe('Bearer arm_1_dev');
     rmSync(join(home, '.armature'), { recursive: true });
   });
@@ -346,7 +384,7 @@ describe('long commands', () => {
           : dataset({ report: report() }),
     };
     const args = ['datasets', 'push', dir, '--embodiment', 'emb_1'];
-    const good = await armature(handlers, [...args, '--json']);
+    const good = await armatureProcess(handlers, [...args, '--json']);
     expect([good.code, good.stderr]).toEqual([0, '']);
     expect(JSON.parse(good.stdout)).toMatchObject({ id: 'ds_1', status: 'ready' });
     expect(stored.get('/meta/info.json')).toBe('{}');

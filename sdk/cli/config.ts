@@ -25,10 +25,9 @@ export function configPath(env: NodeJS.ProcessEnv): string {
   return join(env['XDG_CONFIG_HOME'] ?? join(homedir(), '.config'), 'armature', 'config.json');
 }
 
-/** What the environment says; an empty variable counts as absent. */
-export function environment(): NodeJS.ProcessEnv {
-  const set = Object.entries(process.env).filter(([, value]) => value !== '');
-  return Object.fromEntries(set);
+/** The environment; an empty variable counts as absent. */
+export function environment(env = process.env): NodeJS.ProcessEnv {
+  return Object.fromEntries(Object.entries(env).filter(([, value]) => value !== ''));
 }
 
 /**

@@ -9,7 +9,11 @@ import { addSessions } from './commands/sessions.ts';
 import type { Runner } from './context.ts';
 
 /** The command line `armature`: its commands, options and help. */
-export function buildProgram(version: string, run: Runner): Command {
+export function buildProgram(
+  version: string,
+  write: { readonly out: (text: string) => void; readonly err: (text: string) => void },
+  run: Runner,
+): Command {
   const program = new Command('armature')
     .description('Robot policies: demonstrations in, a served policy out.')
     .version(version)
@@ -18,6 +22,7 @@ export function buildProgram(version: string, run: Runner): Command {
     .option('--api-key <key>', 'key of the tenant')
     .showHelpAfterError('(add --help for what there is)')
     .exitOverride()
+    .configureOutput({ writeOut: write.out, writeErr: write.err })
     .addHelpText(
       'after',
       `
