@@ -3,6 +3,8 @@ import type { EmbodimentSpec } from '@armature/sdk/contract';
 import type { PolicyPort } from '@armature/sim';
 
 const FASTEST_HZ = 1000;
+/** The simulator waits as long as a busy machine takes. */
+const PATIENCE_MS = 120_000;
 
 /** What all sessions of a port counted together. */
 export interface PortCount {
@@ -30,6 +32,7 @@ export function servedPolicy(options: {
         // The simulator's clock stands still while it waits, so that its rate is not the arm's.
         max_hz: FASTEST_HZ,
       },
+      requestTimeoutMs: PATIENCE_MS,
     });
     let last: Chunk<EmbodimentSpec> | undefined;
     return {
