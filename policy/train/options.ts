@@ -27,8 +27,8 @@ export interface ResolvedFinetuneOptions {
 
 const byMode = {
   head: {
-    steps: 500,
-    batchSize: 128,
+    steps: 700,
+    batchSize: 64,
     draws: 1,
     spoken: 0,
     learningRate: 2e-3,
