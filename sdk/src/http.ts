@@ -68,7 +68,9 @@ export async function call<N extends RouteName>(
     const result = await attemptOnce(http, request, options);
     if (!('error' in result)) return checkOutput(name, result.body);
     const { error, performed, retryAfterMs } = result;
-    const mayRepeat = error.retryable && (repeatable || performed === 'no');
+    // Below 429 the request itself, its token or its upload has to change first.
+    const passing = error.retryable && error.status >= 429;
+    const mayRepeat = passing && (repeatable || performed === 'no');
     if (!mayRepeat || attempt + 1 >= http.retry.attempts) throw error;
     const wait = backoffMs(attempt, http.retry, Math.random());
     await sleep(Math.max(wait, Math.min(retryAfterMs ?? 0, 30_000)), options.signal);

@@ -197,12 +197,26 @@ describe('pushDataset', () => {
       if (path !== 'meta/info.json' || n > 2) return false;
       n += 1;
       if (n === 1) response.destroy();
-      else response.writeHead(n === 2 ? 503 : 403).end('<Error><Code>AccessDenied</Code></Error>');
+      else
+        response
+          .writeHead(n === 2 ? 503 : 403)
+          .end('<Error><Code>AccessDenied</Code><Message>Request has expired</Message></Error>');
       return true;
     };
     const result = await pushDataset({ ...push, client, dir: folder(set) });
     expect(result.status).toBe('ready');
     expect(api.names().filter((name) => name === 'datasets.plan')).toHaveLength(1);
+  });
+
+  it('gives up where the store refuses for good', async () => {
+    const store = new Store();
+    const { client } = await store.start();
+    store.trouble = (_, response) => {
+      response.writeHead(403).end('<Error><Code>SignatureDoesNotMatch</Code></Error>');
+      return true;
+    };
+    const error = await refusal(pushDataset({ ...push, client, dir: folder(set) }));
+    expect([error.code, store.puts <= 4]).toEqual(['forbidden', true]);
   });
 
   it('gives the first finding of a set that is refused', async () => {

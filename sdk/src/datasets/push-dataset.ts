@@ -146,7 +146,8 @@ async function completed(
   try {
     return await client.datasets.complete({ id }, call);
   } catch (error) {
-    if (error instanceof ArmatureError && error.code === 'incomplete_upload') return error;
+    const missing = ['incomplete_upload', 'checksum_mismatch'];
+    if (error instanceof ArmatureError && missing.includes(error.code)) return error;
     throw error;
   }
 }

@@ -110,6 +110,6 @@ function refusal(status: number, body: string, path: string): PartOutcome | Arma
       cause: error,
     });
   }
-  if (status === 403 || error.code === 'expired_token') return 'expired';
+  if (error.code === 'expired_token' || (status === 403 && /expired/i.test(body))) return 'expired';
   return error;
 }
