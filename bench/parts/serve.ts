@@ -1,3 +1,4 @@
+import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { writeLeRobot } from '@armature/datasets';
 import { startPlatform } from '@armature/infra/platform';
@@ -53,6 +54,7 @@ export async function measureServe({ scratch, threads }: PartOptions): Promise<F
     const seconds = (performance.now() - started) / 1000;
     const many = fleet.flat();
     return [
+      ...peakMemory(platform.pid('serve')),
       ...oneRobot('one robot, without reasoning', off),
       ...oneRobot('one robot, with reasoning', every),
       ...latencyFigures(`${ROBOTS} robots, with reasoning`, many.map(latencyOf)),
@@ -70,6 +72,15 @@ export async function measureServe({ scratch, threads }: PartOptions): Promise<F
   } finally {
     await platform.stop();
   }
+}
+
+/** Peak resident memory of a process, where the system tells it. */
+function peakMemory(pid: number | undefined): Figure[] {
+  const status = `/proc/${pid ?? ''}/status`;
+  if (!existsSync(status)) return [];
+  const kilobytes = /VmHWM:\s+(\d+) kB/.exec(readFileSync(status, 'utf8'))?.[1];
+  if (kilobytes === undefined) return [];
+  return [{ name: 'worker, peak memory', value: (Number(kilobytes) * 1024) / 1e6, unit: 'MB' }];
 }
 
 type Answer = Pick<Chunk<EmbodimentSpec>, 'latencyMs' | 'timings'>;
