@@ -3,6 +3,8 @@ import type { EmbodimentSpec } from '@armature/sdk/contract';
 import type { PolicyPort } from '@armature/sim';
 
 const FASTEST_HZ = 1000;
+/** A hundred episodes at a time: reasoning is renewed beside the chunks, not for each of them. */
+const REASONING = { when: 'interval', ms: 1000 } as const;
 /** The simulator waits as long as a busy machine takes. */
 const PATIENCE_MS = 120_000;
 
@@ -31,6 +33,7 @@ export function servedPolicy(options: {
         policy_version_id: options.policyVersionId,
         // The simulator's clock stands still while it waits, so that its rate is not the arm's.
         max_hz: FASTEST_HZ,
+        reasoning: REASONING,
       },
       requestTimeoutMs: PATIENCE_MS,
     });
