@@ -2,6 +2,7 @@ import { generateKeyPairSync } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { connect } from '@armature/db';
 import {
   problemSchema,
   routes,
@@ -23,8 +24,14 @@ export type Answer<N extends RouteName> =
   | { status: number; ok: RouteOutput<N>; problem?: never }
   | { status: number; ok?: never; problem: Problem };
 
+export interface TestApiOptions {
+  /** `superuser`: no policy binds the API, so that only its own predicates keep tenants apart. */
+  databaseRole?: 'app' | 'superuser';
+}
+
 export interface TestApi {
   url: string;
+  app: Awaited<ReturnType<typeof createApp>>;
   storeRoot: string;
   db: TestDatabase;
   store: DiskStore;
@@ -53,7 +60,7 @@ export interface TestApi {
 }
 
 /** The control plane on loopback with a PostgreSQL and a disk store of this test file's own. */
-export async function startTestApi(): Promise<TestApi> {
+export async function startTestApi(options: TestApiOptions = {}): Promise<TestApi> {
   const postgres = await startTestPostgres();
   const db = await postgres.database();
   const storeRoot = await mkdtemp(path.join(tmpdir(), 'armature-objects-'));
@@ -76,8 +83,10 @@ export async function startTestApi(): Promise<TestApi> {
     secret: 'signs the uploads of this test file only',
   });
   const { privateKey } = generateKeyPairSync('ed25519');
-  held.app = await createApp({
-    db: db.app,
+  const asSuperuser =
+    options.databaseRole === 'superuser' ? connect(db.adminUrl, { max: 8 }) : undefined;
+  const app = await createApp({
+    db: asSuperuser ?? db.app,
     store,
     log: pino({ level: 'trace' }, { write: (line: string) => void log.push(line) }),
     keyPepper: 'peppers the keys of this test file only',
@@ -85,6 +94,7 @@ export async function startTestApi(): Promise<TestApi> {
     sessionSigningKey: { ...privateKey.export({ format: 'jwk' }), kid: 'test-1' },
     clock: () => new Date(Date.now() + clock.skewMs),
   });
+  held.app = app;
   const call: TestApi['call'] = async (name, key, input, query = {}) => {
     const answer = await fetch(...requestFor(server.url, name, key, input, query));
     const body: unknown = await answer.json();
@@ -99,6 +109,7 @@ export async function startTestApi(): Promise<TestApi> {
   };
   return {
     url: server.url,
+    app,
     storeRoot,
     db,
     store,
@@ -120,6 +131,7 @@ export async function startTestApi(): Promise<TestApi> {
     },
     stop: async () => {
       await server.close();
+      await asSuperuser?.close();
       await postgres.stop();
       await rm(storeRoot, { recursive: true, force: true });
     },

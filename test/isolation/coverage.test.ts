@@ -1,0 +1,49 @@
+import { routes, type RouteName } from '@armature/sdk/contract';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { createRouter } from '../../api/trpc/router.ts';
+import { startTestApi, type TestApi } from '../support/api.ts';
+import { inputs } from './inputs.ts';
+import { makeWorld } from './world.ts';
+
+const names = Object.keys(routes) as RouteName[];
+
+/** What is served beside the verbs: nothing of a tenant's, or only to a signature made for it. */
+const BESIDE: ReadonlySet<string> = new Set([
+  'GET /healthz',
+  'GET /readyz',
+  'GET /.well-known/jwks.json',
+  'PUT /store/*',
+  'ALL /trpc/*',
+  'ALL /*',
+]);
+
+let api: TestApi;
+beforeAll(async () => {
+  api = await startTestApi();
+});
+afterAll(async () => api.stop());
+
+describe('the matrix', () => {
+  it('has every route that the application serves', () => {
+    const verbs = new Set<string>(
+      names.map((name) => `${routes[name].method} ${routes[name].path}`),
+    );
+    const served = new Set(api.app.routes.map(({ method, path }) => `${method} ${path}`));
+    expect([...served].filter((route) => !verbs.has(route) && !BESIDE.has(route))).toEqual([]);
+    expect([...verbs].filter((route) => !served.has(route))).toEqual([]);
+  });
+
+  it('has every procedure of the router', () => {
+    const router = createRouter(() => Promise.reject(new Error('is not called')));
+    expect(Object.keys(router._def.procedures).sort()).toEqual([...names].sort());
+  });
+
+  it('names every id that a verb takes', async () => {
+    const { ids } = await makeWorld(api, 'a');
+    for (const name of names) {
+      const fields = Object.keys(routes[name].input.shape).filter((key) => /(^|_)id$/.test(key));
+      const input: object = inputs[name](ids);
+      expect(Object.keys(input), name).toEqual(expect.arrayContaining(fields));
+    }
+  });
+});

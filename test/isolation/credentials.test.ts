@@ -1,0 +1,112 @@
+import { createHmac } from 'node:crypto';
+import { routes, type RouteName, type Scope } from '@armature/sdk/contract';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { newApiKey } from '../../api/auth/api-key.ts';
+import { PLATFORM_KEY, startTestApi, type TestApi } from '../support/api.ts';
+import { addServeWorker } from '../support/rows.ts';
+import { inputs, SPOILING, type World } from './inputs.ts';
+import { skins } from './skins.ts';
+import { makeWorld, openSnapshots, type Snapshots } from './world.ts';
+
+const names = Object.keys(routes) as RouteName[];
+const SCOPES = ['admin', 'write', 'read', 'robot'] as const satisfies Scope[];
+
+/** All that does not include the scope. */
+const others: Record<Scope | 'platform', Scope[]> = {
+  platform: ['admin'],
+  admin: ['write', 'read', 'robot'],
+  write: ['read', 'robot'],
+  read: ['robot'],
+  robot: ['write', 'read'],
+};
+
+/** What is no API key, or is one no more; a function each of the world that it is shown to. */
+const wrong: Record<string, (world: World) => string> = {
+  'a key that never was': () => newApiKey(),
+  'a cut key': ({ admin }) => admin.slice(0, -1),
+  'a session token': ({ token }) => token,
+  'the signature of an upload': ({ uploadSignature }) => uploadSignature,
+  'a token without a signature': ({ tenant }) => unsigned({ tenant, sub: tenant }),
+  'a token signed by a stranger': ({ tenant }) => signed({ tenant, sub: tenant }),
+  'the id of a key': ({ ids }) => ids.key,
+};
+const part = (value: object): string => Buffer.from(JSON.stringify(value)).toString('base64url');
+const unsigned = (claims: object): string => `${part({ alg: 'none' })}.${part(claims)}.`;
+function signed(claims: object): string {
+  const text = `${part({ alg: 'HS256', typ: 'JWT' })}.${part(claims)}`;
+  return `${text}.${createHmac('sha256', 'a stranger').update(text).digest('base64url')}`;
+}
+
+let api: TestApi;
+let snapshots: Snapshots;
+let a: World;
+let b: World;
+let revoked: string;
+let expired: string;
+/** Keys of tenant b by what they lack, so that the rows of a stay as they are. */
+const lacking = new Map<Scope | 'platform', string>();
+
+beforeAll(async () => {
+  api = await startTestApi();
+  snapshots = await openSnapshots(api.db.adminUrl);
+  a = await makeWorld(api, 'a');
+  b = await makeWorld(api, 'b');
+  for (const scope of [...SCOPES, 'platform'] as const) {
+    lacking.set(scope, (await api.keyWith(b.admin, others[scope])).key);
+  }
+  const doomed = await api.keyWith(a.admin, ['admin']);
+  await api.must('keys.revoke', a.admin, { id: doomed.id });
+  revoked = doomed.key;
+  const soon = new Date(Date.now() + 1_000).toISOString();
+  expired = (await api.keyWith(a.admin, ['admin'], soon)).key;
+  api.clock.skewMs = 2_000;
+});
+afterAll(async () => {
+  await snapshots.close();
+  await api.stop();
+});
+
+describe.each(Object.entries(skins))('by %s', (_skin, call) => {
+  describe.each(names)('%s', (name) => {
+    const { scope } = routes[name];
+
+    it('answers no credential but a key that lives', async () => {
+      const before = await snapshots.of(a.tenant);
+      const input = inputs[name](a.ids);
+      const none = await call(api, name, undefined, input);
+      expect(none).toMatchObject({ status: 401, problem: { code: 'missing_key' } });
+      for (const [what, credential] of Object.entries(wrong)) {
+        const answer = await call(api, name, credential(a), input);
+        expect(answer, what).toMatchObject({ status: 401, problem: { code: 'invalid_key' } });
+      }
+      const ended = await call(api, name, revoked, input);
+      expect(ended).toMatchObject({ status: 401, problem: { code: 'invalid_key' } });
+      const late = await call(api, name, expired, input);
+      expect(late).toMatchObject({ status: 401, problem: { code: 'expired_key' } });
+      expect(await snapshots.of(a.tenant)).toBe(before);
+    });
+
+    it('refuses a key without its scope, before it reads the input', async () => {
+      const before = await snapshots.of(a.tenant);
+      const answer = await call(api, name, lacking.get(scope), { nonsense: true });
+      expect(answer).toMatchObject({ status: 403, problem: { code: 'forbidden' } });
+      const other = scope === 'platform' ? a.admin : PLATFORM_KEY;
+      const operator = await call(api, name, other, inputs[name](a.ids));
+      expect(operator).toMatchObject({ status: 403, problem: { code: 'forbidden' } });
+      expect(await snapshots.of(a.tenant)).toBe(before);
+    });
+  });
+});
+
+describe('the owner', () => {
+  it('may do all of it, with the scope and no more', async () => {
+    const order = [...names].sort((x, y) => Number(SPOILING.has(x)) - Number(SPOILING.has(y)));
+    const keys = new Map<string, string>([['platform', PLATFORM_KEY]]);
+    for (const scope of SCOPES) keys.set(scope, (await api.keyWith(a.admin, [scope])).key);
+    for (const name of order) {
+      await addServeWorker(api.db.worker);
+      const answer = await api.call(name, keys.get(routes[name].scope), inputs[name](a.ids));
+      expect([name, answer.status, answer.problem]).toEqual([name, 200, undefined]);
+    }
+  });
+});

@@ -1,0 +1,82 @@
+import type { RouteInput, RouteName } from '@armature/sdk/contract';
+import { armSpec, fileOf } from '../support/robots.ts';
+
+/** A tenant with one of everything. */
+export interface World {
+  tenant: string;
+  /** A key that may do everything of the tenant's. */
+  admin: string;
+  /** A session token of the tenant, which is no API key. */
+  token: string;
+  /** The signature of one of its upload URLs, which is no API key either. */
+  uploadSignature: string;
+  ids: {
+    key: string;
+    embodiment: string;
+    /** A set that is ready. */
+    dataset: string;
+    heldout: string;
+    /** A set that is being uploaded. */
+    open: string;
+    finetune: string;
+    policy: string;
+    session: string;
+  };
+}
+
+export const worldFile = fileOf('meta/info.json', Buffer.from('{}'));
+
+/**
+ * An input of every verb that works for the owner of the world. None is missing, by its type, and
+ * each names every id that its verb takes, which `coverage.test.ts` checks.
+ */
+export const inputs: { [N in RouteName]: (ids: World['ids']) => RouteInput<N> } = {
+  'tenants.create': () => ({ name: 'another' }),
+  'tenants.current': () => ({}),
+  'keys.create': () => ({ name: 'k', scopes: ['read'] }),
+  'keys.list': () => ({}),
+  'keys.revoke': ({ key }) => ({ id: key }),
+  'embodiments.create': () => ({ spec: armSpec }),
+  'embodiments.list': () => ({}),
+  'embodiments.get': ({ embodiment }) => ({ id: embodiment }),
+  'datasets.create': ({ embodiment }) => ({
+    name: 'd',
+    embodiment_id: embodiment,
+    files: [worldFile],
+  }),
+  'datasets.plan': ({ open }) => ({ id: open }),
+  'datasets.complete': ({ dataset }) => ({ id: dataset }),
+  'datasets.list': () => ({}),
+  'datasets.get': ({ dataset }) => ({ id: dataset }),
+  'finetunes.create': ({ dataset, heldout }) => ({
+    name: 'f',
+    dataset_id: dataset,
+    heldout_dataset_id: heldout,
+    options: {},
+  }),
+  'finetunes.list': () => ({}),
+  'finetunes.get': ({ finetune }) => ({ id: finetune }),
+  'finetunes.cancel': ({ finetune }) => ({ id: finetune }),
+  'finetunes.events': ({ finetune }) => ({ id: finetune }),
+  'policies.list': () => ({}),
+  'policies.get': ({ policy }) => ({ id: policy }),
+  'policies.deploy': ({ policy }) => ({ id: policy }),
+  'sessions.create': ({ embodiment, policy }) => ({
+    robot: 'r',
+    embodiment_id: embodiment,
+    policy_version_id: policy,
+  }),
+  'sessions.resume': ({ session }) => ({ id: session }),
+  'sessions.end': ({ session }) => ({ id: session }),
+  'sessions.list': () => ({}),
+  'sessions.get': ({ session }) => ({ id: session }),
+  'usage.get': ({ session }) => ({ session_id: session }),
+  'reasoning.list': ({ session }) => ({ session_id: session }),
+};
+
+/** What would spoil the world for the verbs after it. */
+export const SPOILING: ReadonlySet<RouteName> = new Set([
+  'keys.revoke',
+  'finetunes.cancel',
+  'sessions.end',
+]);

@@ -1,0 +1,3 @@
+import { tenantMatrix } from './tenants.suite.ts';
+
+tenantMatrix('by the predicates alone', { databaseRole: 'superuser' });

@@ -1,0 +1,75 @@
+import postgres, { type Sql } from 'postgres';
+import type { TestApi } from '../support/api.ts';
+import { armSpec } from '../support/robots.ts';
+import { addPolicyVersion, addServeWorker, addUsage, markReady } from '../support/rows.ts';
+import { worldFile, type World } from './inputs.ts';
+
+export async function makeWorld(api: TestApi, name: string): Promise<World> {
+  const { id: tenant, key: admin } = await api.tenant(name);
+  const spare = await api.keyWith(admin, ['read']);
+  const embodiment = await api.must('embodiments.create', admin, { spec: armSpec });
+  const set = { name: 'd', embodiment_id: embodiment.id, files: [worldFile] };
+  const [dataset, heldout, open] = [
+    await api.must('datasets.create', admin, set),
+    await api.must('datasets.create', admin, set),
+    await api.must('datasets.create', admin, set),
+  ];
+  await markReady(api.db.worker, tenant, dataset.dataset.id);
+  await markReady(api.db.worker, tenant, heldout.dataset.id);
+  const finetune = await api.must('finetunes.create', admin, {
+    name: 'f',
+    dataset_id: dataset.dataset.id,
+    options: {},
+  });
+  const policy = await addPolicyVersion(api.db.worker, tenant, embodiment.id);
+  await api.must('policies.deploy', admin, { id: policy });
+  await addServeWorker(api.db.worker);
+  const { session, token } = await api.must('sessions.create', admin, {
+    robot: 'r1',
+    embodiment_id: embodiment.id,
+  });
+  await addUsage(api.db.worker, tenant, session.id, 4);
+  return {
+    tenant,
+    admin,
+    token,
+    uploadSignature: new URL(open.parts[0]?.url ?? '').searchParams.get('signature') ?? '',
+    ids: {
+      key: spare.id,
+      embodiment: embodiment.id,
+      dataset: dataset.dataset.id,
+      heldout: heldout.dataset.id,
+      open: open.dataset.id,
+      finetune: finetune.id,
+      policy,
+      session: session.id,
+    },
+  };
+}
+
+/** Looks at every row of a tenant, whatever the policies say. */
+export interface Snapshots {
+  /** All rows, the use of keys apart, as one text. */
+  of(tenant: string): Promise<string>;
+  close(): Promise<void>;
+}
+
+export async function openSnapshots(adminUrl: string): Promise<Snapshots> {
+  const admin: Sql = postgres(adminUrl, { max: 1 });
+  const tables = await admin<{ name: string }[]>`
+    select table_name as name from information_schema.columns
+    where table_schema = 'public' and column_name = 'tenant_id' order by 1`;
+  const selects = tables.map(
+    ({ name }) =>
+      `select '${name} ' || (to_jsonb(t) - 'last_used_at')::text as row from ${name} t where tenant_id = $1`,
+  );
+  const query = `${selects.join(' union all ')} order by 1`;
+  return {
+    of: async (tenant) => {
+      const rows = await admin.unsafe<{ row: string }[]>(query, [tenant]);
+      if (rows.length < 10) throw new Error(`tenant ${tenant} has but ${rows.length} rows`);
+      return rows.map(({ row }) => row).join('\n');
+    },
+    close: () => admin.end(),
+  };
+}
