@@ -6,7 +6,7 @@ const shared = { testTimeout: 120_000, hookTimeout: 120_000, pool: 'forks' as co
 export default defineConfig({
   test: {
     maxWorkers: 2,
-    reporters: ['default', './infra/ci/summary-reporter.ts'],
+    reporters: ['default', './infra/ci/parity-reporter.ts', './infra/ci/summary-reporter.ts'],
     projects: [
       {
         test: {

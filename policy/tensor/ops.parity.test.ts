@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { readFixture, readFixtureJson } from '../../test/support/fixtures.ts';
-import { readSafetensors } from '../checkpoint/index.ts';
+import { readFixtureJson } from '../../test/support/fixtures.ts';
+import { holdClose, readReference } from '../../test/support/parity.ts';
 import type { SafeTensor } from '../checkpoint/index.ts';
 import { Engine } from '../engine/index.ts';
 import type { Value, Values } from '../engine/index.ts';
@@ -12,10 +12,6 @@ import type { OpCase } from './testing/parity-ops.ts';
 /** Every case of the reference operations, forward and backward, held to its own tolerance. */
 
 const cases = parseIndex(await readFixtureJson('ops', 'index.json'));
-const measured = new Map<
-  string,
-  { fixture: string; quantity: string; error: number; tolerance: number }[]
->();
 let engine: Engine;
 
 beforeAll(async () => {
@@ -24,7 +20,6 @@ beforeAll(async () => {
 
 afterAll(async () => {
   await engine.close();
-  process.stdout.write(`${table()}\n`);
 });
 
 describe('reference operations', () => {
@@ -33,15 +28,22 @@ describe('reference operations', () => {
     expect(new Set(cases.map((c) => c.name)).size).toBe(cases.length);
   });
   it.each(cases.map((c) => [c.name, c] as const))('%s', async (_, c) => {
-    const { tensors } = readSafetensors(await readFixture('ops', c.file));
+    const { tensors, at } = await readReference('ops', c.file);
     const { model, feeds } = build(c, tensors);
     await engine.load(c.name, model);
     const results = await engine.run(c.name, feeds);
     await engine.unload(c.name);
     for (const [quantity, tolerance] of Object.entries(c.tolerance)) {
-      const error = largestDifference(results[quantity], tensors.get(quantity), quantity);
-      record(c, quantity, error, tolerance);
-      expect(error, quantity).toBeLessThanOrEqual(tolerance);
+      holdClose(
+        {
+          fixture: `ops/${c.op}`,
+          quantity: quantity.startsWith('grad.') ? 'gradients' : 'outputs',
+          detail: `${c.name} ${quantity}`,
+        },
+        results[quantity],
+        at(quantity),
+        tolerance,
+      );
     }
   });
 });
@@ -82,54 +84,4 @@ function valueOf(tensor: SafeTensor | undefined, name: string): Value {
   if (tensor?.dtype === 'F32') return { dtype: 'float32', shape: tensor.shape, data: tensor.data };
   if (tensor?.dtype === 'I64') return { dtype: 'int64', shape: tensor.shape, data: tensor.data };
   throw new Error(`no float32 or int64 tensor ${name}`);
-}
-
-/** Infinity where a number is missing or not finite. */
-function largestDifference(
-  got: Value | undefined,
-  want: SafeTensor | undefined,
-  name: string,
-): number {
-  if (got === undefined || want === undefined) throw new Error(`no ${name}`);
-  expect(got.shape, name).toEqual(want.shape);
-  const expected = Array.from<number | bigint>(want.data);
-  return expected.reduce<number>((worst, x, i) => {
-    const difference = Math.abs(Number(got.data[i]) - Number(x));
-    return Number.isFinite(difference) ? Math.max(worst, difference) : Infinity;
-  }, 0);
-}
-
-function record(c: OpCase, quantity: string, error: number, tolerance: number): void {
-  const rows = measured.get(c.op) ?? [];
-  rows.push({ fixture: c.name, quantity, error, tolerance });
-  measured.set(c.op, rows);
-}
-
-/** One line an operation and kind of quantity: the case that comes closest to its tolerance. */
-function table(): string {
-  const lines = [...measured].flatMap(([op, rows]) =>
-    [
-      rows.filter((r) => !r.quantity.startsWith('grad.')),
-      rows.filter((r) => r.quantity.startsWith('grad.')),
-    ]
-      .filter((group) => group.length > 0)
-      .map((group) => {
-        const worst = group.reduce((a, b) =>
-          b.error / b.tolerance > a.error / a.tolerance ? b : a,
-        );
-        const kind = worst.quantity.startsWith('grad.') ? 'gradients' : 'outputs';
-        return [`ops/${op}`, `${kind} (${group.length})`, `${worst.fixture} ${worst.quantity}`]
-          .map((cell, i) => cell.padEnd([24, 16, 44][i] ?? 0))
-          .concat([
-            worst.error.toExponential(1).padStart(9),
-            worst.tolerance.toExponential(1).padStart(10),
-          ])
-          .join(' ');
-      }),
-  );
-  const head = ['fixture', 'quantity', 'closest to its tolerance']
-    .map((cell, i) => cell.padEnd([24, 16, 44][i] ?? 0))
-    .concat(['max error', 'tolerance'])
-    .join(' ');
-  return [head, ...lines].join('\n');
 }
