@@ -65,6 +65,8 @@ export function planProcesses(input: PlanInput): Record<ProcessName, ProcessPlan
       PUBLIC_URL: gatewayUrlOf(ports),
       JWKS_URL: `${apiUrl}/.well-known/jwks.json`,
       SPOOL_DIR: folder.spool,
+      // One machine trains and serves: robots that come while it trains wait longer, none is refused.
+      ADMISSION_FILL: '4',
     }),
     train: plan('train', 'workers/train/main.ts', {
       ...worker('train'),

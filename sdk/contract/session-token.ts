@@ -22,6 +22,11 @@ export const reasoningCadenceSchema = z.discriminatedUnion('when', [
   z.strictObject({ when: z.literal('every_chunk') }),
   z.strictObject({ when: z.literal('interval'), ms: z.number().int().min(1).max(60_000) }),
   z.strictObject({ when: z.literal('instruction_change') }),
+  /**
+   * When the instruction changes, and beside the chunks when the pictures have: by `scene`, mean
+   * absolute difference from those that the last reasoning saw, 0 (any) to 1 (black against white).
+   */
+  z.strictObject({ when: z.literal('change'), scene: z.number().min(0).max(1) }),
   z.strictObject({ when: z.literal('off') }),
 ]);
 export type ReasoningCadence = z.infer<typeof reasoningCadenceSchema>;

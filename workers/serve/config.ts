@@ -26,6 +26,10 @@ const envSchema = z.object({
   POLICY_SLOTS: count(1, 1024).default(64),
   /** Most rows a run. */
   MAX_BATCH: count(1, 256).default(32),
+  /** Rows of one tenant that may run at once, on all engines together; MAX_BATCH where not given. */
+  TENANT_MAX_IN_FLIGHT: count(1, 4096).optional(),
+  /** Share of the engines that sessions may need by what runs cost; over 1 promises more than there is. */
+  ADMISSION_FILL: z.coerce.number().positive().max(100).default(0.9),
   MAX_SESSIONS: count(1, 100_000).default(512),
   /** After SIGTERM robots have this long to leave by themselves. */
   DRAIN_GRACE_MS: count(0, 600_000).default(2_000),

@@ -50,6 +50,8 @@ const { gateway } = await startServe({
   maxSessions: config.MAX_SESSIONS,
   buckets,
   policySlots: config.POLICY_SLOTS,
+  tenantLimit: config.TENANT_MAX_IN_FLIGHT ?? config.MAX_BATCH,
+  admissionFill: config.ADMISSION_FILL,
   runtime,
   store: openStore(config.store),
   readManifest,

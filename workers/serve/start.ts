@@ -14,11 +14,19 @@ import {
   type PolicyManifest,
   type PolicyPort,
 } from './policies/index.ts';
-import { Dispatcher, ObservationQueue, type EngineLane, type Enqueued } from './scheduler/index.ts';
+import {
+  Capacity,
+  Dispatcher,
+  ObservationQueue,
+  type EngineLane,
+  type Enqueued,
+} from './scheduler/index.ts';
 import type { RowResult, SessionLog } from './session/index.ts';
 
 /** A run that takes longer than this means that its engine is stuck. */
 const STUCK_AFTER_MS = 60_000;
+/** Runs of this long ago count for what the engines can hold. */
+const MEASURED_MS = 10_000;
 
 /** The runtime has one engine, which serves both lanes. */
 const ENGINES: readonly EngineLane[] = [{ name: 'engine', serves: ['act', 'reason'] }];
@@ -31,6 +39,10 @@ export interface ServeParts {
   /** Batch sizes that the runtime builds graphs for, ascending. */
   readonly buckets: readonly number[];
   readonly policySlots: number;
+  /** Rows of one tenant that may run at once; no limit unless told. */
+  readonly tenantLimit?: number;
+  /** Share of the engines that sessions may need by what runs cost; 0.9 unless told. */
+  readonly admissionFill?: number;
   readonly runtime: PolicyPort;
   readonly store: Pick<ObjectStore, 'get'>;
   readonly readManifest: (bytes: Uint8Array) => PolicyManifest;
@@ -62,6 +74,7 @@ export async function startServe(parts: ServeParts): Promise<Serve> {
   const queue = new ObservationQueue<Enqueued<ActRow, RowResult>>({
     maxRows: runtime.maxBatch,
     quantum: runtime.maxBatch,
+    ...(parts.tenantLimit === undefined ? {} : { tenantLimit: parts.tenantLimit }),
     fits: (rows) => {
       const jobs = rows.map((row) => row.job);
       const [first] = jobs;
@@ -69,12 +82,19 @@ export async function startServe(parts: ServeParts): Promise<Serve> {
       return first !== undefined && warm.fits(first.kind, first.shape.family, views);
     },
   });
+  const capacity = new Capacity({
+    engines: ENGINES.length,
+    fill: parts.admissionFill ?? 0.9,
+    busyFrom: 0.7,
+    windowMs: MEASURED_MS,
+  });
   const dispatcher = new Dispatcher<ActRow, RowResult>({
     queue,
     engines: ENGINES,
     run: (kind, rows) => runRows(runtime, kind, rows),
     now: () => clock.now(),
     onRun: ({ kind, engine, rows, tenants, ranMs }) => {
+      capacity.observe({ kind, rows, ranMs, endedAt: clock.now() });
       metrics.run.observe({ kind }, ranMs / 1000);
       metrics.engineBusy.inc({ engine }, ranMs / 1000);
       metrics.batchRows.observe(rows);
@@ -106,6 +126,7 @@ export async function startServe(parts: ServeParts): Promise<Serve> {
     runtime,
     images: parts.images,
     dispatcher,
+    capacity,
     ledger: parts.ledger,
     metrics,
     log,

@@ -24,7 +24,11 @@ export function addSessions(program: Command, run: Runner): void {
     .requiredOption('--robot <name>', 'which robot')
     .requiredOption('--embodiment <id>', 'what robot it is')
     .option('--policy <id>', 'policy version; the deployed one unless given')
-    .option('--reasoning <cadence>', 'every_chunk, instruction_change, off, or ms between', cadence)
+    .option(
+      '--reasoning <cadence>',
+      'every_chunk, instruction_change, scene:SHARE, off, or ms between',
+      cadence,
+    )
     .option('--sampler-steps <n>', 'overrides the sampler (with --noise-scale)', integer(1))
     .option('--noise-scale <share>', 'overrides the sampler (with --sampler-steps)', decimal(0))
     .option('--max-hz <hz>', 'observations a second at most', decimal(0))
@@ -105,9 +109,11 @@ function cadence(text: string): ReasoningCadence {
     return { when: text };
   }
   const ms = Number(text);
+  const scene = text.startsWith('scene:') ? Number(text.slice('scene:'.length) || NaN) : NaN;
+  if (scene >= 0 && scene <= 1) return { when: 'change', scene };
   if (Number.isInteger(ms) && ms >= 1 && ms <= 60_000) return { when: 'interval', ms };
   throw new InvalidArgumentError(
-    'It must be every_chunk, instruction_change, off, or 1 to 60000 ms.',
+    'It must be every_chunk, instruction_change, scene:0.05 (0 to 1), off, or 1 to 60000 ms.',
   );
 }
 

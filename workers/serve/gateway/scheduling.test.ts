@@ -139,6 +139,31 @@ describe('many robots on one worker', () => {
   });
 });
 
+describe('admission', () => {
+  it('refuses a robot whose rate the engines cannot hold, with what was measured', async () => {
+    const made = await robot(off);
+    const slow = gate(worker.runtime);
+    // Five runs of two seconds each for one robot: the engine is busy all the time.
+    for (let seq = 0; seq < 5; seq++) {
+      made.send(observation(seq, jpeg));
+      await until(() => slow.held === 1);
+      skip += 2_000;
+      await slow.release();
+      await made.answer(seq);
+    }
+    slow.open();
+    const claims = worker.claims({ sub: `ses_s${++count}`, ...off });
+    const late = await TestRobot.open(worker.port, await worker.issuer.sign(claims));
+    expect(await late.next('error')).toMatchObject({
+      code: 'unavailable',
+      retryable: true,
+      field: 'embodiment.control_hz',
+      message: expect.stringMatching(/takes 20\d\d ms here.*after 400 ms/) as string,
+    });
+    expect((await late.closed).code).toBe(1013);
+  });
+});
+
 describe('a robot that says goodbye', () => {
   it('gets nothing afterwards and owes nothing for what was being computed', async () => {
     const made = await robot(off);

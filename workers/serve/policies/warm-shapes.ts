@@ -139,6 +139,7 @@ function kindsOf(cadence: ReasoningCadence): readonly RowKind[] {
     case 'instruction_change':
       return ['act', 'reason_and_act'];
     case 'interval':
+    case 'change':
       return ['act', 'reason_and_act', 'reason'];
   }
 }

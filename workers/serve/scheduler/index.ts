@@ -1,4 +1,5 @@
 /** What waits, whose turn it is, and which engine is free. Knows no socket, no model, no database. */
+export { Capacity, type Demand } from './capacity.ts';
 export {
   Dispatcher,
   type CompletedRun,

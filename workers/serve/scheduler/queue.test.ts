@@ -74,6 +74,16 @@ describe('ObservationQueue', () => {
     expect(q.take(['act'], 0).rows).toHaveLength(1);
   });
 
+  it('holds the in-flight limit of a tenant over all engines', () => {
+    const q = new ObservationQueue<number>({ maxRows: 4, quantum: 4, tenantLimit: 3 });
+    for (const name of ['a.1', 'a.2', 'a.3', 'a.4', 'b.1']) q.offer(row(name));
+    const first = q.take(['act'], 0).rows;
+    expect(sessions(first)).toEqual(['a.1', 'a.2', 'a.3', 'b.1']);
+    expect(q.take(['act'], 0).rows).toEqual([]);
+    q.release(first[0]!);
+    expect(sessions(q.take(['act'], 0).rows)).toEqual(['a.4']);
+  });
+
   it('leaves out of a run what does not fit it, and goes on with the next', () => {
     const q = new ObservationQueue<number>({
       maxRows: 4,

@@ -24,6 +24,8 @@ export interface QueueOptions<T> {
   readonly maxRows: number;
   /** Rows by which a tenant may run ahead of the one served least before others go first. */
   readonly quantum: number;
+  /** Rows of one tenant that may run at once, on all engines together; no limit unless told. */
+  readonly tenantLimit?: number;
   /** Share of a tenant, 1 where the map has none. */
   readonly weights?: ReadonlyMap<string, number>;
   /** Whether these rows of one group may run together; asked of two or more. */
@@ -46,6 +48,7 @@ export class ObservationQueue<T> {
   private readonly options: QueueOptions<T>;
   private readonly waiting = new Map<string, Waiting<T>>();
   private readonly running = new Map<string, number>();
+  private readonly tenantRunning = new Map<string, number>();
   private readonly shares: TenantShares;
 
   constructor(options: QueueOptions<T>) {
@@ -71,7 +74,8 @@ export class ObservationQueue<T> {
     const expired = [...this.waiting.values()].filter((row) => row.expires <= now);
     for (const row of expired) this.remove(row);
     const ready = [...this.waiting.values()].filter(
-      (row) => lanes.includes(row.lane) && this.inFlight(row) < row.inFlightLimit,
+      (row) =>
+        lanes.includes(row.lane) && this.inFlight(row) < row.inFlightLimit && this.mayRun(row),
     );
     const rows: Waiting<T>[] = [];
     const first = this.pick(ready);
@@ -83,10 +87,11 @@ export class ObservationQueue<T> {
       next = this.pick(group)
     ) {
       group.splice(group.indexOf(next), 1);
-      if (!this.fits(rows, next)) continue;
+      if (!this.mayRun(next) || !this.fits(rows, next)) continue;
       rows.push(next);
       this.waiting.delete(keyOf(next));
-      this.running.set(keyOf(next), this.inFlight(next) + 1);
+      count(this.running, keyOf(next), 1);
+      count(this.tenantRunning, next.tenant, 1);
       this.shares.charge(next.tenant);
     }
     return { rows, expired };
@@ -94,9 +99,8 @@ export class ObservationQueue<T> {
 
   /** A row's run has ended. */
   release(row: Waiting<T>): void {
-    const left = this.inFlight(row) - 1;
-    if (left > 0) this.running.set(keyOf(row), left);
-    else this.running.delete(keyOf(row));
+    count(this.running, keyOf(row), -1);
+    count(this.tenantRunning, row.tenant, -1);
     this.shares.leave(row.tenant);
   }
 
@@ -115,6 +119,11 @@ export class ObservationQueue<T> {
   private remove(row: Waiting<T>): void {
     this.waiting.delete(keyOf(row));
     this.shares.leave(row.tenant);
+  }
+
+  private mayRun(row: Waiting<T>): boolean {
+    const { tenantLimit = Infinity } = this.options;
+    return (this.tenantRunning.get(row.tenant) ?? 0) < tenantLimit;
   }
 
   private inFlight(row: Waiting<T>): number {
@@ -138,6 +147,13 @@ export class ObservationQueue<T> {
     }
     return best?.row;
   }
+}
+
+/** Adds to a count; one that comes to nothing is forgotten. */
+function count(counts: Map<string, number>, key: string, change: number): void {
+  const next = (counts.get(key) ?? 0) + change;
+  if (next > 0) counts.set(key, next);
+  else counts.delete(key);
 }
 
 function keyOf(row: { readonly lane: Lane; readonly session: string }): string {

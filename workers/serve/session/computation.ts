@@ -59,7 +59,7 @@ export class Computation {
   /** Puts an observation in the queue, and beside it the renewal of the reasoning where it is due. */
   submit(prepared: Prepared): void {
     const { admitted } = prepared;
-    const plan = this.reasoning.plan(admitted.instruction, admitted.observedAt);
+    const plan = this.reasoning.plan(admitted.instruction, admitted.observedAt, prepared.images);
     let used: CurrentReasoning | undefined;
     this.enqueue('act', admitted, {
       kind: plan.kind,
@@ -70,7 +70,7 @@ export class Computation {
       },
       done: (result, run) => {
         this.options.settled();
-        const reasoning = this.takeReasoning(admitted, result) ?? used;
+        const reasoning = this.takeReasoning(prepared, result) ?? used;
         try {
           if (result.actions === undefined) throw new Error('the engine gave no actions');
           const { actions } = result;
@@ -99,7 +99,7 @@ export class Computation {
       done: (result) => {
         settled();
         this.reasoning.refreshEnded();
-        this.takeReasoning(prepared.admitted, result);
+        this.takeReasoning(prepared, result);
       },
       dropped: (reason) => {
         settled();
@@ -143,13 +143,15 @@ export class Computation {
     };
   }
 
-  private takeReasoning(admitted: Admitted, result: RowResult): CurrentReasoning | undefined {
+  private takeReasoning(prepared: Prepared, result: RowResult): CurrentReasoning | undefined {
     if (result.reasoning === undefined) return undefined;
+    const { admitted, images } = prepared;
     const made: CurrentReasoning = {
       id: this.options.history.chunkId(admitted.seq),
       reasoning: result.reasoning,
       observedAt: admitted.observedAt,
       instruction: admitted.instruction,
+      scene: images,
     };
     this.reasoning.accept(made);
     this.options.deps.metrics.reasoningTokens.inc(result.reasoning.tokens);

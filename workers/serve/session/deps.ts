@@ -10,7 +10,7 @@ import type {
   Reasoning,
   WarmShapes,
 } from '../policies/index.ts';
-import type { Dispatcher } from '../scheduler/index.ts';
+import type { Capacity, Dispatcher } from '../scheduler/index.ts';
 
 export interface RowResult {
   /** f32 [H, A]; absent where only a reasoning was asked for. */
@@ -28,6 +28,7 @@ export interface SessionDeps {
   readonly runtime: Pick<PolicyPort, 'batchKey'>;
   readonly images: Pick<ImagePool, 'prepare'>;
   readonly dispatcher: Dispatcher<ActRow, RowResult>;
+  readonly capacity: Pick<Capacity, 'refusal' | 'hold'>;
   readonly ledger: Pick<Ledger, 'append' | 'epochs'>;
   readonly metrics: ServeMetrics;
   readonly log: SessionLog;

@@ -1,5 +1,6 @@
 import type { ReasoningCadence } from '@armature/sdk/contract';
 import type { Reasoning } from '../policies/index.ts';
+import { sceneDistance, type Scene } from './scene.ts';
 
 /** A reasoning and what it was made of. */
 export interface CurrentReasoning {
@@ -8,6 +9,8 @@ export interface CurrentReasoning {
   /** When the observation it saw was made, ms on the worker's monotonic clock. */
   readonly observedAt: number;
   readonly instruction: string;
+  /** The pictures that it saw. */
+  readonly scene: Scene;
 }
 
 export interface ReasoningPlan {
@@ -31,18 +34,28 @@ export class ReasoningLine {
     this.cadence = cadence;
   }
 
-  /** @param now ms on the worker's monotonic clock. */
-  plan(instruction: string, now: number): ReasoningPlan {
+  /**
+   * @param now ms on the worker's monotonic clock.
+   * @param scene pictures of the observation that is planned for.
+   */
+  plan(instruction: string, now: number, scene: Scene): ReasoningPlan {
     if (this.cadence.when === 'off') return { kind: 'act', refresh: false };
     const current = this.current(instruction);
     if (this.cadence.when === 'every_chunk' || current === undefined) {
       return { kind: 'reason_and_act', refresh: false };
     }
-    const refresh =
-      this.cadence.when === 'interval' &&
-      !this.refreshing &&
-      now - current.observedAt >= this.cadence.ms;
-    return { kind: 'act', refresh };
+    return { kind: 'act', refresh: !this.refreshing && this.isStale(current, now, scene) };
+  }
+
+  private isStale(current: CurrentReasoning, now: number, scene: Scene): boolean {
+    switch (this.cadence.when) {
+      case 'interval':
+        return now - current.observedAt >= this.cadence.ms;
+      case 'change':
+        return sceneDistance(current.scene, scene) > this.cadence.scene;
+      default:
+        return false;
+    }
   }
 
   /** By when a refresh from an observation should be there: before the next one is due. */

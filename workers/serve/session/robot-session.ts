@@ -10,6 +10,7 @@ import type { DropReason } from '../scheduler/index.ts';
 import { Admission, superseded, tooLate, type Admitted } from './admission.ts';
 import { Computation } from './computation.ts';
 import { Delivery } from './delivery.ts';
+import { chunkMs, demandOf } from './demand.ts';
 import type { SessionDeps, SessionOutlet } from './deps.ts';
 import { Intake } from './intake.ts';
 
@@ -31,6 +32,8 @@ export class RobotSession {
   /** Names this connection in the queue. */
   private readonly key: string;
   private serving: Serving | undefined;
+  /** Gives back the room that this session takes on the engines. */
+  private free = (): void => undefined;
   private ended = false;
   private computing = 0;
 
@@ -62,6 +65,16 @@ export class RobotSession {
    * @throws ArmatureError when this session cannot be served.
    */
   async open(): Promise<ServerFrame | undefined> {
+    this.free = this.takePlace();
+    try {
+      return await this.prepareToServe();
+    } catch (error) {
+      this.free();
+      throw error;
+    }
+  }
+
+  private async prepareToServe(): Promise<ServerFrame | undefined> {
     const { policy, tenant, embodiment } = this.claims;
     const { version_id: versionId, digest, prefix } = policy;
     const lease = await this.deps.policies.acquire({ tenant, versionId, digest, prefix });
@@ -136,8 +149,22 @@ export class RobotSession {
     this.ended = true;
     if (this.intake.clear() !== undefined) this.settled();
     this.deps.dispatcher.withdraw(this.key);
+    this.free();
     this.serving?.leave();
     if (this.computing === 0) this.serving?.lease.release();
+  }
+
+  /** @throws ArmatureError `unavailable` when the engines cannot hold this robot's rate. */
+  private takePlace(): () => void {
+    const { sub, embodiment } = this.claims;
+    const demand = demandOf(this.claims);
+    const { capacity, clock } = this.deps;
+    const why = capacity.refusal(sub, demand, chunkMs(embodiment.spec), clock.now());
+    if (why === undefined) return capacity.hold(sub, demand);
+    throw new ArmatureError('unavailable', `this worker cannot hold the robot's rate: ${why}`, {
+      field: 'embodiment.control_hz',
+      fix: 'Resume the session through the control plane for another worker.',
+    });
   }
 
   private isEnded(): boolean {

@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { CaptureClock } from './capture-clock.ts';
 import { RateLimit } from './rate-limit.ts';
+import { sceneDistance } from './scene.ts';
 import { ReasoningLine, type CurrentReasoning } from './reasoning-line.ts';
 
 describe('CaptureClock', () => {
@@ -27,6 +28,17 @@ describe('CaptureClock', () => {
   });
 });
 
+describe('sceneDistance', () => {
+  it('is the mean difference of all views, 0 to 1', () => {
+    const black = { a: new Uint8Array(30), b: new Uint8Array(30) };
+    const white = { a: new Uint8Array(30).fill(255), b: new Uint8Array(30).fill(255) };
+    expect(sceneDistance(black, black)).toBe(0);
+    expect(sceneDistance(black, white)).toBe(1);
+    expect(sceneDistance(black, { ...black, b: white.b })).toBeCloseTo(0.5);
+    expect(sceneDistance(black, { a: black.a })).toBe(1);
+  });
+});
+
 describe('RateLimit', () => {
   it('lets the rate pass and a burst, and no more', () => {
     const limit = new RateLimit(20, 0);
@@ -38,11 +50,14 @@ describe('RateLimit', () => {
 });
 
 describe('ReasoningLine', () => {
+  const dark = { front: new Uint8Array(48) };
+  const lit = { front: new Uint8Array(48).fill(51) };
   const made = (observedAt: number, instruction = 'lift'): CurrentReasoning => ({
     id: `r${observedAt}`,
     reasoning: { text: 'reach', tokens: 3, embedding: new Float32Array(4) },
     observedAt,
     instruction,
+    scene: dark,
   });
 
   it('reasons in every chunk, never, or once for an instruction', () => {
@@ -50,24 +65,38 @@ describe('ReasoningLine', () => {
     const never = new ReasoningLine({ when: 'off' });
     const change = new ReasoningLine({ when: 'instruction_change' });
     for (const line of [every, never, change]) line.accept(made(0));
-    expect(every.plan('lift', 5)).toEqual({ kind: 'reason_and_act', refresh: false });
-    expect(never.plan('lift', 5)).toEqual({ kind: 'act', refresh: false });
-    expect(change.plan('lift', 60_000)).toEqual({ kind: 'act', refresh: false });
-    expect(change.plan('drop', 5)).toEqual({ kind: 'reason_and_act', refresh: false });
+    expect(every.plan('lift', 5, dark)).toEqual({ kind: 'reason_and_act', refresh: false });
+    expect(never.plan('lift', 5, dark)).toEqual({ kind: 'act', refresh: false });
+    expect(change.plan('lift', 60_000, dark)).toEqual({ kind: 'act', refresh: false });
+    expect(change.plan('drop', 5, dark)).toEqual({ kind: 'reason_and_act', refresh: false });
   });
 
   it('renews at an interval, one refresh at a time, beside the chunks', () => {
     const line = new ReasoningLine({ when: 'interval', ms: 100 });
-    expect(line.plan('lift', 0).kind).toBe('reason_and_act');
+    expect(line.plan('lift', 0, dark).kind).toBe('reason_and_act');
     line.accept(made(0));
-    expect(line.plan('lift', 99)).toEqual({ kind: 'act', refresh: false });
-    expect(line.plan('lift', 100)).toEqual({ kind: 'act', refresh: true });
+    expect(line.plan('lift', 99, dark)).toEqual({ kind: 'act', refresh: false });
+    expect(line.plan('lift', 100, dark)).toEqual({ kind: 'act', refresh: true });
     line.refreshStarted();
-    expect(line.plan('lift', 120)).toEqual({ kind: 'act', refresh: false });
+    expect(line.plan('lift', 120, dark)).toEqual({ kind: 'act', refresh: false });
     line.refreshEnded();
     line.accept(made(100));
     expect(line.current('lift')?.id).toBe('r100');
-    expect(line.plan('lift', 130)).toEqual({ kind: 'act', refresh: false });
+    expect(line.plan('lift', 130, dark)).toEqual({ kind: 'act', refresh: false });
+  });
+
+  it('renews beside the chunks when the scene has changed enough from what was reasoned about', () => {
+    const line = new ReasoningLine({ when: 'change', scene: 0.1 });
+    expect(line.plan('lift', 0, dark).kind).toBe('reason_and_act');
+    line.accept(made(0));
+    expect(line.plan('lift', 5000, dark)).toEqual({ kind: 'act', refresh: false });
+    expect(line.plan('lift', 5001, lit)).toEqual({ kind: 'act', refresh: true });
+    line.refreshStarted();
+    expect(line.plan('lift', 5002, lit)).toEqual({ kind: 'act', refresh: false });
+    line.refreshEnded();
+    line.accept({ ...made(5001), scene: lit });
+    expect(line.plan('lift', 5003, lit)).toEqual({ kind: 'act', refresh: false });
+    expect(line.plan('drop', 5004, lit).kind).toBe('reason_and_act');
   });
 
   it('never goes back to an older observation, nor uses one of another instruction', () => {
