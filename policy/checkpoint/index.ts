@@ -1,13 +1,16 @@
 /** Weights and policy versions as bytes. */
 export {
-  SafetensorsError,
   fromFloat32,
   listSafetensors,
   readSafetensors,
   toFloat32,
   writeSafetensors,
 } from './safetensors.ts';
-export type { SafeDType, SafeTensor, SafetensorsFile } from './safetensors.ts';
+export type { SafetensorsFile } from './safetensors.ts';
+export { SafetensorsError } from './safetensors-header.ts';
+export type { SafeDType, SafeTensor } from './safetensors-header.ts';
+export { openSafetensors } from './safetensors-file.ts';
+export type { ByteSource, OpenSafetensors } from './safetensors-file.ts';
 export { WeightsError, readWeights, writeWeights } from './weights.ts';
 export type { Weights } from './weights.ts';
 export { baseWeightsUrl, loadBase } from './base.ts';
