@@ -1,70 +1,24 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { readFixtureJson } from '../../test/support/fixtures.ts';
+import { hold, holdClose, holdEqual, toleranceOf } from '../../test/support/parity.ts';
 import {
-  hold,
-  holdClose,
-  holdEqual,
-  readReference,
-  toleranceOf,
-} from '../../test/support/parity.ts';
-import {
-  feedOf,
   openReference,
   runOnce,
   watchedParams,
   weightFeeds,
 } from '../../test/support/tiny-models.ts';
-import type { SafeTensor } from '../checkpoint/index.ts';
-import { Engine, type Value, type Values } from '../engine/index.ts';
-import { Graph, crossEntropy, gradients, slice, type Tensor } from '../tensor/index.ts';
 import {
-  greedy,
-  languageModel,
-  languageName,
-  placeVisual,
-  promptMask,
-  promptPositions,
-  qwenVision,
-  qwenVisionShape,
-  visualPlaces,
-  visualTokens,
-  type HuggingFaceModel,
-  type VisionGrid,
-} from './index.ts';
+  TINY_QWEN,
+  embedPrompt,
+  nextTokenLoss,
+  readTinyQwen,
+} from '../../test/support/tiny-qwen.ts';
+import { Engine, type Value, type Values } from '../engine/index.ts';
+import { Graph, gradients, slice, type Tensor } from '../tensor/index.ts';
+import { greedy, languageName, qwenVisionShape, visualTokens } from './index.ts';
 
-interface Meta {
-  folders: Record<string, string>;
-  special_ids: { image_pad: number };
-  tolerance: Record<string, number>;
-}
-
-const FIXTURE = 'qwen2-vl-tiny';
-const meta = (await readFixtureJson(FIXTURE, 'meta.json')) as Meta;
-const inputs = await readReference(FIXTURE, 'inputs.safetensors');
-const outputs = await readReference(FIXTURE, 'outputs.safetensors');
-
-const ids = inputs.at('input_ids');
-const keep = inputs.at('attention_mask');
-const [rows = 0, length = 0] = ids.shape;
-const grids: VisionGrid[] = Array.from(
-  { length: inputs.at('image_grid_thw').shape[0] ?? 0 },
-  (_, i) => {
-    const [time, height, width] = Array.from({ length: 3 }, (__, k) =>
-      Number(inputs.at('image_grid_thw').data[3 * i + k]),
-    ) as [number, number, number];
-    return { time, height, width };
-  },
-);
-const config = (folder: HuggingFaceModel) => ({
-  language: languageModel(folder.config),
-  vision: qwenVisionShape(folder.config),
-});
-const idList = ids.data as BigInt64Array;
-const i64 = (shape: readonly number[], data: BigInt64Array): Value => ({
-  dtype: 'int64',
-  shape,
-  data,
-});
+const tiny = await readTinyQwen();
+const { meta, outputs } = tiny;
+const folders = Object.keys(meta.folders);
 
 let engine: Engine;
 beforeAll(async () => {
@@ -72,103 +26,44 @@ beforeAll(async () => {
 });
 afterAll(() => engine.close());
 
-/** Positions, and what else the prompt's numbers tell. */
-function promptOf(merge: number) {
-  return promptPositions({
-    ids: idList,
-    keep: keep.data,
-    rows,
-    imageToken: meta.special_ids.image_pad,
-    merge,
-    images: grids,
-  });
-}
-
-/** The whole model up to its prompt, with every value on the way. */
-function build(folder: HuggingFaceModel) {
-  const { language, vision } = config(folder);
-  const graph = new Graph('qwen');
-  const { params, tensors, specs } = watchedParams(graph);
-  const given = (name: string, tensor: SafeTensor): Tensor =>
-    graph.input(name, feedOf(tensor).dtype, tensor.shape);
-  const pixels = given('pixel_values', inputs.at('pixel_values'));
-  const seen = qwenVision(params.scope('visual'), vision, grids, pixels);
-  const tokens = given('input_ids', ids);
-  const places = graph.input('places', 'int64', ids.shape);
-  const x = placeVisual(language.embed(params, tokens), seen.merged, places);
-  const prompt = {
-    x,
-    positions: graph.input('positions', 'int64', [3, rows, length]),
-    mask: promptMask(given('attention_mask', keep)),
-  };
-  return { graph, params, tensors, specs, language, vision, seen, prompt, given };
-}
-
-function feedsOf(merge: number, weights: Values): Values {
-  const { positions, deltas } = promptOf(merge);
-  const real = Array.from({ length: rows }, (_, row) =>
-    Array.from({ length }, (__, t) => Number(keep.data[row * length + t])).reduce((a, b) => a + b),
-  );
-  return {
-    ...weights,
-    input_ids: feedOf(ids),
-    attention_mask: feedOf(keep),
-    labels: feedOf(inputs.at('labels')),
-    pixel_values: feedOf(inputs.at('pixel_values')),
-    places: i64(ids.shape, visualPlaces(idList, meta.special_ids.image_pad)),
-    positions: i64([3, rows, length], positions),
-    start: i64(
-      [rows],
-      BigInt64Array.from(deltas, (delta, row) => BigInt(delta + (real[row] ?? 0))),
-    ),
-  };
-}
-
 /** Padded positions mean nothing and are stored as 0. */
-function isReal(name: string): ((index: number) => boolean) | undefined {
+function counts(name: string): ((index: number) => boolean) | undefined {
   if (!/^(hidden\.|inputs_embeds|logits)/.test(name)) return undefined;
   const width = outputs.at(name).shape.at(-1) ?? 1;
-  return (index) => Number(keep.data[Math.floor(index / width)]) === 1;
+  return (index) => tiny.isReal(index, width);
 }
 
 function holdAll(folder: string, results: Values): void {
   for (const [name, got] of Object.entries(results)) {
     const quantity = /^(grad|vision|hidden|generated)/.exec(name)?.[0] ?? name;
     holdClose(
-      { fixture: `${FIXTURE}/${folder}`, quantity, detail: name },
+      { fixture: `${TINY_QWEN}/${folder}`, quantity, detail: name },
       got,
       outputs.at(name),
       toleranceOf(meta.tolerance, name),
-      isReal(name),
+      counts(name),
     );
   }
 }
 
 it('counts the positions of text and images as the reference does', async () => {
-  const folder = await openReference(FIXTURE, 'folder');
-  const { positions, deltas } = promptOf(config(folder).vision.merge);
-  holdEqual(
-    { fixture: FIXTURE, quantity: 'positions', detail: 'position_ids' },
-    positions,
-    outputs.at('position_ids').data,
-  );
-  holdEqual(
-    { fixture: FIXTURE, quantity: 'positions', detail: 'rope_deltas' },
-    deltas.map(BigInt),
-    outputs.at('rope_deltas').data,
-  );
+  const folder = await openReference(TINY_QWEN, folders[0] ?? '');
+  const { positions, deltas } = tiny.positions(qwenVisionShape(folder.config).merge);
+  const label = (detail: string) => ({ fixture: TINY_QWEN, quantity: 'positions', detail });
+  holdEqual(label('position_ids'), positions, outputs.at('position_ids').data);
+  const expected = outputs.at('rope_deltas').data as BigInt64Array;
+  holdEqual(label('rope_deltas'), deltas.map(BigInt), expected);
 });
 
-describe.each(Object.keys(meta.folders))('%s', (name) => {
+describe.each(folders)('%s', (name) => {
   it('sees, reads and learns as the reference does', async () => {
-    const folder = await openReference(FIXTURE, name);
-    const { graph, params, tensors, specs, language, vision, seen, prompt, given } = build(folder);
+    const folder = await openReference(TINY_QWEN, name);
+    const graph = new Graph('prefill');
+    const { params, tensors, specs } = watchedParams(graph);
+    const { language, vision, seen, prompt } = embedPrompt(graph, params, tiny, folder);
     const decoded = language.decode(params, prompt);
     const logits = language.logits(params, decoded.hidden);
-    const loss = crossEntropy(
-      slice(logits, 1, 0, length - 1),
-      slice(given('labels', inputs.at('labels')), 1, 1, length),
-    );
+    const loss = nextTokenLoss(graph, tiny, logits);
     const named = new Map<string, Tensor>([
       ['vision.patch_embed', seen.embedded],
       ...seen.blocks.map((block, i) => [`vision.block${i}`, block] as const),
@@ -180,7 +75,7 @@ describe.each(Object.keys(meta.folders))('%s', (name) => {
       ['loss', loss],
     ]);
     let start = 0;
-    grids.forEach((grid, i) => {
+    tiny.grids.forEach((grid, i) => {
       const end = start + visualTokens(grid, vision.merge);
       named.set(`vision.image${i}`, slice(seen.merged, 0, start, end));
       start = end;
@@ -194,53 +89,54 @@ describe.each(Object.keys(meta.folders))('%s', (name) => {
     gradients(loss, wrt).forEach((slope, i) => named.set(learnt[i] ?? '', slope));
     for (const [key, tensor] of named) graph.output(key, tensor);
     const weights = await weightFeeds(folder, specs, languageName);
-    const results = await runOnce(engine, graph, feedsOf(vision.merge, weights));
+    const results = await runOnce(engine, graph, { ...weights, ...tiny.feeds(vision.merge) });
     holdAll(name, results);
     const compared = Object.keys(meta.tolerance).filter((key) => key !== 'generated_logits');
     expect([...named.keys()].sort()).toEqual(compared.sort());
   });
 
   it('goes on as the reference does, over caches in the graph', async () => {
-    const folder = await openReference(FIXTURE, name);
-    const { graph, params, specs, language, vision, prompt } = build(folder);
-    const tokens = outputs.at('generated_ids').shape[1] ?? 0;
+    const folder = await openReference(TINY_QWEN, name);
+    const graph = new Graph('greedy');
+    const { params, specs } = watchedParams(graph);
+    const { language, vision, prompt } = embedPrompt(graph, params, tiny, folder);
+    const expected = outputs.at('generated_ids');
     const said = greedy(language, params, {
       prompt,
-      start: graph.input('start', 'int64', [rows]),
-      tokens,
+      start: graph.input('start', 'int64', [tiny.rows]),
+      tokens: expected.shape[1] ?? 0,
     });
     graph.output('generated_ids', said.ids);
     graph.output('generated_logits', said.logits);
     const weights = await weightFeeds(folder, specs, languageName);
-    const results = await runOnce(engine, graph, feedsOf(vision.merge, weights));
-    const { generated_ids: chosen, generated_logits: scored } = results;
-    holdAll(name, { generated_logits: scored as Value });
+    const results = await runOnce(engine, graph, { ...weights, ...tiny.feeds(vision.merge) });
+    const [ids, scored] = [results['generated_ids'], results['generated_logits']] as [Value, Value];
+    holdAll(name, { generated_logits: scored });
+    expect(ids.shape).toEqual(expected.shape);
     holdEqual(
-      { fixture: `${FIXTURE}/${name}`, quantity: 'generated', detail: 'generated_ids' },
-      chosen?.data as BigInt64Array,
-      outputs.at('generated_ids').data,
+      { fixture: `${TINY_QWEN}/${name}`, quantity: 'generated', detail: 'generated_ids' },
+      ids.data,
+      expected.data,
     );
-    expect(chosen?.shape).toEqual(outputs.at('generated_ids').shape);
   });
 });
 
 it('all folders hold the same weights', async () => {
   const [first, ...others] = await Promise.all(
-    Object.keys(meta.folders).map(async (name) => {
-      const folder = await openReference(FIXTURE, name);
-      return weightFeeds(folder, build(folder).specs, languageName);
+    folders.map(async (name) => {
+      const folder = await openReference(TINY_QWEN, name);
+      const graph = new Graph('weights');
+      const { params, specs } = watchedParams(graph);
+      const { language, prompt } = embedPrompt(graph, params, tiny, folder);
+      language.logits(params, language.decode(params, prompt).hidden);
+      return weightFeeds(folder, specs, languageName);
     }),
   );
   for (const other of others) {
-    for (const [name, value] of Object.entries(first ?? {})) {
-      const same = other[name]?.data as Float32Array;
-      hold({
-        fixture: FIXTURE,
-        quantity: 'weights',
-        detail: name,
-        error: (value.data as Float32Array).filter((x, i) => x !== same[i]).length,
-        tolerance: 0,
-      });
+    for (const [name, { data }] of Object.entries(first ?? {})) {
+      const same = other[name]?.data;
+      const error = Array.from(data as Float32Array).filter((x, i) => x !== same?.[i]).length;
+      hold({ fixture: TINY_QWEN, quantity: 'weights', detail: name, error, tolerance: 0 });
     }
   }
 });
