@@ -6,10 +6,9 @@ import type { Disc } from './scene.ts';
 
 /** At or below this opening a gripper counts as closed. */
 export const closedOpening = 0.2;
-/** Share of an object's radius within which the expert starts to close. */
-const closeWithin = 0.4;
-/** Radii away at which a closing or closed gripper opens again. */
-const openBeyond = 1.6;
+/** Radii within which the expert closes, and beyond which a gripper that is half closed opens. */
+const closeWithin = 0.5;
+const openBeyond = 0.8;
 
 /** Distance of the tool from an object's centre, in radii of the object. */
 export function radiiAway(arm: Arm, disc: Disc, state: ArrayLike<number>): number {
@@ -26,7 +25,7 @@ export function goalAt(arm: Arm, disc: Disc): Float64Array {
 
 /**
  * The expert's command in a state: towards the object, gripper open until the tool is well inside
- * it, then closed; a gripper that is away from its object opens again.
+ * it, then closed. Where the gripper closed too early it opens again on the way.
  * Returns [dimension] absolute targets.
  */
 export function expertCommand(
@@ -39,9 +38,8 @@ export function expertCommand(
 }
 
 function closes(arm: Arm, disc: Disc, state: ArrayLike<number>): boolean {
-  const away = radiiAway(arm, disc, state);
-  if (away <= closeWithin) return true;
-  return away <= openBeyond && at(state, arm.links.length) < 0.95;
+  const halfClosed = at(state, arm.links.length) < 0.5;
+  return radiiAway(arm, disc, state) <= (halfClosed ? openBeyond : closeWithin);
 }
 
 /**
@@ -66,7 +64,7 @@ export function expertChunk(
 
 /**
  * A pose to start from: tool somewhere over the table, joints a little off what inverse kinematics
- * would choose, gripper mostly open. Returns the state [dimension].
+ * would choose, gripper anywhere between closed and open. Returns the state [dimension].
  */
 export function sampleStart(rng: Rng, arm: Arm): Float32Array {
   for (let attempt = 0; attempt < 1000; attempt++) {
@@ -76,7 +74,7 @@ export function sampleStart(rng: Rng, arm: Arm): Float32Array {
     joints.forEach((value, i) => {
       state[i] = value + (arm.kind === 'rp' && i === 1 ? 0.03 : 0.12) * rng.normal();
     });
-    if (arm.gripper) state[joints.length] = rng.uniform(0.7, 1);
+    if (arm.gripper) state[joints.length] = rng.next();
     clampToLimits(arm, state);
     const { tool } = poseOf(arm, state);
     if (tool.x > 0.05 && tool.x < 0.95 && tool.y > 0.05 && tool.y < 0.95) return state;

@@ -111,11 +111,11 @@ function atRest(arm: Arm, disc: Disc, state: ArrayLike<number>): boolean {
 
 /**
  * A tremor always, also at rest, so that there is no closed gripper without a correction to learn
- * from; rarely a push, and none near the object. Joints in rad, telescopes in m.
+ * from; now and then a push, and none near the object. Joints in rad, telescopes in m.
  */
 function disturb(rng: Rng, arm: Arm, disc: Disc, state: Float32Array): void {
-  const pushed = radiiAway(arm, disc, state) > 1.5 && rng.next() < 0.05;
-  const spread = 0.012 + (pushed ? 0.07 : 0);
+  const pushed = radiiAway(arm, disc, state) > 1.5 && rng.next() < 0.1;
+  const spread = 0.02 + (pushed ? 0.08 : 0);
   for (let i = 0; i < arm.links.length; i++) {
     const scale = isPrismatic(arm, i) ? 0.4 : 1;
     state[i] = at(state, i) + scale * spread * rng.normal();

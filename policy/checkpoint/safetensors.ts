@@ -90,7 +90,13 @@ export function toFloat32(tensor: SafeTensor): Float32Array {
   const { dtype, data } = tensor;
   if (data instanceof Float32Array) return data;
   if (data instanceof Uint16Array) {
-    return Float32Array.from(data, dtype === 'BF16' ? fromBfloat : fromHalf);
+    const read = dtype === 'BF16' ? fromBfloat : fromHalf;
+    const out = new Float32Array(data.length);
+    // Not Float32Array.from: its iteration takes several times as long.
+    data.forEach((bits, i) => {
+      out[i] = read(bits);
+    });
+    return out;
   }
   throw new SafetensorsError(`${dtype} holds no float numbers`);
 }

@@ -2,7 +2,7 @@
 export interface DivlaConfig {
   readonly name: 'nano';
   readonly stem: {
-    /** Channels after the first convolution (6×6 pixels, stride 2). */
+    /** Channels after the first layer, which sees patches of 8×8 pixels, one every 4. */
     readonly first: number;
     /** Channels of the grid, one cell every 4 pixels. */
     readonly width: number;
@@ -58,6 +58,12 @@ export interface DivlaConfig {
   };
   readonly diffusion: {
     readonly trainSteps: number;
+    /**
+     * What the decoder predicts of x = √ā·clean + √(1−ā)·noise: the noise, or the velocity
+     * √ā·noise − √(1−ā)·clean (Salimans & Ho 2022), which stays well-conditioned where there is
+     * little but noise, and so allows few steps and a start without noise.
+     */
+    readonly prediction: 'epsilon' | 'v_prediction';
     /** Bound of the predicted clean action, in normalised units. */
     readonly clip: number;
   };
@@ -66,14 +72,14 @@ export interface DivlaConfig {
 }
 
 /**
- * The model that ships: it runs on two CPU cores. The stem is convolutional and the instruction
+ * The model that ships: it runs on two CPU cores. The stem sees patches and convolves, and the instruction
  * modulates it, since a small network that meets the instruction only after the vision encoder
  * does not learn to find a named object (reference: FiLM, Perez et al. 2018).
  */
 export const nano: DivlaConfig = {
   name: 'nano',
   stem: {
-    first: 32,
+    first: 64,
     width: 64,
     plain: ['conv'],
     modulated: ['shift', 'shift'],
@@ -104,7 +110,7 @@ export const nano: DivlaConfig = {
     reasoning: 128,
   },
   head: { dims: 32, stateWidth: 128, conditionHidden: 192, actionWidth: 64, actionHidden: 128 },
-  diffusion: { trainSteps: 100, clip: 1.3 },
+  diffusion: { trainSteps: 100, prediction: 'v_prediction', clip: 1.3 },
   maxViews: { external: 2, wrist: 2 },
 };
 

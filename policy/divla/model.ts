@@ -11,7 +11,7 @@ import {
   type Tensor,
 } from '../tensor/index.ts';
 import type { Bank } from '../nn/bank.ts';
-import { embedding, norm } from '../nn/layers.ts';
+import { dense, embedding, norm } from '../nn/layers.ts';
 import type { Params } from '../nn/params.ts';
 import type { DivlaConfig, Signature } from './config.ts';
 import { decodeActions, encodeActions } from './head.ts';
@@ -90,15 +90,16 @@ export function presentViews(summary: Tensor, present: Tensor): Tensor {
 }
 
 /**
- * The language model's prompt: visual tokens of every view, then the instruction.
- * @param grid [R·V, h, w, C] as `see` gives it
+ * The language model's prompt: visual tokens of every view, one token a view that says where its
+ * points are, then the instruction.
+ * @param grid [R·V, h, w, C] and summary [R, V, S] as `see` gives them
  * @param present f32 [R, V], 0 for a view that the row does not have
  */
 export function promptOf(
   p: Params,
   config: DivlaConfig,
   signature: Signature,
-  grid: Tensor,
+  { grid, summary }: Pick<Seen, 'grid' | 'summary'>,
   present: Tensor,
   tokens: Tensor,
   mask: Tensor,
@@ -122,10 +123,40 @@ export function promptOf(
     const here = reshape(slice(present, 1, start, start + count), [rows, count, 1]);
     masks.push(reshape(expand(here, [rows, count, each]), [rows, count * each]));
   }
+  const places = dense(trunk.scope('vision.places'), summary, hidden);
   const table = tokenTable(trunk, config);
   return {
-    embedded: concat([...parts, embedding(table, tokens)], 1),
-    mask: concat([...masks, mask], 1),
+    embedded: concat([...parts, places, embedding(table, tokens)], 1),
+    mask: concat([...masks, present, mask], 1),
+    ...promptPositions(config, signature),
+  };
+}
+
+/**
+ * Positions of a prompt's tokens. A view has its own whatever other views there are, so that a row
+ * without a wrist view reads the same alone as beside one that has it: the first external and wrist
+ * view lie before the text, further pairs before those.
+ */
+function promptPositions(
+  config: DivlaConfig,
+  signature: Signature,
+): Pick<Prompt, 'positions' | 'next'> {
+  const { externalTokens, wristTokens } = config.vision;
+  const block = externalTokens + wristTokens + 2;
+  const run = (start: number, count: number): number[] =>
+    Array.from({ length: count }, (_, i) => start + i);
+  const views = (count: number, start: number, tokens: number): number[] =>
+    run(0, count).flatMap((view) => run(start - view * block, tokens));
+  const { external, wrist } = signature;
+  return {
+    positions: [
+      ...views(external, 0, externalTokens),
+      ...views(wrist, externalTokens, wristTokens),
+      ...views(external, block - 2, 1),
+      ...views(wrist, block - 1, 1),
+      ...run(block, config.language.textTokens),
+    ],
+    next: block + config.language.textTokens,
   };
 }
 
@@ -135,8 +166,8 @@ export function filmOfSteps(p: Params, config: DivlaConfig, t: Tensor): Film {
   return stepFilm(decoder, config, stepVector(decoder.scope('step'), config, t));
 }
 
-/** Predicted noise of noisy actions x [N, H, A] under a modulation. */
-export function predictNoise(
+/** What the decoder predicts of noisy actions x [N, H, A] under a modulation: noise or velocity. */
+export function predict(
   p: Params,
   config: DivlaConfig,
   bank: Bank,
@@ -150,12 +181,32 @@ export function predictNoise(
 }
 
 /**
+ * What the decoder has to predict.
+ * @param root √ā and rest √(1−ā), broadcast over the actions
+ */
+export function predictionTarget(
+  config: DivlaConfig,
+  clean: Tensor,
+  noise: Tensor,
+  root: Tensor,
+  rest: Tensor,
+): Tensor {
+  if (config.diffusion.prediction === 'epsilon') return noise;
+  return sub(mul(noise, root), mul(clean, rest));
+}
+
+/**
  * One DDIM step with η = 0 (Song et al. 2021, eq. 12; the clean action clipped).
  * @param row f32 [5], a row of the sampler's table
  */
-export function ddimStep(config: DivlaConfig, x: Tensor, noise: Tensor, row: Tensor): Tensor {
+export function ddimStep(config: DivlaConfig, x: Tensor, predicted: Tensor, row: Tensor): Tensor {
   const column = (i: number): Tensor => slice(row, 0, i, i + 1);
-  const clip = config.diffusion.clip;
-  const clean = clamp(div(sub(x, mul(noise, column(2))), column(1)), -clip, clip);
-  return add(mul(clean, column(3)), mul(noise, column(4)));
+  const { clip, prediction } = config.diffusion;
+  const [root, rest] = [column(1), column(2)];
+  const byNoise = prediction === 'epsilon';
+  const clean = byNoise
+    ? div(sub(x, mul(predicted, rest)), root)
+    : sub(mul(x, root), mul(predicted, rest));
+  const noise = byNoise ? predicted : add(mul(x, rest), mul(predicted, root));
+  return add(mul(clamp(clean, -clip, clip), column(3)), mul(noise, column(4)));
 }

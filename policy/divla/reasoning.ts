@@ -41,6 +41,9 @@ export interface Prompt {
   readonly embedded: Tensor;
   /** f32 [B, P], 1 for a token that is there. */
   readonly mask: Tensor;
+  /** Rotary position of each token, and of the first that follows. */
+  readonly positions: readonly number[];
+  readonly next: number;
 }
 
 /** Adds to scores what hides masked keys: mask f32 [B, S] → [B, 1, 1, 1, S]. */
@@ -49,10 +52,11 @@ function keyMask(mask: Tensor): Tensor {
   return reshape(mul(sub(mask, 1), -MASKED), [b, 1, 1, 1, s]);
 }
 
-/** 0 … n−1 as f32 [B, n], from `start`. */
-function counted(graph: Graph, rows: number, n: number, start: number): Tensor {
-  const values = Float32Array.from({ length: n }, (_, i) => start + i);
-  return expand(graph.constant(values, [1, n]), [rows, n]);
+/** Positions of the prompt and of `spoken` tokens after it, f32 [B, P + spoken]. */
+function positionsOf(graph: Graph, rows: number, prompt: Prompt, spoken: number): Tensor {
+  const after = Array.from({ length: spoken }, (_, i) => prompt.next + i);
+  const values = Float32Array.from([...prompt.positions, ...after]);
+  return expand(graph.constant(values, [1, values.length]), [rows, values.length]);
 }
 
 /** Adds to scores what hides later keys from `t` queries over `s` keys that end with them: [1, 1, 1, t, s]. */
@@ -102,7 +106,7 @@ export function teacherForced(
   const ones = graph.constant(new Float32Array(r).fill(1), [1, r]);
   const keys = concat([prompt.mask, expand(ones, [b, r])], 1);
   const mask = add(causalMask(graph, count + r, count + r), keyMask(keys));
-  const { hidden } = decode(p.scope('language'), config, x, counted(graph, b, count + r, 0), mask);
+  const { hidden } = decode(p.scope('language'), config, x, positionsOf(graph, b, prompt, r), mask);
   const said = slice(hidden, 1, count, count + r);
   return {
     logits: linear(said, table),
@@ -133,7 +137,7 @@ export function reason(
     language,
     config,
     prompt.embedded,
-    counted(graph, b, count, 0),
+    positionsOf(graph, b, prompt, 0),
     add(causalMask(graph, count, count), keyMask(prompt.mask)),
   );
   const spoken = generate(language, config, table, prompt, first.caches, special);
@@ -158,7 +162,7 @@ function generate(
   special: ReasoningTokens,
 ): { tokens: Tensor; total: Tensor; count: Tensor } {
   const graph = prompt.embedded.graph;
-  const [b, count, hidden] = prompt.embedded.shape as [number, number, number];
+  const [b, , hidden] = prompt.embedded.shape as [number, number, number];
   const steps = config.language.reasoningTokens;
   const promptBias = keyMask(prompt.mask);
   const output = transpose(table, [1, 0]);
@@ -192,7 +196,7 @@ function generate(
         Tensor,
         ...Tensor[],
       ];
-      const position = add(cast(i, 'float32'), count);
+      const position = add(cast(i, 'float32'), prompt.next);
       const next = concat([seen, filled(body, 0, [b, 1, 1, 1, 1])], 4);
       const step = decode(
         p,

@@ -12,30 +12,59 @@ import {
   softmax,
   sub,
   transpose,
+  windows,
   type Tensor,
 } from '../tensor/index.ts';
 import { dense, lastDim, modulate, norm } from '../nn/layers.ts';
 import { zeros, type Params } from '../nn/params.ts';
 import type { DivlaConfig } from './config.ts';
 
-/** x [N, H, W, C] → [N, H/2, W/2, 4C]: each 2×2 block of cells becomes one cell. */
-export function spaceToDepth(x: Tensor): Tensor {
-  const [n, h, w, c] = x.shape as [number, number, number, number];
-  const blocks = reshape(x, [n, h / 2, 2, w / 2, 2, c]);
-  return reshape(transpose(blocks, [0, 1, 3, 2, 4, 5]), [n, h / 2, w / 2, 4 * c]);
+/** Side of a cell of the grid and of the patch that it sees, pixels. */
+const CELL = 4;
+const PATCH = 8;
+const MIDDLE = 127.5;
+
+/**
+ * The patch of 8×8 pixels around every cell of 4×4: u8 [N, H, W, 3] → f32 [N, H/4, W/4, 192] in
+ * [-1, 1]. Bytes are moved, and numbers made of them once: a convolution's copies would be four times
+ * as large. Grey lies around the picture.
+ */
+export function pixelPatches(pixels: Tensor): Tensor {
+  const [n, h, w, c] = pixels.shape as [number, number, number, number];
+  const margin = (PATCH - CELL) / 2;
+  const room = pad(
+    pixels,
+    [
+      [0, 0],
+      [margin, margin],
+      [margin, margin],
+      [0, 0],
+    ],
+    Math.round(MIDDLE),
+  );
+  const perRow = (w + 2 * margin) / CELL;
+  const taps = Array.from({ length: (h / CELL) * (w / CELL) }, (_, cell) => {
+    const [top, left] = [Math.floor(cell / (w / CELL)) * CELL, cell % (w / CELL)];
+    return Array.from({ length: PATCH }, (_, y) => (top + y) * perRow + left).flatMap((start) =>
+      Array.from({ length: PATCH / CELL }, (_, x) => start + x),
+    );
+  });
+  const strips = reshape(room, [n, (h + 2 * margin) * perRow, CELL * c]);
+  const patches = cast(windows(strips, taps), 'float32');
+  const centred = mul(sub(patches, MIDDLE), 1 / MIDDLE);
+  return reshape(centred, [n, h / CELL, w / CELL, PATCH * PATCH * c]);
 }
 
 /**
  * The part of the stem that does not read the instruction, so that several instructions share it:
- * two convolutions of stride 2, then plain residual blocks.
+ * patches through two affine layers, then plain residual blocks.
  * @param pixels u8 [N, H, W, 3] with H and W divisible by 8
  * @returns [N, H/4, W/4, width]
  */
 export function stemGrid(p: Params, config: DivlaConfig, pixels: Tensor): Tensor {
   const { first, width, plain } = config.stem;
-  const centred = sub(mul(cast(pixels, 'float32'), 2 / 255), 1);
-  const fine = silu(conv3(p.scope('first'), spaceToDepth(centred), first));
-  const coarse = silu(dense(p.scope('second'), spaceToDepth(fine), width));
+  const fine = silu(dense(p.scope('first'), pixelPatches(pixels), first));
+  const coarse = silu(dense(p.scope('second'), fine, width));
   const mixed = plain.reduce((x, kind, i) => {
     const block = p.scope(`plain${i}`);
     return add(x, dense(block.scope('out'), silu(mix(block.scope('mix'), kind, x, width)), width));

@@ -1,9 +1,8 @@
-import { add, gelu, reshape, type Tensor } from '../tensor/index.ts';
+import { add, gelu, reshape, transpose, type Tensor } from '../tensor/index.ts';
 import { attend } from '../nn/attention.ts';
 import { dense, norm } from '../nn/layers.ts';
 import type { Params } from '../nn/params.ts';
 import type { DivlaConfig } from './config.ts';
-import { spaceToDepth } from './stem.ts';
 
 /**
  * Visual tokens of one kind of view: the stem's grid through a SigLIP-style encoder (pre-norm
@@ -60,4 +59,11 @@ export function positionCodes(h: number, w: number, width: number): Float32Array
     }
   }
   return out;
+}
+
+/** x [N, H, W, C] → [N, H/2, W/2, 4C]: each 2×2 block of cells becomes one. */
+function spaceToDepth(x: Tensor): Tensor {
+  const [n, h, w, c] = x.shape as [number, number, number, number];
+  const blocks = reshape(x, [n, h / 2, 2, w / 2, 2, c]);
+  return reshape(transpose(blocks, [0, 1, 3, 2, 4, 5]), [n, h / 2, w / 2, 4 * c]);
 }

@@ -5,9 +5,10 @@ import type { Tensor } from './graph.ts';
 import { gemm, rows, sumRows } from './linalg.ts';
 import { concat, pad, slice, transpose } from './shape.ts';
 import { dim } from './shapes.ts';
+import { windows } from './windows.ts';
 
 /**
- * Convolutions over sequences, channels last: shifted slices side by side and one product, which in
+ * Convolutions over sequences, channels last: windows side by side and one product, which in
  * training beats the runtime's Conv (its weight gradient above all). Inside, weights are [k, in, out].
  */
 
@@ -122,11 +123,24 @@ function columnsOf(x: Tensor, geometry: Geometry): Tensor {
   const coarse = short + shifts - 1;
   const room = fit(x, padding, coarse * stride - padding - long);
   const grouped = reshape(room, [batch, coarse, stride * channels]);
+  if (kernel % stride === 0) return windows(grouped, sliding(short, shifts));
   const parts = Array.from({ length: shifts }, (_, j) => {
     const taps = Math.min(stride, kernel - j * stride);
     return slice(slice(grouped, 1, j, j + short), 2, 0, taps * channels);
   });
   return concat(parts, 2);
+}
+
+/** Positions p, p + 1, … p + taps - 1 for each p below `count`. */
+function sliding(count: number, taps: number): number[][] {
+  return Array.from({ length: count }, (_, p) => Array.from({ length: taps }, (_, t) => p + t));
+}
+
+/** Positions p + shifts - 1, p + shifts - 2, … `taps` of them, for each p below `count`. */
+function backwards(count: number, shifts: number, taps: number): number[][] {
+  return Array.from({ length: count }, (_, p) =>
+    Array.from({ length: taps }, (_, t) => p + shifts - 1 - t),
+  );
 }
 
 /** x [B, L, C] with `before` zeros in front and `after` behind; negative `after` cuts. */
@@ -149,15 +163,19 @@ function scattered(y: Tensor, w: Tensor, bias: Tensor | undefined, geometry: Geo
     const spread = gemm(rows(y), reshape(w, [kernel * channels, features]), { transB: true });
     return placed(reshape(spread, [batch, coarse * stride, channels]), padding, long);
   }
-  const room = fit(y, shifts - 1, shifts - 1);
-  const shifted = Array.from({ length: shifts }, (_, j) =>
-    slice(room, 1, shifts - 1 - j, shifts - 1 - j + coarse),
-  );
   const turned = transpose(w, [0, 2, 1]);
+  if (stride === 1 && padding < kernel) {
+    // The padding is left out at once instead of being computed and cut off.
+    const margin = kernel - 1 - padding;
+    const columns = windows(fit(y, margin, margin), backwards(long, kernel, kernel));
+    const product = gemm(rows(columns), reshape(turned, [kernel * features, channels]), {}, bias);
+    return reshape(product, [batch, long, channels]);
+  }
+  const room = fit(y, shifts - 1, shifts - 1);
   const phases = Array.from({ length: Math.min(stride, kernel) }, (_, phase) => {
     const taps = slice(turned, 0, phase, kernel, stride);
     const count = dim(taps.shape, 0);
-    const columns = concat(shifted.slice(0, count), 2);
+    const columns = windows(room, backwards(coarse, shifts, count));
     const product = gemm(rows(columns), reshape(taps, [count * features, channels]), {}, bias);
     return reshape(product, [batch, coarse, channels]);
   });

@@ -1,13 +1,14 @@
 import { reduceSum, reshape } from './broadcast.ts';
-import { composite, emit, indices } from './emit.ts';
+import { composite, emit } from './emit.ts';
 import { ShapeError } from './errors.ts';
 import type { Tensor } from './graph.ts';
 import { gemm, rows, sumRows } from './linalg.ts';
 import { concat, pad, slice, transpose } from './shape.ts';
 import { dim } from './shapes.ts';
+import { windows } from './windows.ts';
 
 /**
- * Convolutions over images with square kernels. Channels last: slices and one product. Channels second:
+ * Convolutions over images with square kernels. Channels last: windows side by side and one product. Channels second:
  * the runtime's Conv, its input gradient by ConvTranspose. The weight gradient is one product in both.
  */
 
@@ -123,27 +124,35 @@ function columnsOf(x: Tensor, geometry: Geometry): Tensor {
     const apart = reshape(whole, [batch, to[0], kernel, to[1], kernel * channels]);
     return reshape(transpose(apart, [0, 1, 3, 2, 4]), [batch, ...to, kernel * kernel * channels]);
   }
-  const room = surrounded(x, padding, padding);
-  const taps = Array.from({ length: kernel * kernel }, (_, t) =>
-    window(room, Math.floor(t / kernel), t % kernel, to, stride),
-  );
   if (from.some((s) => s + 2 * padding < kernel))
     throw new ShapeError('conv2d', 'the kernel passes the image', [x.shape]);
-  return concat(taps, 3);
+  const forward = Array.from({ length: kernel }, (_, t) => t);
+  return patches(surrounded(x, padding, padding), to, stride, forward, forward);
 }
 
-/** Rows top, top+stride, … and columns left, left+stride, … of x [B, H, W, C], in one node. */
-function window(
+/**
+ * For every cell (i, j) of `size`, the places (i·stride + down, j·stride + across) of x [B, H, W, C]
+ * side by side, `down` slowest: [B, …size, down·across·C].
+ */
+function patches(
   x: Tensor,
-  top: number,
-  left: number,
   size: readonly [number, number],
   stride: number,
+  down: readonly number[],
+  across: readonly number[],
 ): Tensor {
-  const ends = [top + (size[0] - 1) * stride + 1, left + (size[1] - 1) * stride + 1];
-  const inputs = [[top, left], ends, [1, 2], [stride, stride]].map((v) => indices(x.graph, v));
-  const shape = [dim(x.shape, 0), ...size, dim(x.shape, 3)];
-  return emit('Slice', [x, ...inputs], { dtype: x.dtype, shape });
+  const [batch, height, width, channels] = [0, 1, 2, 3].map((axis) => dim(x.shape, axis)) as [
+    number,
+    number,
+    number,
+    number,
+  ];
+  const taps = Array.from({ length: size[0] * size[1] }, (_, cell) => {
+    const [top, left] = [Math.floor(cell / size[1]) * stride, (cell % size[1]) * stride];
+    return down.flatMap((a) => across.map((b) => (top + a) * width + left + b));
+  });
+  const flat = reshape(x, [batch, height * width, channels]);
+  return reshape(windows(flat, taps), [batch, ...size, down.length * across.length * channels]);
 }
 
 /** x [B, H, W, C] with zeros around. */
@@ -169,11 +178,10 @@ function scattered(dy: Tensor, w: Tensor, geometry: Geometry): Tensor {
   if (stride === 1) {
     // The padding is left out at once instead of being cut off afterwards.
     const room = around(dy, kernel - 1 - padding);
-    const taps = Array.from({ length: kernel * kernel }, (_, t) =>
-      window(room, kernel - 1 - Math.floor(t / kernel), kernel - 1 - (t % kernel), from, 1),
-    );
+    const back = Array.from({ length: kernel }, (_, t) => kernel - 1 - t);
+    const columns = patches(room, from, 1, back, back);
     const turned = reshape(transpose(w, [0, 1, 3, 2]), [-1, channels]);
-    return reshape(gemm(rows(concat(taps, 3)), turned), [batch, ...from, channels]);
+    return reshape(gemm(rows(columns), turned), [batch, ...from, channels]);
   }
   const room = surrounded(dy, shifts - 1, shifts - 1);
   const turned = transpose(w, [0, 1, 3, 2]);
@@ -181,14 +189,9 @@ function scattered(dy: Tensor, w: Tensor, geometry: Geometry): Tensor {
     const [a, b] = [Math.floor(phase / stride), phase % stride];
     const taps = slice(slice(turned, 0, a, kernel, stride), 1, b, kernel, stride);
     const [down, across] = [dim(taps.shape, 0), dim(taps.shape, 1)];
-    const columns = Array.from({ length: down * across }, (_, t) => {
-      const top = shifts - 1 - Math.floor(t / across);
-      return window(room, top, shifts - 1 - (t % across), coarse, 1);
-    });
-    const product = gemm(
-      rows(concat(columns, 3)),
-      reshape(taps, [down * across * features, channels]),
-    );
+    const back = (count: number) => Array.from({ length: count }, (_, t) => shifts - 1 - t);
+    const columns = patches(room, coarse, 1, back(down), back(across));
+    const product = gemm(rows(columns), reshape(taps, [down * across * features, channels]));
     return reshape(product, [batch, ...coarse, channels]);
   });
   return placed(reshape(concat(phases, 3), [batch, ...coarse, stride, stride, channels]), geometry);

@@ -29,12 +29,12 @@ export function toHalf(value: number): number {
 
 /** The number that half-precision bits stand for. */
 export function fromHalf(bits: number): number {
-  const sign = (bits & 0x8000) === 0 ? 1 : -1;
   const exponent = (bits >>> 10) & 0x1f;
   const mantissa = bits & 0x3ff;
-  if (exponent === 0x1f) return mantissa === 0 ? sign * Infinity : NaN;
-  if (exponent === 0) return sign * mantissa * 2 ** -24;
-  return sign * (1 + mantissa / 1024) * 2 ** (exponent - 15);
+  if (exponent === 0) return ((bits & 0x8000) === 0 ? 1 : -1) * mantissa * 2 ** -24;
+  const widened = exponent === 0x1f ? 0xff : exponent + 112;
+  word[0] = (((bits & 0x8000) << 16) | (widened << 23) | (mantissa << 13)) >>> 0;
+  return real[0] ?? 0;
 }
 
 /** bfloat16 bits of a number, rounded to nearest even. */

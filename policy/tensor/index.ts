@@ -53,6 +53,7 @@ export type { GemmOptions, LinearOptions } from './linalg.ts';
 export { gather, gatherElements, indexSelect, oneHot, scatterAdd } from './gather.ts';
 export { groupNorm, layerNorm, rmsNorm } from './norm.ts';
 export type { Affine, GroupNormOptions, NormOptions } from './norm.ts';
+export { windows } from './windows.ts';
 export { conv1d, convTranspose1d } from './conv1d.ts';
 export type { Conv1dOptions, ConvTranspose1dOptions } from './conv1d.ts';
 export { conv2d } from './conv2d.ts';

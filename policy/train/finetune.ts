@@ -194,11 +194,15 @@ export class Finetune {
     return this.session?.stepIndex ?? 0;
   }
 
-  /** One optimiser step. @throws FinetuneError when the job has no steps. */
-  async step(): Promise<StepResult & { readonly samples: number }> {
+  /**
+   * One optimiser step.
+   * @param elapsed share of the job's allowed time that is used, 0 to 1; 0 where it has no limit
+   * @throws FinetuneError when the job has no steps.
+   */
+  async step(elapsed = 0): Promise<StepResult & { readonly samples: number }> {
     if (this.session === undefined)
       throw new FinetuneError('the job has no steps', 'options.steps');
-    const running = this.session.step(this.batch(this.session.stepIndex));
+    const running = this.session.step(this.batch(this.session.stepIndex), elapsed);
     // The next batch is made while the engine is at work on this one.
     this.next = { step: this.session.stepIndex + 1, batch: this.batch(this.session.stepIndex + 1) };
     const result = await running;

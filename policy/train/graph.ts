@@ -23,7 +23,14 @@ import { combineFilm, conditionFilm, reasoningFilm } from '../divla/film.ts';
 import { bodyInputs, viewCount, viewInputs } from '../divla/graphs/inputs.ts';
 import { condition } from '../divla/head.ts';
 import { tokenTable } from '../divla/instruction.ts';
-import { filmOfSteps, predictNoise, presentViews, promptOf, see } from '../divla/model.ts';
+import {
+  filmOfSteps,
+  predict,
+  predictionTarget,
+  presentViews,
+  promptOf,
+  see,
+} from '../divla/model.ts';
 import { teacherForced } from '../divla/reasoning.ts';
 import { adamW, stepScalarInputs, type AdamWOptions } from './optimiser.ts';
 
@@ -73,7 +80,6 @@ export function trainGraph(options: TrainGraphOptions): Graph {
     ema: graph.input('ema', 'float32', [size]),
   };
   const decay = graph.input('decay', 'float32', [size]);
-  const rate = graph.input('rate', 'float32', [size]);
   const scalars = stepScalarInputs(graph);
   const { params, tensors } = slicedParams(state.theta, trainable, (spec) =>
     graph.input(spec.name, 'float32', spec.shape),
@@ -85,7 +91,7 @@ export function trainGraph(options: TrainGraphOptions): Graph {
   });
   const slopes = gradients(loss.total, wanted);
   const gradient = flatten(trainable, slopes);
-  const next = adamW(state, gradient, decay, rate, scalars, options.optimiser);
+  const next = adamW(state, gradient, decay, scalars, options.optimiser);
   graph.output('loss', loss.total);
   graph.output('action_loss', loss.action);
   graph.output('reasoning_loss', loss.reasoning);
@@ -175,7 +181,7 @@ function sees(graph: Graph, params: Params, options: TrainGraphOptions): Given {
     params,
     config,
     signature,
-    chosen(seen.grid),
+    { grid: chosen(seen.grid), summary: chosen(seen.summary) },
     chosen(views.present),
     chosen(views.tokens),
     chosen(views.tokenMask),
@@ -221,7 +227,7 @@ function grounding(
   return div(reduceSum(squared), maximum(reduceSum(kept), 1));
 }
 
-/** Masked mean squared error of the predicted noise, divided by the valid count. */
+/** Masked mean squared error of the prediction, divided by the valid count. */
 function actionLoss(
   graph: Graph,
   params: Params,
@@ -240,13 +246,15 @@ function actionLoss(
   const levels = graph.input('levels', 'float32', [rows * draws, 3]);
   const level = (i: number): Tensor => reshape(slice(levels, 1, i, i + 1), [rows * draws, 1, 1]);
   const drawn = (x: Tensor): Tensor => repeat(x, draws);
-  const noisy = add(mul(drawn(clean), level(1)), mul(noise, level(2)));
+  const [root, rest] = [level(1), level(2)];
+  const pure = drawn(clean);
+  const noisy = add(mul(pure, root), mul(noise, rest));
   const t = reshape(slice(levels, 1, 0, 1), [rows * draws]);
   const decoder = params.scope('trunk').scope('decoder');
   const base = add(drawn(conditionFilm(decoder, config, felt)), filmOfSteps(params, config, t));
   const voice = drawn(reasoningFilm(decoder, config, reasoning));
-  const predicted = predictNoise(params, config, bank, noisy, combineFilm(config, base, voice));
-  const error = sub(predicted, noise);
+  const predicted = predict(params, config, bank, noisy, combineFilm(config, base, voice));
+  const error = sub(predicted, predictionTarget(config, pure, noise, root, rest));
   const kept = drawn(keep);
   return div(reduceSum(mul(mul(error, error), kept)), maximum(reduceSum(kept), 1));
 }

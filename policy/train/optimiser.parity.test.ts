@@ -61,7 +61,6 @@ it('AdamW, clipping, schedule and moving average follow PyTorch step by step', a
     state,
     flatten(layout, gradients(loss, wanted)),
     vector('decay'),
-    vector('rate'),
     stepScalarInputs(graph),
     {
       beta1: meta.optimiser.betas[0],

@@ -1,9 +1,10 @@
 import {
   add,
   div,
+  gemm,
   minimum,
   mul,
-  reduceSum,
+  reshape,
   sqrt,
   sub,
   type Graph,
@@ -49,29 +50,28 @@ export function stepScalarInputs(graph: Graph): StepScalars {
  * One AdamW step (Loshchilov & Hutter 2019) over flat vectors, after clipping the gradient to a
  * global norm, with an exponential moving average of the weights.
  * @param decay f32 [P], 1 where weight decay applies
- * @param rate f32 [P], factor of the learning rate of each weight
  * @returns the next state and the gradient's norm before clipping
  */
 export function adamW(
   state: AdamWState,
   gradient: Tensor,
   decay: Tensor,
-  rate: Tensor,
   scalars: StepScalars,
   options: AdamWOptions,
 ): AdamWState & { readonly norm: Tensor } {
-  const norm = sqrt(reduceSum(mul(gradient, gradient)));
+  const row = [1, gradient.shape[0] ?? 1];
+  const squared = gemm(reshape(gradient, row), reshape(gradient, row), { transB: true });
+  const norm = sqrt(reshape(squared, []));
   const factor = minimum(div(options.clip, add(norm, 1e-6)), 1);
-  const g = mul(gradient, factor);
-  const m = add(mul(state.m, options.beta1), mul(g, 1 - options.beta1));
-  const v = add(mul(state.v, options.beta2), mul(mul(g, g), 1 - options.beta2));
-  const direction = div(
-    mul(m, scalars.correction1),
-    add(sqrt(mul(v, scalars.correction2)), options.eps),
-  );
-  const pull = mul(mul(state.theta, decay), options.weightDecay);
-  const step = mul(mul(add(direction, pull), rate), scalars.learningRate);
-  const theta = sub(state.theta, step);
+  // Scalars are multiplied first: every product with a vector is a pass over the whole model.
+  const m = add(mul(state.m, options.beta1), mul(gradient, mul(factor, 1 - options.beta1)));
+  const root = mul(gradient, mul(factor, Math.sqrt(1 - options.beta2)));
+  const v = add(mul(state.v, options.beta2), mul(root, root));
+  const spread = sqrt(scalars.correction2);
+  const direction = div(m, add(sqrt(v), div(options.eps, spread)));
+  const pace = div(mul(scalars.learningRate, scalars.correction1), spread);
+  const pull = mul(mul(state.theta, decay), mul(scalars.learningRate, options.weightDecay));
+  const theta = sub(sub(state.theta, mul(direction, pace)), pull);
   const ema = add(mul(state.ema, scalars.emaDecay), mul(theta, sub(1, scalars.emaDecay)));
   return { theta, m, v, ema, norm };
 }

@@ -11,8 +11,6 @@ export interface TrainSettings {
   readonly totalSteps: number;
   readonly rateFloor: number;
   readonly emaDecay: number;
-  /** Factor of the learning rate of a parameter, by its name. */
-  readonly rateOf?: (name: string) => number;
 }
 
 export interface StepResult {
@@ -97,7 +95,6 @@ export class TrainSession {
     });
     const frozen: Record<string, Value> = {
       decay: flat(perParameter(layout, (spec) => (spec.decay ? 1 : 0))),
-      rate: flat(perParameter(layout, (spec) => settings.rateOf?.(spec.name) ?? 1)),
     };
     for (const { name, tensor } of graph.inputs) {
       if (!name.startsWith('trunk.') && !name.startsWith('head.')) continue;
@@ -120,19 +117,26 @@ export class TrainSession {
     return this.current;
   }
 
-  /** One optimiser step over a batch (the graph's batch inputs by name). */
-  async step(batch: Values): Promise<StepResult> {
+  /**
+   * One optimiser step over a batch (the graph's batch inputs by name).
+   * @param elapsed share of the allowed time that is used, 0 to 1
+   */
+  async step(batch: Values, elapsed = 0): Promise<StepResult> {
     const { settings } = this;
     const { beta1, beta2 } = this.options.optimiser;
     const t = this.current + 1;
     const scalars: Record<string, Value> = {
       learning_rate: scalar(
-        learningRate(this.current, {
-          peak: settings.peakRate,
-          warmup: settings.warmup,
-          total: settings.totalSteps,
-          floor: settings.rateFloor,
-        }),
+        learningRate(
+          this.current,
+          {
+            peak: settings.peakRate,
+            warmup: settings.warmup,
+            total: settings.totalSteps,
+            floor: settings.rateFloor,
+          },
+          elapsed,
+        ),
       ),
       correction1: scalar(1 / (1 - beta1 ** t)),
       correction2: scalar(1 / (1 - beta2 ** t)),

@@ -21,7 +21,7 @@ export function featureGraph(config: DivlaConfig, signature: Signature, rows: nu
     params,
     config,
     signature,
-    seen.grid,
+    seen,
     views.present,
     views.tokens,
     views.tokenMask,

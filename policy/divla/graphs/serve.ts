@@ -19,7 +19,7 @@ import { tokenTable } from '../instruction.ts';
 import {
   ddimStep,
   filmOfSteps,
-  predictNoise,
+  predict,
   presentViews,
   promptOf,
   see,
@@ -94,7 +94,7 @@ function speak(
     params,
     config,
     signature,
-    seen.grid,
+    seen,
     views.present,
     views.tokens,
     views.tokenMask,
@@ -134,7 +134,7 @@ function sample(
       if (x === undefined) throw new RangeError('the sampler carries the actions');
       const at = reshape(i, [1]);
       const modulation = combineFilm(config, add(still, gather(byStep, at, 0)), spoken);
-      const predicted = predictNoise(params, config, bank, x, modulation);
+      const predicted = predict(params, config, bank, x, modulation);
       const row = reshape(gather(table, at, 0), [SAMPLER_COLUMNS]);
       return { carried: [mul(ddimStep(config, x, predicted, row), kept)] };
     },
