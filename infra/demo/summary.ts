@@ -31,6 +31,8 @@ export const closedLoopSummarySchema = z.strictObject({
   /** Share that reached the object of the changed instruction. */
   renamed: z.number(),
   n: z.number().int(),
+  /** Share of a policy whose actions are relative to the last command instead of the state. */
+  after_last_command: z.number(),
   curve: z.array(z.strictObject({ demos: z.number().int(), after: z.number() })).optional(),
 });
 

@@ -45,6 +45,11 @@ export async function runSimulated(
     after: await run({ label: 'after', variant: 'normal', policy: after, pictured: true }),
     blank: await run({ label: 'pictures blanked', variant: 'blank', policy: after }),
     renamed: await run({ label: 'other object named', variant: 'renamed', policy: after }),
+    byCommand: await run({
+      label: 'relative to the last command',
+      variant: 'normal',
+      policy: (robot) => robot.byCommand,
+    }),
   };
   const curve: { demos: number; results: Results }[] = [];
   for (const [place, { demos }] of (robots[0]?.curve ?? []).entries()) {
@@ -67,6 +72,7 @@ export async function runSimulated(
     after: at(results.after, index),
     blank: at(results.blank, index),
     renamed: at(results.renamed, index),
+    byCommand: at(results.byCommand, index),
     curve: curve.map((one) => ({ demos: one.demos, result: at(one.results, index) })),
   }));
   return {
@@ -83,6 +89,7 @@ export async function runSimulated(
         blank: one.blank.rate,
         renamed: one.renamed.rate,
         n: EPISODES,
+        after_last_command: one.byCommand.rate,
         ...(one.curve.length === 0
           ? {}
           : { curve: one.curve.map(({ demos, result }) => ({ demos, after: result.rate })) }),

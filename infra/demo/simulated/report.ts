@@ -10,9 +10,10 @@ export async function closedLoopReport(one: {
   readonly after: ClosedLoopResult;
   readonly blank: ClosedLoopResult;
   readonly renamed: ClosedLoopResult;
+  readonly byCommand: ClosedLoopResult;
   readonly curve: readonly { readonly demos: number; readonly result: ClosedLoopResult }[];
 }): Promise<ClosedLoop> {
-  const { robot, before, after, blank, renamed, curve } = one;
+  const { robot, before, after, blank, renamed, byCommand, curve } = one;
   const pictured = after.episodes.filter((episode) => episode.frames !== undefined);
   return {
     embodiment: robot.embodiment.name,
@@ -23,6 +24,7 @@ export async function closedLoopReport(one: {
       rate('after', after),
       rate('pictures blanked', blank),
       rate('other object named', renamed),
+      rate('relative to the last command', byCommand),
     ],
     curve: curve.map(({ demos, result }) => ({ demos, rate: rate('', result) })),
     episodes: await Promise.all(pictured.map(episodeReport)),

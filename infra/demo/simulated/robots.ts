@@ -1,4 +1,5 @@
 import path from 'node:path';
+import type { FinetuneOptions } from '@armature/sdk/contract';
 import { duo, type Embodiment, trio } from '@armature/sim';
 import { finetune, push, type PushedDataset, type Stage, type TrainedPolicy } from '../jobs.ts';
 import { recordDemonstrations } from './demonstrations.ts';
@@ -20,6 +21,8 @@ export interface TaughtRobot {
 export interface Robot extends TaughtRobot {
   readonly before: TrainedPolicy;
   readonly after: TrainedPolicy;
+  /** Its actions are relative to the last command instead of the state. */
+  readonly byCommand: TrainedPolicy;
   /** Trained on fewer demonstrations. */
   readonly curve: readonly { readonly demos: number; readonly policy: TrainedPolicy }[];
 }
@@ -54,7 +57,7 @@ export async function teach(
   return { ...arm, id, data };
 }
 
-/** Policies of one robot: an untrained head, a trained one, and those on fewer demonstrations. */
+/** Policies of one robot: an untrained head, trained ones, and those on fewer demonstrations. */
 export async function trainPolicies(
   stage: Stage,
   robot: TaughtRobot,
@@ -62,7 +65,7 @@ export async function trainPolicies(
 ): Promise<Robot> {
   const { name } = robot.embodiment;
   const limit = options.seconds === undefined ? {} : { max_seconds: options.seconds };
-  const train = (label: string, more: { steps?: number; max_episodes?: number }) =>
+  const train = (label: string, more: Partial<FinetuneOptions>) =>
     finetune(stage, {
       name: `${name}: ${label}`,
       datasetId: robot.data.dataset.id,
@@ -70,9 +73,10 @@ export async function trainPolicies(
     });
   const before = await train('fresh head', { steps: 0 });
   const after = await train('fine-tune', {});
+  const byCommand = await train('relative to the last command', { reference: 'last_command' });
   const curve: { demos: number; policy: TrainedPolicy }[] = [];
   for (const demos of options.curve ? CURVE : []) {
     curve.push({ demos, policy: await train(`${demos} demonstrations`, { max_episodes: demos }) });
   }
-  return { ...robot, before, after, curve };
+  return { ...robot, before, after, byCommand, curve };
 }

@@ -97,6 +97,28 @@ describe('runSteps', () => {
     expect(nothing.saves).toEqual([]);
   });
 
+  it('tells each step what share of the allowed time is used, over all attempts', async () => {
+    const before = { step: 6, seconds: 6, samples: 24, firstLoss: 42, lastLoss: 2 };
+    const { clock, trainer } = fake(100, 1, 6);
+    const shares: number[] = [];
+    const { step } = trainer;
+    const watched: Steppable = {
+      get totalSteps() {
+        return trainer.totalSteps;
+      },
+      get stepIndex() {
+        return trainer.stepIndex;
+      },
+      step: (elapsed) => {
+        shares.push(elapsed);
+        return step(elapsed);
+      },
+      checkpoint: trainer.checkpoint,
+    };
+    await runSteps(watched, options(clock, { before, maxSeconds: 10 }).loop);
+    expect(shares).toEqual([0.6, 0.7, 0.8, 0.9]);
+  });
+
   it('stops after max_seconds of training over all attempts', async () => {
     const before = { step: 6, seconds: 6, samples: 24, firstLoss: 42, lastLoss: 2 };
     const { clock, trainer } = fake(1000, 1, 6);

@@ -6,7 +6,8 @@ import { reasonOf, Stopping } from './reasons.ts';
 export interface Steppable {
   readonly totalSteps: number;
   readonly stepIndex: number;
-  step(): Promise<StepResult>;
+  /** @param elapsed share of the allowed time that is used, 0 to 1; 0 where there is no limit */
+  step(elapsed: number): Promise<StepResult>;
   checkpoint(): Promise<Uint8Array>;
 }
 
@@ -53,7 +54,8 @@ export async function runSteps(trainer: Steppable, o: LoopOptions): Promise<Trai
       throw reason;
     }
     const before = o.now();
-    const result = await trainer.step();
+    const elapsed = o.maxSeconds === undefined ? 0 : meter.soFar.seconds / o.maxSeconds;
+    const result = await trainer.step(Math.min(1, elapsed));
     const after = o.now();
     assertFinite(result);
     meter.add(result, after - before);

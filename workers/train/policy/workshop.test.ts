@@ -53,7 +53,7 @@ function train(resume: Uint8Array | null, over: Partial<FinetuneOptions> = {}) {
 
 async function finished(resume: Uint8Array | null): Promise<TrainedVersion> {
   const trainer = await train(resume);
-  while (trainer.stepIndex < trainer.totalSteps) await trainer.step();
+  while (trainer.stepIndex < trainer.totalSteps) await trainer.step(0);
   const version = await trainer.finish();
   await trainer.close();
   return version;
@@ -63,8 +63,8 @@ describe('openPolicyWorkshop', () => {
   it('resumes the real trainer bit for bit and predicts as the seeds say', async () => {
     const wanted = await finished(null);
     const first = await train(null);
-    await first.step();
-    await first.step();
+    await first.step(0);
+    await first.step(0);
     const checkpoint = await first.checkpoint();
     await first.close();
     const resumed = await finished(checkpoint);

@@ -84,7 +84,7 @@ function trainerOf(finetune: Finetune): Trainer {
     get stepIndex() {
       return finetune.stepIndex;
     },
-    step: () => finetune.step(),
+    step: (elapsed) => finetune.step(elapsed),
     checkpoint: () => finetune.checkpoint(),
     finish: async () => {
       const { digest, manifest, files } = await finetune.finish();
