@@ -77,16 +77,50 @@ export interface Dataset {
     onFrame: OnFrame,
     options?: DecodeOptions,
   ): Promise<number>;
-  /** Where the video of an episode lies; the picture checks and the frame cache decode it apart. */
+  /** Where the pictures of an episode lie; the picture checks and the frame cache decode them apart. */
   video(index: number, camera: string): Promise<VideoInput>;
+  /** Gives back what reading has taken (local copies of files); nothing can be read afterwards. */
+  close(): Promise<void>;
 }
 
-/** A video as the decoder takes it: a local file, or bytes read in ranges from elsewhere. */
+/** The part of a video that is one episode's: its pictures from `from` to before `to`, in seconds. */
+export interface VideoClip {
+  readonly from: number;
+  readonly to: number;
+  /** Pictures a second: a picture belongs to the clip up to half a frame time before its ends. */
+  readonly fps: number;
+}
+
+/** One picture that stands alone. */
+export interface StillPicture {
+  /** Seconds since the first one. */
+  readonly seconds: number;
+  readonly width: number;
+  readonly height: number;
+  /** `jpeg` and `png` are files; `rgb8` is u8 [height, width, 3]; `bgr8` the same, blue first. */
+  readonly encoding: 'jpeg' | 'png' | 'rgb8' | 'bgr8';
+  readonly bytes: Uint8Array;
+}
+
+/** Pictures as the decoder takes them: a video file, one read in ranges, or single pictures. */
 export type VideoInput =
-  | { readonly kind: 'file'; readonly path: string; readonly name: string }
+  | {
+      readonly kind: 'file';
+      readonly path: string;
+      readonly name: string;
+      /** All of the video when absent. */
+      readonly clip?: VideoClip;
+    }
   | {
       readonly kind: 'ranges';
       readonly name: string;
       readonly size: number;
       readonly read: (range: { start: number; end: number }) => Promise<Uint8Array>;
+      readonly clip?: VideoClip;
+    }
+  | {
+      readonly kind: 'pictures';
+      readonly name: string;
+      /** In the order of time; each is valid until the next is asked for. */
+      readonly pictures: () => AsyncIterable<StillPicture> | Iterable<StillPicture>;
     };

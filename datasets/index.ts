@@ -7,9 +7,12 @@ export type {
   EpisodeInfo,
   Label,
   OnFrame,
+  StillPicture,
+  VideoClip,
   VideoInput,
 } from './dataset.ts';
 export { openDataset } from './open.ts';
+export { withoutEpisodes } from './without-episodes.ts';
 export type { BlobSource, ByteRange } from './source/blob-source.ts';
 export { fromDirectory } from './source/directory.ts';
 export type { ReadableStore } from './source/object-store.ts';

@@ -3,7 +3,9 @@ import { parentPort, workerData } from 'node:worker_threads';
 import { z } from 'zod';
 import { ArmatureError } from '@armature/sdk/contract';
 import { decodeVideo } from '../video/decode.ts';
+import type { VideoInput } from '../dataset.ts';
 import { RgbConverter } from '../video/rgb.ts';
+import { readPictures } from './picture-file.ts';
 import type { DecoderReply, DecoderRequest, PreprocessImage } from './protocol.ts';
 
 /** Pictures between two progress messages. */
@@ -34,7 +36,14 @@ port.on('message', (request: DecoderRequest) => {
   );
 });
 
-async function decode(request: Extract<DecoderRequest, { kind: 'decode' }>): Promise<void> {
+type DecodeRequest = Extract<DecoderRequest, { kind: 'decode' }>;
+
+function inputOf({ content, video, name, clip }: DecodeRequest): VideoInput {
+  if (content === 'pictures') return readPictures(video, name);
+  return { kind: 'file', path: video, name, ...(clip === undefined ? {} : { clip }) };
+}
+
+async function decode(request: DecodeRequest): Promise<void> {
   const part = `${request.output}.${process.pid}.part`;
   const file = await open(part, 'w');
   const converter = new RgbConverter();
@@ -47,23 +56,21 @@ async function decode(request: Extract<DecoderRequest, { kind: 'decode' }>): Pro
       await file.writeFile(block.subarray(0, filled));
       filled = 0;
     };
-    const frames = await decodeVideo(
-      { kind: 'file', path: request.video, name: request.name },
-      {
-        signal: cancel.signal,
-        threads: 1,
-        async onFrame({ index, frame }) {
-          const rgb = await converter.convert(frame);
-          const image = preprocess(rgb, frame.width, frame.height, settings.size);
-          if (filled + image.length > block.length) await flush();
-          block.set(image, filled);
-          filled += image.length;
-          if ((index + 1) % PROGRESS_EVERY === 0) {
-            reply({ kind: 'progress', frames: PROGRESS_EVERY });
-          }
-        },
+    const frames = await decodeVideo(inputOf(request), {
+      signal: cancel.signal,
+      threads: 1,
+      limit: request.frames,
+      async onFrame({ index, frame }) {
+        const rgb = await converter.convert(frame);
+        const image = preprocess(rgb, frame.width, frame.height, settings.size);
+        if (filled + image.length > block.length) await flush();
+        block.set(image, filled);
+        filled += image.length;
+        if ((index + 1) % PROGRESS_EVERY === 0) {
+          reply({ kind: 'progress', frames: PROGRESS_EVERY });
+        }
       },
-    );
+    });
     if (frames < request.frames) {
       throw new ArmatureError(
         'invalid_dataset',

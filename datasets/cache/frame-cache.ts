@@ -4,7 +4,8 @@ import { mkdir, open, readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ArmatureError } from '@armature/sdk/contract';
 import type { Dataset, VideoInput } from '../dataset.ts';
-import { decodeAll } from './decoder-pool.ts';
+import { decodeAll, type PreparedTask } from './decoder-pool.ts';
+import { writePictures } from './picture-file.ts';
 
 export interface FrameCacheOptions {
   /** Folder of all caches; each has a folder of its own in it. */
@@ -76,11 +77,8 @@ export class FrameCache {
           continue;
         }
         tasks.push(async () => {
-          const { path, name, release } = await localVideo(
-            await dataset.video(index, camera.name),
-            folder,
-          );
-          return { video: path, name, output, frames: length, ...release };
+          const video = await localVideo(await dataset.video(index, camera.name), folder);
+          return { ...video, output, frames: length };
         });
       }
     }
@@ -161,25 +159,38 @@ async function removeStale(folder: string): Promise<void> {
   }
 }
 
-/** Threads decode local files; a video that lies elsewhere is fetched and removed again. */
+/** Threads decode local files; pictures that lie elsewhere are fetched and removed again. */
 async function localVideo(
-  video: VideoInput,
+  input: VideoInput,
   folder: string,
-): Promise<{ path: string; name: string; release: { release?: () => Promise<void> } }> {
-  if (video.kind === 'file') return { path: video.path, name: video.name, release: {} };
+): Promise<Pick<PreparedTask, 'video' | 'content' | 'clip' | 'name' | 'release'>> {
+  const { name } = input;
+  const clip = input.kind === 'pictures' || input.clip === undefined ? {} : { clip: input.clip };
+  if (input.kind === 'file') return { video: input.path, content: 'video', name, ...clip };
   const path = join(folder, `${randomUUID()}.video.part`);
-  const remove = (): Promise<void> => rm(path, { force: true });
+  const release = (): Promise<void> => rm(path, { force: true });
+  try {
+    if (input.kind === 'pictures') await writePictures(path, input);
+    else await fetchVideo(path, input);
+  } catch (error) {
+    await release();
+    throw error;
+  }
+  const content = input.kind === 'pictures' ? ('pictures' as const) : ('video' as const);
+  return { video: path, content, name, ...clip, release };
+}
+
+async function fetchVideo(
+  path: string,
+  video: Extract<VideoInput, { kind: 'ranges' }>,
+): Promise<void> {
   const file = await open(path, 'w');
   try {
     for (let start = 0; start < video.size; start += FETCH_BYTES) {
       const end = Math.min(start + FETCH_BYTES, video.size);
       await file.writeFile(await video.read({ start, end }));
     }
-  } catch (error) {
-    await remove();
-    throw error;
   } finally {
     await file.close();
   }
-  return { path, name: video.name, release: { release: remove } };
 }

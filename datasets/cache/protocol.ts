@@ -1,3 +1,5 @@
+import type { VideoClip } from '../dataset.ts';
+
 /** What a decoding thread is started with. */
 export interface DecoderSettings {
   /** Module that exports `preprocessImage`. */
@@ -11,6 +13,10 @@ export type DecoderRequest =
       readonly kind: 'decode';
       /** Local path of the video, and its name in messages. */
       readonly video: string;
+      /** `pictures` when the file is what `writePictures` writes. */
+      readonly content: 'video' | 'pictures';
+      /** The part of the video that is wanted. */
+      readonly clip?: VideoClip;
       readonly name: string;
       /** File that appears, complete, when the video is done. */
       readonly output: string;

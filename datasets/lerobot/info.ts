@@ -1,7 +1,8 @@
 import { z } from 'zod';
-import { fromZodError } from '@armature/sdk/contract';
+import { ArmatureError, fromZodError } from '@armature/sdk/contract';
 import type { Camera } from '../dataset.ts';
 import { parseJson } from './json.ts';
+import { fillPath } from './path-template.ts';
 
 const featureSchema = z.looseObject({
   dtype: z.string(),
@@ -26,6 +27,8 @@ const infoSchema = z.looseObject({
 export type Info = z.infer<typeof infoSchema>;
 
 export const INFO_PATH = 'meta/info.json';
+export const STATE_FEATURE = 'observation.state';
+export const ACTION_FEATURE = 'action';
 
 /** @throws ArmatureError `invalid_dataset` naming the first wrong field of `meta/info.json`. */
 export function parseInfo(text: string): Info {
@@ -75,4 +78,30 @@ function pictureSize(feature: Feature): { width: number; height: number } {
   const [first = 0, second = 0, third = 0] = feature.shape;
   const channelsFirst = names.length === 3 ? /^channel/.test(names[0] ?? '') : first <= 4;
   return channelsFirst ? { height: second, width: third } : { height: first, width: second };
+}
+
+/** @throws ArmatureError `invalid_dataset` when there are videos but no word of where. */
+export function videoTemplate(info: Info): string {
+  if (typeof info.video_path === 'string') return info.video_path;
+  throw new ArmatureError('invalid_dataset', `${INFO_PATH} has videos but no video_path`, {
+    field: 'video_path',
+    fix: `Set video_path in ${INFO_PATH}.`,
+  });
+}
+
+/** A path of the set. @throws ArmatureError `invalid_dataset` for a field that has no value. */
+export function fillTemplate(
+  field: 'data_path' | 'video_path',
+  template: string,
+  values: Readonly<Record<string, string | number>>,
+): string {
+  try {
+    return fillPath(template, values);
+  } catch (cause) {
+    throw new ArmatureError('invalid_dataset', `${field} of ${INFO_PATH}: ${template}`, {
+      field,
+      fix: `Use only ${Object.keys(values).join(', ')} in ${field}.`,
+      cause,
+    });
+  }
 }

@@ -4,10 +4,9 @@ import { ArmatureError } from '@armature/sdk/contract';
 import type { Label } from '../dataset.ts';
 import { ENCODED, encodeVideo } from '../video/encode.ts';
 import { type EpisodeStats, pictureStats, vectorStats } from './episode-stats.ts';
-import { INFO_PATH } from './info.ts';
+import { ACTION_FEATURE, INFO_PATH, STATE_FEATURE } from './info.ts';
 import { EPISODES_PATH, LABELS_PATH, TASKS_PATH } from './lines.ts';
 import { fillPath } from './path-template.ts';
-import { ACTION_FEATURE, STATE_FEATURE } from './v21.ts';
 import { episodeParquet } from './write-parquet.ts';
 
 const CHUNK_SIZE = 1000;

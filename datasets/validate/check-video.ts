@@ -1,12 +1,14 @@
 import type { Camera, Dataset } from '../dataset.ts';
 import { decodeVideo } from '../video/decode.ts';
-import { planeOf } from '../video/planes.ts';
+import { planeOf, rowBytes } from '../video/planes.ts';
 import { type Findings, isFault } from './findings.ts';
 
 /** Rows and columns between two brightness samples of a picture. */
 const SAMPLE_STEP = 4;
 /** Pictures that stay the same for this long are reported, in seconds. */
 const FROZEN_S = 1.5;
+/** Pictures past the end of an episode's rows that are still counted. */
+const SURPLUS = 300;
 /** A picture may be this many frame times from where the rate puts it. */
 const TIME_TOLERANCE = 0.5;
 
@@ -16,6 +18,8 @@ export interface VideoCheck {
   readonly camera: Camera;
   /** Rows of the episode, each of which needs a picture; `null` when they are unreadable. */
   readonly rows: number | null;
+  /** Rows that the episode list announces. */
+  readonly expected: number;
   readonly findings: Findings;
   readonly signal: AbortSignal;
   onFrame(): void;
@@ -35,8 +39,9 @@ export async function checkVideo(check: VideoCheck): Promise<number> {
     frames = await decodeVideo(await dataset.video(episode, camera.name), {
       signal: check.signal,
       threads: 1,
+      limit: (check.rows ?? check.expected) + SURPLUS,
       onFrame({ index, seconds, frame }) {
-        const { hash, plain } = fingerprint(planeOf(frame, 0), frame.width, frame.height);
+        const { hash, plain } = fingerprint(planeOf(frame, 0), rowBytes(frame), frame.height);
         freeze.next(index, hash);
         if (plain) blank += 1;
         if (frame.width !== camera.width || frame.height !== camera.height) {
@@ -78,7 +83,7 @@ function report(
     add(
       'warning',
       'video_long',
-      `${where}: the video has ${frames} frames for ${rows} rows; the rest is not used`,
+      `${where}: the video has ${frames === rows + SURPLUS ? 'at least ' : ''}${frames} frames for ${rows} rows; the rest is not used`,
       'Cut the video to the rows of its episode.',
     );
   }

@@ -4,7 +4,10 @@ import type { Dataset, Episode, EpisodeInfo } from '../dataset.ts';
 import { openDataset } from '../open.ts';
 import type { BlobSource } from '../source/blob-source.ts';
 import { featureStats } from '../stats/feature-stats.ts';
+import { withoutEpisodes } from '../without-episodes.ts';
+import { checkMotion } from './check-motion.ts';
 import { checkEpisode, checkStats } from './check-numbers.ts';
+import { checkSet } from './check-set.ts';
 import { checkVideo } from './check-video.ts';
 import { Findings, isFault } from './findings.ts';
 import { matchSpec } from './match-spec.ts';
@@ -15,6 +18,8 @@ export interface ValidateOptions {
   readonly signal?: AbortSignal;
   /** Episodes checked at a time; 2 when absent. */
   readonly lanes?: number;
+  /** Episodes that are left out, as if the set did not have them. */
+  readonly without?: readonly number[];
 }
 
 /**
@@ -56,6 +61,7 @@ export async function validateDataset(
           episode: info.index,
           camera,
           rows: episode?.length ?? null,
+          expected: info.length,
           findings,
           signal,
           onFrame: () => advance(1),
@@ -68,7 +74,10 @@ export async function validateDataset(
   await inLanes(options.lanes ?? 2, lane);
 
   const stats = allStats(dataset, read);
-  if (stats !== null) checkStats(stats, spec, findings);
+  if (stats !== null) {
+    checkStats(stats, spec, findings);
+    checkSet(dataset, spec, read, stats, findings);
+  }
   const seconds = (performance.now() - started) / 1000;
   options.onProgress?.(1);
   return {
@@ -95,7 +104,12 @@ export async function validateSource(
   options: ValidateOptions = {},
 ): Promise<DatasetReport> {
   try {
-    return await validateDataset(await openDataset(source), spec, options);
+    const dataset = await openDataset(source);
+    try {
+      return await validateDataset(withoutEpisodes(dataset, options.without ?? []), spec, options);
+    } finally {
+      await dataset.close();
+    }
   } catch (error) {
     if (!isFault(error)) throw error;
     return failedReport(error);
@@ -166,6 +180,7 @@ async function readRows(
   try {
     const episode = await dataset.readEpisode(info.index);
     checkEpisode(dataset, info, episode, horizon, findings);
+    checkMotion(dataset, episode, findings);
     return episode;
   } catch (error) {
     if (!isFault(error)) throw error;

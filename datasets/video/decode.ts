@@ -5,14 +5,18 @@ import {
   AVERROR_EOF,
   AVMEDIA_TYPE_VIDEO,
   AVSEEK_CUR,
+  AVSEEK_FLAG_BACKWARD,
   AVSEEK_END,
   AVSEEK_SET,
   AVSEEK_SIZE,
+  AV_NOPTS_VALUE,
 } from 'node-av/constants';
-import { ArmatureError } from '@armature/sdk/contract';
 import './ffmpeg-log.ts';
 import { throwIfCancelled } from '../cancel.ts';
-import type { VideoInput } from '../dataset.ts';
+import type { VideoClip, VideoInput } from '../dataset.ts';
+import { damaged } from './damaged.ts';
+import { decodePictures } from './decode-pictures.ts';
+import { assertPictureSize } from './picture-size.ts';
 
 /** Bytes of one read of a video that is not a local file. */
 const READ_BYTES = 256 * 1024;
@@ -21,23 +25,26 @@ export interface VideoFrames {
   readonly signal?: AbortSignal;
   /** Decoder threads; 2 when absent. */
   readonly threads?: number;
+  /** Stops after this many pictures, however many more the video has. */
+  readonly limit?: number;
   /** Takes a decoded picture; it is valid until the returned promise settles. */
   onFrame(picture: Picture): void | Promise<void>;
 }
 
 export interface Picture {
   readonly index: number;
-  /** Presentation time in seconds since the first picture. */
+  /** Presentation time in seconds since the first picture, or since the clip's start. */
   readonly seconds: number;
   readonly frame: Frame;
 }
 
 /**
- * Decodes every picture of the first video stream, in order of presentation, and returns how many
- * there were. AV1 goes through libdav1d; whatever else FFmpeg decodes works as well.
+ * Decodes every picture of the first video stream, or of its clip, in order of presentation, and
+ * returns how many there were. AV1 goes through libdav1d; whatever else FFmpeg decodes works too.
  * @throws ArmatureError `invalid_dataset` when it is no video or is damaged, `cancelled`.
  */
 export async function decodeVideo(input: VideoInput, frames: VideoFrames): Promise<number> {
+  if (input.kind === 'pictures') return await decodePictures(input, frames);
   const format = new FormatContext();
   const io = input.kind === 'ranges' ? rangeReader(input) : null;
   const codec = new CodecContext();
@@ -58,6 +65,7 @@ export async function decodeVideo(input: VideoInput, frames: VideoFrames): Promi
     const decoder = Codec.findDecoder(stream.codecpar.codecId);
     if (decoder === null) throw damaged(input.name, 'uses a codec that is not supported');
     codec.allocContext3(decoder);
+    assertPictureSize(input.name, stream.codecpar);
     check(codec.parametersToContext(stream.codecpar), input.name, 'has broken parameters');
     codec.threadCount = frames.threads ?? 2;
     check(await codec.open2(decoder), input.name, 'cannot be decoded');
@@ -65,22 +73,38 @@ export async function decodeVideo(input: VideoInput, frames: VideoFrames): Promi
     frame.alloc();
 
     const { num, den } = stream.timeBase;
+    const { clip } = input;
     let count = 0;
-    let first = 0n;
+    let ended = false;
+    let first: bigint | null = null;
+    if (clip !== undefined) {
+      // Clip times count from the start of the file's own time line.
+      first = stream.startTime === AV_NOPTS_VALUE ? 0n : stream.startTime;
+      const at = first + BigInt(Math.max(0, Math.floor((startOf(clip) * den) / num)));
+      check(
+        await format.seekFrame(streamIndex, at, AVSEEK_FLAG_BACKWARD),
+        input.name,
+        `has nothing at ${clip.from} s`,
+      );
+    }
     const drain = async (): Promise<void> => {
-      for (;;) {
+      while (!ended) {
         const status = codec.receiveFrameSync(frame);
         if (status === AVERROR_EAGAIN || status === AVERROR_EOF) return;
         check(status, input.name, `is damaged after frame ${count - 1}`);
         const pts = frame.bestEffortTimestamp;
-        if (count === 0) first = pts;
+        first ??= pts;
         const seconds = (Number(pts - first) * num) / den;
-        await frames.onFrame({ index: count, seconds, frame });
-        count += 1;
+        ended = clip !== undefined && seconds >= endOf(clip);
+        if (!ended && (clip === undefined || seconds >= startOf(clip))) {
+          await frames.onFrame({ index: count, seconds: seconds - (clip?.from ?? 0), frame });
+          count += 1;
+          ended = count === frames.limit;
+        }
         frame.unref();
       }
     };
-    for (;;) {
+    while (!ended) {
       throwIfCancelled(frames.signal);
       const status = await format.readFrame(packet);
       if (status === AVERROR_EOF) break;
@@ -134,10 +158,5 @@ function check(status: number, name: string, problem: string): void {
   if (status < 0) throw damaged(name, problem, status);
 }
 
-function damaged(name: string, problem: string, status?: number): ArmatureError {
-  const detail = status === undefined ? '' : ` (FFmpeg error ${status})`;
-  return new ArmatureError('invalid_dataset', `${name} ${problem}${detail}`, {
-    field: name,
-    fix: `Record or export ${name} again.`,
-  });
-}
+const startOf = (clip: VideoClip): number => clip.from - 0.5 / clip.fps;
+const endOf = (clip: VideoClip): number => clip.to - 0.5 / clip.fps;

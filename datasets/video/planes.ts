@@ -1,3 +1,4 @@
+import { AV_PIX_FMT_BGR24, AV_PIX_FMT_RGB24, AV_PIX_FMT_RGBA } from 'node-av/constants';
 import type { Frame } from 'node-av/lib';
 import { ArmatureError } from '@armature/sdk/contract';
 
@@ -17,6 +18,16 @@ export function planeOf(frame: Frame, index: number): Plane {
     });
   }
   return { bytes, stride };
+}
+
+/** Bytes of the first plane's rows: a byte a pixel, or all channels where they lie together. */
+export function rowBytes(frame: Frame): number {
+  const channels = new Map<number, number>([
+    [AV_PIX_FMT_RGB24, 3],
+    [AV_PIX_FMT_BGR24, 3],
+    [AV_PIX_FMT_RGBA, 4],
+  ]);
+  return frame.width * (channels.get(frame.format) ?? 1);
 }
 
 /** A plane's rows without padding; a view of the frame where there is none, else a copy. */
