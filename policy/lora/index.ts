@@ -1,0 +1,5 @@
+/** Low-rank adapters of a backbone's affine layers. */
+export { adapterConfig, adapterName } from './adapter.ts';
+export type { LoraConfig } from './adapter.ts';
+export { bankLora, lora } from './apply.ts';
+export { mergeLora } from './merge.ts';

@@ -1,0 +1,7 @@
+/** Real-time chunking. */
+export { guidanceWeight, prefixMask, prefixWeights } from './prefix.ts';
+export type { PrefixSchedule } from './prefix.ts';
+export { flowSample, guidedVelocity, paddedChunk } from './flow.ts';
+export type { FlowGuide, FlowOptions, GuidedVelocity, Velocity } from './flow.ts';
+export { towardsPrevious } from './ddim.ts';
+export type { Correction, DdimGuide } from './ddim.ts';
