@@ -6,6 +6,12 @@ export {
   preprocessImage,
 } from './preprocess.ts';
 export type { ImageSize } from './preprocess.ts';
+export { resample } from './resample.ts';
+export type { ResampleFilter } from './resample.ts';
+export { SIGLIP_SCALE, QWEN2_VL_SCALE, scaledPlanes } from './pixel-scale.ts';
+export type { PixelScale } from './pixel-scale.ts';
+export { qwenPatches, smartResize } from './qwen-patches.ts';
+export type { PatchLayout } from './qwen-patches.ts';
 export { imageSize } from './image-size.ts';
 export { fillNormal, permutation, seeded } from './random.ts';
 export type { Random } from './random.ts';
@@ -15,6 +21,7 @@ export {
   encodeCommand,
   encodeState,
   fitNormalisation,
+  lossWeights,
   normalisationSchema,
   stateJoints,
 } from './normalise.ts';

@@ -33,6 +33,8 @@ export interface Motion {
 }
 
 const MIN_STATE_STD = 1e-2;
+/** Standard deviations beyond which a state looks alike to the model: it has seen none there. */
+const FARTHEST_STATE = 3;
 const WIDEN = 1e-4;
 const QUANTILE = 0.995;
 /** Start frames looked at for the quantiles, at most. */
@@ -144,11 +146,12 @@ function spread(
   return Math.max(floor, sorted[Math.floor((sorted.length - 1) * QUANTILE)] ?? floor);
 }
 
-/** Raw state [S] → f32 [dims], padded with zeros. */
+/** Raw state [S] → f32 [dims] in [-3, 3], padded with zeros. */
 export function encodeState(n: Normalisation, state: Float32Array, dims: number): Float32Array {
   const out = new Float32Array(dims);
   n.state.mean.forEach((mean, i) => {
-    out[i] = ((state[i] as number) - mean) / (n.state.std[i] as number);
+    const z = ((state[i] as number) - mean) / (n.state.std[i] as number);
+    out[i] = Math.max(-FARTHEST_STATE, Math.min(FARTHEST_STATE, z));
   });
   return out;
 }
@@ -238,4 +241,24 @@ export function decodeActions(
     }
   }
   return out;
+}
+
+/** A joint that hardly moves within a chunk still counts this much. */
+const LEAST_WEIGHT = 0.05;
+
+/**
+ * Weights of the action dimensions in the loss, mean 1: by the share of a joint's variance in the
+ * training set that lies within a chunk, (scale / std)². Every dimension is scaled to the same range,
+ * and without weights the tremor of a joint that stands still would count as much as the motion of
+ * one that works.
+ * @param std standard deviation of each action dimension over the training set
+ */
+export function lossWeights(n: Normalisation, std: readonly number[]): Float32Array {
+  const shares = n.action.map(({ scale }, a) => {
+    const spread = std[a];
+    if (spread === undefined) throw new RangeError(`action dimension ${a} has no deviation`);
+    return spread > 0 ? Math.max(LEAST_WEIGHT, (scale / spread) ** 2) : LEAST_WEIGHT;
+  });
+  const mean = shares.reduce((sum, share) => sum + share, 0) / shares.length;
+  return Float32Array.from(shares, (share) => share / mean);
 }
