@@ -71,8 +71,10 @@ export const boundaries: readonly Boundary[] = [
     name: 'client-stands-alone',
     binds: (file) => isWithin(file, 'sdk/src') && !isTest(file),
     forbids: (target) =>
-      outside(target, ['sdk/src', 'sdk/contract']) || packageOtherThan(target, ['ws', 'zod']),
-    message: 'sdk/src imports only sdk/contract and ws: the published package runs alone.',
+      outside(target, ['sdk/src', 'sdk/contract']) ||
+      packageOtherThan(target, ['ws', 'zod', '@mcap/core', 'hyparquet-writer']),
+    message:
+      'sdk/src imports only sdk/contract, ws and what recordings are written with: the published package runs alone.',
   },
   {
     name: 'cli-uses-the-client',

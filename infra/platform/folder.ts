@@ -8,6 +8,7 @@ export interface PlatformFolder {
   readonly secrets: string;
   readonly ports: string;
   readonly dev: string;
+  readonly sample: string;
   readonly postgres: string;
   readonly objects: string;
   readonly spool: string;
@@ -25,6 +26,7 @@ export function platformFolder(dir: string): PlatformFolder {
     secrets: at('secrets.json'),
     ports: at('ports.json'),
     dev: at('dev.json'),
+    sample: at('sample.json'),
     postgres: at('postgres'),
     objects: at('objects'),
     spool: at('spool'),

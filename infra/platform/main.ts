@@ -30,12 +30,14 @@ await runUntilStopped(async (signal, untilStopped) => {
     signal,
   });
   try {
-    const { apiUrl, gatewayUrl, apiKey } = platform;
-    if (flags.json) process.stdout.write(`${JSON.stringify({ apiUrl, gatewayUrl, apiKey })}\n`);
-    else {
+    const { apiUrl, gatewayUrl, apiKey, openpi } = platform;
+    if (flags.json) {
+      process.stdout.write(`${JSON.stringify({ apiUrl, gatewayUrl, apiKey, openpi })}\n`);
+    } else {
       process.stdout.write(`
   API       ${apiUrl}
   Gateway   ${gatewayUrl}
+  openpi    host ${openpi.host}, port ${openpi.port}   (an arm with an untrained head)
   Key       ${apiKey}   (development; also in ${flags.dir}/dev.json)
   Logs      ${platform.logs}
 

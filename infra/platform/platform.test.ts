@@ -55,9 +55,20 @@ describe('the platform', () => {
       const first = await start({ onEvent: (event) => events.push(event) });
       const tenant = await tenantOf(first);
       expect(tenant.name).toBe('development');
-      const { apiUrl, gatewayUrl, apiKey } = first;
+      const { apiUrl, gatewayUrl, apiKey, openpi } = first;
       const dev = path.join(dir, 'dev.json');
-      expect(JSON.parse(readFileSync(dev, 'utf8'))).toEqual({ apiUrl, gatewayUrl, apiKey });
+      expect(JSON.parse(readFileSync(dev, 'utf8'))).toEqual({
+        apiUrl,
+        gatewayUrl,
+        apiKey,
+        openpi,
+      });
+      expect(`ws://${openpi.host}:${openpi.port}`).toBe(gatewayUrl);
+      expect(openpi.observation).toMatchObject({
+        'observation/image': { dtype: 'uint8', shape: [224, 224, 3] },
+        'observation/state': { dtype: 'float32', shape: [8] },
+        prompt: { dtype: 'str', shape: [] },
+      });
       for (const secret of [dev, path.join(dir, 'secrets.json'), path.join(dir, 'logs/api.log')]) {
         expect((await stat(secret)).mode & 0o077).toBe(0);
       }

@@ -1,4 +1,6 @@
 import path from 'node:path';
+import { openpiObservation, type OpenpiEntry } from '@armature/sdk/contract';
+import { DiskStore } from '@armature/storage';
 import { startDatabase } from './database.ts';
 import { createDevTenant } from './dev-tenant.ts';
 import { platformFolder, type PlatformFolder } from './folder.ts';
@@ -6,7 +8,17 @@ import { writeJson } from './json-file.ts';
 import { takeLock } from './lock.ts';
 import { Part, type PartEvent } from './part.ts';
 import { choosePorts } from './ports.ts';
-import { apiUrlOf, gatewayUrlOf, planProcesses, type ProcessName } from './processes.ts';
+import {
+  apiUrlOf,
+  gatewayAddress,
+  gatewayUrlOf,
+  planProcesses,
+  type PlanInput,
+  type ProcessName,
+  type ProcessPlan,
+} from './processes.ts';
+import { deploySample } from './sample/deploy.ts';
+import { sampleSpec } from './sample/embodiment.ts';
 import { keepDevKey, loadSecrets, type Secrets } from './secrets.ts';
 import { StopStack } from './stop-stack.ts';
 
@@ -33,12 +45,20 @@ export interface Platform {
   readonly apiKey: string;
   /** The operator's key, which creates tenants. */
   readonly platformKey: string;
+  /** Where an openpi client connects, and what it sends; no key is asked for on this machine. */
+  readonly openpi: OpenpiAddress;
   /** Folder of the logs, one file a process. */
   readonly logs: string;
   /** Process number of a part, which changes when it is started again. */
   pid(part: ProcessName): number | undefined;
   /** Stops every part in order; idempotent. */
   stop(): Promise<void>;
+}
+
+export interface OpenpiAddress {
+  readonly host: string;
+  readonly port: number;
+  readonly observation: Readonly<Record<string, OpenpiEntry>>;
 }
 
 /**
@@ -75,16 +95,15 @@ async function start(options: PlatformOptions, stack: StopStack): Promise<Platfo
   });
   stack.push(() => database.stop());
 
-  const plans = planProcesses({
-    folder,
-    ports,
-    secrets,
-    databaseUrls: database.urls,
-    common: options.environment,
-  });
+  const planned = { folder, ports, secrets, databaseUrls: database.urls };
+  const plansFor = (openpi: PlanInput['openpi']) =>
+    planProcesses({ ...planned, openpi, common: options.environment });
   const parts = new Map<ProcessName, Part>();
   /** Starts parts beside each other; when one fails the others are not waited for. */
-  const startParts = async (names: readonly ProcessName[]): Promise<void> => {
+  const startParts = async (
+    plans: Readonly<Record<ProcessName, ProcessPlan>>,
+    names: readonly ProcessName[],
+  ): Promise<void> => {
     const failed = new AbortController();
     const signals = [failed.signal, ...(options.signal === undefined ? [] : [options.signal])];
     stack.push(async () => {
@@ -104,18 +123,32 @@ async function start(options: PlatformOptions, stack: StopStack): Promise<Platfo
       throw error;
     }
   };
-  await startParts(['api']);
-  await startParts(['serve', 'train', 'ingest']);
-
+  await startParts(plansFor(undefined), ['api']);
   const apiUrl = apiUrlOf(ports);
   const gatewayUrl = gatewayUrlOf(ports);
   const apiKey = await devKey(folder, secrets, apiUrl);
-  writeJson(folder.dev, { apiUrl, gatewayUrl, apiKey });
+  const embodimentId = await deploySample({
+    file: folder.sample,
+    apiUrl,
+    apiKey,
+    databaseUrl: database.urls.worker,
+    store: new DiskStore({
+      kind: 'disk',
+      root: folder.objects,
+      publicUrl: apiUrl,
+      secret: secrets.store_secret,
+    }),
+  });
+  await startParts(plansFor({ key: apiKey, embodimentId }), ['serve', 'train', 'ingest']);
+
+  const openpi = { ...gatewayAddress(ports), observation: openpiObservation(sampleSpec) };
+  writeJson(folder.dev, { apiUrl, gatewayUrl, apiKey, openpi });
   stack.push(() => onEvent({ kind: 'stopping' }));
   return {
     apiUrl,
     gatewayUrl,
     apiKey,
+    openpi,
     platformKey: secrets.platform_key,
     logs: folder.logs,
     pid: (name) => parts.get(name)?.pid,

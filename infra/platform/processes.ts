@@ -19,12 +19,18 @@ export interface PlanInput {
   readonly folder: PlatformFolder;
   readonly ports: Ports;
   readonly secrets: Secrets;
+  /** What openpi clients that show no key get on this machine. */
+  readonly openpi: { readonly key: string; readonly embodimentId: string } | undefined;
   readonly databaseUrls: { readonly app: string; readonly worker: string };
   /** What every process gets beside its own, e.g. PATH, LOG_LEVEL, ENGINE_THREADS. */
   readonly common: Readonly<Record<string, string>>;
 }
 
 export const apiUrlOf = (ports: Ports): string => `http://${HOST}:${ports.api}`;
+export const gatewayAddress = (ports: Ports): { host: string; port: number } => ({
+  host: HOST,
+  port: ports.gateway,
+});
 export const gatewayUrlOf = (ports: Ports): string => `ws://${HOST}:${ports.gateway}`;
 
 /** The platform's processes with the environment of each: no process is told more than it needs. */
@@ -67,6 +73,10 @@ export function planProcesses(input: PlanInput): Record<ProcessName, ProcessPlan
       SPOOL_DIR: folder.spool,
       // One machine trains and serves: robots that come while it trains wait longer, none is refused.
       ADMISSION_FILL: '4',
+      OPENPI_API_URL: apiUrl,
+      ...(input.openpi === undefined
+        ? {}
+        : { OPENPI_KEY: input.openpi.key, OPENPI_EMBODIMENT: input.openpi.embodimentId }),
     }),
     train: plan('train', 'workers/train/main.ts', {
       ...worker('train'),

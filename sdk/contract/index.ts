@@ -5,6 +5,8 @@ export * from './evaluation.ts';
 export * from './ndarray.ts';
 export * from './numpy-values.ts';
 export * from './observation-check.ts';
+export * from './openpi.ts';
+export * from './request.ts';
 export * from './resources.ts';
 export * from './routes.ts';
 export * from './session-token.ts';

@@ -241,5 +241,5 @@ function isNumberDtype(dtype: string): dtype is NdarrayDtype {
 }
 
 function latin1(bytes: Uint8Array): string {
-  return Array.from(bytes.subarray(0, 64), (byte) => String.fromCharCode(byte)).join('');
+  return String.fromCharCode(...bytes.subarray(0, 64));
 }

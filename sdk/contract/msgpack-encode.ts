@@ -3,6 +3,14 @@ import { Ndarray } from './ndarray.ts';
 import { Float64, NumpyScalar, TextArray } from './numpy-values.ts';
 
 const encoder = new TextEncoder();
+const MARKERS = new Map(
+  ['__ndarray__', '__npgeneric__', 'data', 'dtype', 'shape'].map((name) => [
+    name,
+    encoder.encode(name),
+  ]),
+);
+/** Text up to this long is written character by character where it is ASCII. */
+const SHORT = 32;
 const UINT64_END = 2n ** 64n;
 const INT64_MIN = -(2n ** 63n);
 
@@ -78,11 +86,27 @@ export class MsgpackWriter {
   }
 
   private text(value: string): void {
+    if (value.length < SHORT && this.ascii(value)) return;
     if (/\p{Surrogate}/u.test(value)) throw this.fail('text holds half of a surrogate pair');
     const bytes = encoder.encode(value);
     if (bytes.length < 0x20) this.byte(0xa0 | bytes.length);
     else this.sized([0xd9, 0xda, 0xdb], bytes.length);
     this.raw(bytes);
+  }
+
+  /** Writes short ASCII text; false, and nothing written, for any other. */
+  private ascii(value: string): boolean {
+    const at = this.reserve(1 + value.length);
+    this.bytes[at] = 0xa0 | value.length;
+    for (let i = 0; i < value.length; i++) {
+      const code = value.charCodeAt(i);
+      if (code >= 0x80) {
+        this.length = at;
+        return false;
+      }
+      this.bytes[at + 1 + i] = code;
+    }
+    return true;
   }
 
   private binary(value: Uint8Array): void {
@@ -134,7 +158,7 @@ export class MsgpackWriter {
   }
 
   private key(name: string): void {
-    this.binary(encoder.encode(name));
+    this.binary(MARKERS.get(name) ?? encoder.encode(name));
   }
 
   private count(length: number, fixed: number, tag16: number): void {

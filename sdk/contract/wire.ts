@@ -39,6 +39,12 @@ export const observationSchema = z.object({
       last_command: ndarraySchema.optional(),
     })
     .optional(),
+  /** What the last chunk cost the robot: steps executed between its observation and its arrival. */
+  delay: z
+    .object({ steps: z.number().int().nonnegative(), latency_ms: z.number().nonnegative() })
+    .optional(),
+  /** In the first observation after a drain: what the worker that left gave along. */
+  resume: z.string().max(65_536).optional(),
   /** The chunk is useless this long after capture; it is then dropped, never sent late. */
   deadline_ms: z.number().positive().optional(),
 });
@@ -105,7 +111,12 @@ export const chunkSchema = z.object({
 export type WireChunk = z.infer<typeof chunkSchema>;
 
 /** Worker → robot: the worker is leaving; reconnect through the control plane. */
-export const drainSchema = z.object({ type: z.literal('drain'), reason: z.string() });
+export const drainSchema = z.object({
+  type: z.literal('drain'),
+  reason: z.string(),
+  /** For the first observation to the next worker: task and commands in force. */
+  resume: z.string().optional(),
+});
 
 /** Worker → robot: a refused frame (`seq` when it was an observation); the session lives on. */
 export const errorFrameSchema = z.object({

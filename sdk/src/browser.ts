@@ -15,6 +15,8 @@ export {
 export { quantile } from './robot/latency.ts';
 export type { ReconnectOptions, SessionStatus } from './robot/link.ts';
 export type { Observation, Picture } from './robot/observation.ts';
-export type { Execute, RunOptions } from './robot/run.ts';
+export type { Aggregate } from './robot/action-queue.ts';
+export type { Execute, MeasuredDelay, RunOptions } from './robot/run.ts';
+export { SessionRecorder, type RecordedStep } from './recording/recorder.ts';
 export type { ActOptions, RobotSession } from './robot/session.ts';
 export type { RobotStats } from './robot/stats.ts';

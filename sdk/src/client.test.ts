@@ -6,9 +6,9 @@ import {
   type RouteName,
   type SessionGrant,
   type Tenant,
+  toRequest,
 } from '../contract/index.ts';
 import { Armature } from './client.ts';
-import { toRequest } from './request.ts';
 import { FakeApi, type Handlers } from './testing/fake-api.ts';
 import { armSpec, dataset, embodiment } from './testing/resources.ts';
 

@@ -5,10 +5,10 @@ import {
   type RouteInput,
   type RouteName,
   type RouteOutput,
+  toRequest,
 } from '../contract/index.ts';
 import { errorFromAnswer, parseJson } from './answers.ts';
 import { backoffMs, cancelled, sleep, throwIfCancelled, type Backoff } from './backoff.ts';
-import { toRequest } from './request.ts';
 
 export interface CallOptions {
   readonly signal?: AbortSignal;

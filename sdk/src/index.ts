@@ -7,4 +7,6 @@ export {
   type PushProgress,
   type WaitForDatasetOptions,
 } from './datasets/push-dataset.ts';
+export { exportLeRobot, lerobotEpisode, type LeRobotOptions } from './recording/lerobot.ts';
+export { recordingToMcap } from './recording/mcap.ts';
 export { specFromLeRobot, type SpecFromLeRobotOptions } from './datasets/spec-from-lerobot.ts';

@@ -15,6 +15,12 @@ const envSchema = z.object({
   /** As the role armature_worker. */
   DATABASE_URL: z.string().min(1),
   JWKS_URL: z.url({ protocol: /^https?$/ }),
+  /** Control plane that turns the key of an openpi client into a session; tokens alone without it. */
+  OPENPI_API_URL: z.url({ protocol: /^https?$/ }).optional(),
+  /** Embodiment of openpi clients whose path names none. */
+  OPENPI_EMBODIMENT: z.string().min(1).optional(),
+  /** Key of openpi clients that show none; for a machine of one's own only. */
+  OPENPI_KEY: z.string().min(1).optional(),
   /** Folder of the metering spool, on a disk that outlives the process; one process at a time. */
   SPOOL_DIR: z.string().min(1),
   /** Threads of the engine. */
@@ -30,6 +36,8 @@ const envSchema = z.object({
   TENANT_MAX_IN_FLIGHT: count(1, 4096).optional(),
   /** Share of the engines that sessions may need by what runs cost; over 1 promises more than there is. */
   ADMISSION_FILL: z.coerce.number().positive().max(100).default(0.9),
+  /** Resident memory from which on the process drains and ends, to be started afresh; MiB. */
+  MEMORY_BUDGET_MB: count(256, 1_048_576).optional(),
   MAX_SESSIONS: count(1, 100_000).default(512),
   /** After SIGTERM robots have this long to leave by themselves. */
   DRAIN_GRACE_MS: count(0, 600_000).default(2_000),

@@ -7,9 +7,10 @@ import { openStore } from '@armature/storage';
 import pino from 'pino';
 import { systemClock } from './clock.ts';
 import { loadConfig } from './config.ts';
-import { tokenVerifier } from './gateway/index.ts';
+import { OpenpiAccess, tokenVerifier } from './gateway/index.ts';
 import { ImagePool } from './images/index.ts';
 import { connect, DatabaseSink, Heartbeat, Ledger } from './ledger/index.ts';
+import { MemoryWatch } from './memory-watch.ts';
 import { serveMetrics } from './metrics.ts';
 import { startServe } from './start.ts';
 
@@ -17,6 +18,8 @@ const HEARTBEAT_MS = 2_000;
 /** What the ledger gets to reach the database before the process ends; the spool keeps the rest. */
 const LAST_FLUSH_MS = 5_000;
 const CLOSE_JITTER_MS = 250;
+const MEMORY_EVERY_MS = 5_000;
+const MEMORY_READINGS = 3;
 
 const config = loadConfig();
 const log = pino({ level: config.LOG_LEVEL, name: 'serve' }, pino.destination(2));
@@ -43,6 +46,7 @@ const ledger = new Ledger({
   log,
   onFlushed: (entries) => metrics.flushed.inc(entries),
 });
+const verify = tokenVerifier(config.JWKS_URL);
 const { gateway } = await startServe({
   worker: config.WORKER_ID,
   host: config.HOST,
@@ -55,7 +59,13 @@ const { gateway } = await startServe({
   runtime,
   store: openStore(config.store),
   readManifest,
-  verify: tokenVerifier(config.JWKS_URL),
+  verify,
+  openpi: new OpenpiAccess({
+    apiUrl: config.OPENPI_API_URL,
+    embodimentId: config.OPENPI_EMBODIMENT,
+    defaultKey: config.OPENPI_KEY,
+    verify,
+  }),
   images,
   ledger,
   metrics,
@@ -79,22 +89,39 @@ let stopping = false;
 for (const signal of ['SIGTERM', 'SIGINT'] as const) {
   process.on(signal, () => {
     if (stopping) process.exit(1);
-    stopping = true;
-    stop(signal).then(
-      () => process.exit(0),
-      (error: unknown) => {
-        log.fatal({ err: error }, 'the worker did not stop cleanly');
-        process.exit(1);
-      },
-    );
+    end(signal);
   });
+}
+if (config.MEMORY_BUDGET_MB !== undefined) {
+  const watch = new MemoryWatch({
+    budget: config.MEMORY_BUDGET_MB * 2 ** 20,
+    resident: () => process.memoryUsage.rss(),
+    readings: MEMORY_READINGS,
+    onOver: (bytes) => {
+      log.warn({ bytes }, 'over the memory budget');
+      if (!stopping) end('memory budget');
+    },
+  });
+  setInterval(() => watch.read(), MEMORY_EVERY_MS).unref();
 }
 process.stdout.write(`${JSON.stringify({ ready: true, url: config.PUBLIC_URL })}\n`);
 log.info({ port: gateway.port, worker: config.WORKER_ID }, 'serving');
 
+/** Stops in order and ends the process; whoever keeps it starts another. */
+function end(why: string): void {
+  stopping = true;
+  stop(why).then(
+    () => process.exit(0),
+    (error: unknown) => {
+      log.fatal({ err: error }, 'the worker did not stop cleanly');
+      process.exit(1);
+    },
+  );
+}
+
 /** Readiness off, no new robots, those here told to leave, records carried over, sockets closed. */
-async function stop(signal: string): Promise<void> {
-  log.info({ signal, sessions: gateway.sessions }, 'draining');
+async function stop(why: string): Promise<void> {
+  log.info({ why, sessions: gateway.sessions }, 'draining');
   gateway.beginDrain('the worker is stopping');
   await heartbeat.beat();
   await gateway.close(config.DRAIN_GRACE_MS, CLOSE_JITTER_MS);

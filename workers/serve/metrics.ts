@@ -14,6 +14,8 @@ export interface MetricSources {
   readonly policies: () => { readonly held: number; readonly pinned: number };
   readonly waiting: () => number;
   readonly ready: () => boolean;
+  /** Places by state. */
+  readonly places: () => Readonly<Record<string, number>>;
 }
 
 export type ServeMetrics = ReturnType<typeof serveMetrics>;
@@ -69,6 +71,11 @@ export function serveMetrics() {
       registers,
     }),
     replaced: counter('observations_replaced_total', 'Observations that a newer one replaced.'),
+    delaySteps: histogram(
+      'robot_delay_steps',
+      'Steps that robots executed between an observation and its chunk, as they measured.',
+      [0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64],
+    ),
     reasoningTokens: counter('reasoning_tokens_total', 'Tokens of reasonings made.'),
     reasoningAge: histogram('reasoning_age_seconds', 'Age of the reasoning in a chunk.'),
     policyLoad: histogram('policy_load_seconds', 'Fetching, loading and warming of a version.'),
@@ -108,6 +115,15 @@ export function serveMetrics() {
         'Policy versions that sessions hold.',
         () => sources.policies().pinned,
       );
+      new Gauge({
+        name: 'allocations',
+        help: 'Places for sessions, by state.',
+        labelNames: ['state'] as const,
+        registers,
+        collect() {
+          for (const [state, count] of Object.entries(sources.places())) this.set({ state }, count);
+        },
+      });
       gauge('worker_ready', '1 while new sessions are taken.', () => (sources.ready() ? 1 : 0));
       gauge('rss_bytes', 'Resident memory of the process.', () => process.memoryUsage.rss());
       gauge('heap_bytes', 'JavaScript heap in use.', () => process.memoryUsage().heapUsed);

@@ -2,7 +2,7 @@ import { PolicyError } from '@armature/policy/runtime';
 import { ArmatureError } from '@armature/sdk/contract';
 import type { ObjectStore } from '@armature/storage';
 import type { Clock } from './clock.ts';
-import { Gateway, type TokenVerifier } from './gateway/index.ts';
+import { Gateway, OpenpiAccess, type TokenVerifier } from './gateway/index.ts';
 import type { ImagePool } from './images/index.ts';
 import type { Ledger } from './ledger/index.ts';
 import { serveMetrics, type ServeMetrics } from './metrics.ts';
@@ -39,6 +39,8 @@ export interface ServeParts {
   /** Batch sizes that the runtime builds graphs for, ascending. */
   readonly buckets: readonly number[];
   readonly policySlots: number;
+  /** How often robots are asked whether they are there, ms; 15,000 unless told. */
+  readonly pingEveryMs?: number;
   /** Rows of one tenant that may run at once; no limit unless told. */
   readonly tenantLimit?: number;
   /** Share of the engines that sessions may need by what runs cost; 0.9 unless told. */
@@ -47,6 +49,8 @@ export interface ServeParts {
   readonly store: Pick<ObjectStore, 'get'>;
   readonly readManifest: (bytes: Uint8Array) => PolicyManifest;
   readonly verify: TokenVerifier;
+  /** How clients that speak openpi's dialect get their session; with tokens alone unless told. */
+  readonly openpi?: Pick<OpenpiAccess, 'open'>;
   readonly images: Pick<ImagePool, 'prepare'>;
   readonly ledger: Pick<Ledger, 'append' | 'epochs' | 'flush'>;
   readonly metrics?: ServeMetrics;
@@ -117,8 +121,10 @@ export async function startServe(parts: ServeParts): Promise<Serve> {
     host: parts.host,
     port: parts.port,
     maxSessions: parts.maxSessions,
+    ...(parts.pingEveryMs === undefined ? {} : { pingEveryMs: parts.pingEveryMs }),
     healthy: () => dispatcher.longestRunMs() < STUCK_AFTER_MS,
     verify: parts.verify,
+    openpi: parts.openpi ?? tokensOnly(parts.verify),
     flush: (timeoutMs) => parts.ledger.flush(timeoutMs),
     clock,
     policies,
@@ -136,8 +142,18 @@ export async function startServe(parts: ServeParts): Promise<Serve> {
     policies: () => policies.counts,
     waiting: () => queue.size,
     ready: () => gateway.ready,
+    places: () => gateway.places,
   });
   return { gateway, metrics, waiting: () => queue.size };
+}
+
+function tokensOnly(verify: TokenVerifier): OpenpiAccess {
+  return new OpenpiAccess({
+    apiUrl: undefined,
+    embodimentId: undefined,
+    defaultKey: undefined,
+    verify,
+  });
 }
 
 async function runRows(

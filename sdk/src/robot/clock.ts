@@ -6,11 +6,17 @@ export interface Clock {
   now(): number;
   /** Resolves after `ms`; rejects when the signal is aborted. */
   sleep(ms: number, signal: AbortSignal): Promise<void>;
+  /** Calls back after `ms` unless the function that is returned is called before. */
+  after(ms: number, call: () => void): () => void;
 }
 
 export const realClock: Clock = {
   now: () => performance.now(),
   sleep: (ms, signal) => sleep(ms, signal),
+  after: (ms, call) => {
+    const timer = setTimeout(call, ms);
+    return () => clearTimeout(timer);
+  },
 };
 
 /** Resolves at `at` or at once when that is past; early timers are waited out. */

@@ -6,6 +6,7 @@ import {
   type WireChunk,
 } from '../../contract/index.ts';
 import { cancelled } from '../backoff.ts';
+import { realClock, type Clock } from './clock.ts';
 import { deferred } from './deferred.ts';
 import {
   errorFromFrame,
@@ -28,8 +29,8 @@ export interface ConnectionEvents {
   readonly dropped: (why: Dropped) => void;
   /** An error frame that answers no observation. */
   readonly error: (error: ArmatureError) => void;
-  /** The worker is leaving. */
-  readonly drain: (reason: string) => void;
+  /** The worker is leaving; what it gives along for the next one. */
+  readonly drain: (reason: string, resume: string | undefined) => void;
   /** The open connection is gone without having been closed from here. */
   readonly lost: (error: ArmatureError) => void;
 }
@@ -48,6 +49,7 @@ export class Connection {
   readonly welcome: Welcome;
   private readonly socket: RobotSocket;
   private readonly events: ConnectionEvents;
+  private readonly clock: Clock;
   private readonly epochs: Set<number>;
   private readonly pending = new Map<number, Pending>();
   private readonly answered = new Set<number>();
@@ -55,10 +57,16 @@ export class Connection {
   private open = true;
   private readonly gone = deferred<undefined>();
 
-  constructor(socket: RobotSocket, welcome: Welcome, events: ConnectionEvents) {
+  constructor(
+    socket: RobotSocket,
+    welcome: Welcome,
+    events: ConnectionEvents,
+    clock: Clock = realClock,
+  ) {
     this.socket = socket;
     this.welcome = welcome;
     this.events = events;
+    this.clock = clock;
     this.epochs = new Set([welcome.epoch]);
   }
 
@@ -66,8 +74,9 @@ export class Connection {
     return this.open;
   }
 
-  get epoch(): number {
-    return this.welcome.epoch;
+  /** Whether chunks of this epoch came, or may come, on this connection. */
+  knows(epoch: number): boolean {
+    return this.epochs.has(epoch);
   }
 
   /**
@@ -88,13 +97,13 @@ export class Connection {
       const abort = (): void => {
         if (signal !== undefined) giveUp(cancelled(signal));
       };
-      const timer = setTimeout(() => giveUp(noAnswer(timeoutMs)), timeoutMs);
+      const stopTimer = this.clock.after(timeoutMs, () => giveUp(noAnswer(timeoutMs)));
       signal?.addEventListener('abort', abort, { once: true });
       this.pending.set(seq, {
         resolve,
         reject,
         release: () => {
-          clearTimeout(timer);
+          stopTimer();
           signal?.removeEventListener('abort', abort);
         },
       });
@@ -142,7 +151,7 @@ export class Connection {
       case 'error':
         return this.refusal(frame);
       case 'drain':
-        return this.events.drain(frame.reason);
+        return this.events.drain(frame.reason, frame.resume);
       case 'loading':
         return this.events.loading(frame.message);
       case 'welcome':

@@ -33,11 +33,11 @@ export class ExecutionReport {
     };
   }
 
-  /** As an observation to a worker of this epoch reports it; earlier chunks it does not know. */
-  forEpoch(epoch: number): Executed | undefined {
+  /** As an observation reports it to a worker that knows the chunks of these epochs. */
+  forWorker(knows: (epoch: number) => boolean): Executed | undefined {
     if (this.last === undefined) return undefined;
     const { chunkId, steps, command, changed } = this.last;
-    const tell = changed || this.last.epoch !== epoch;
+    const tell = changed || !knows(this.last.epoch);
     return {
       chunk_id: chunkId,
       steps,

@@ -51,6 +51,8 @@ export class Link {
   private failure: ArmatureError | undefined;
   private refreshTimer: NodeJS.Timeout | undefined;
   private replacing = false;
+  /** What the worker that left gave along, until the next one has it. */
+  private handedOver: string | undefined;
   private adoptedAt = 0;
   /** Connections in a row that were lost soon after their welcome. */
   private shortLived = 0;
@@ -75,6 +77,13 @@ export class Link {
   /** The connection in use, if there is one now. */
   get now(): Connection | undefined {
     return this.connection;
+  }
+
+  /** What the next worker is to be told, once. */
+  takeHandover(): string | undefined {
+    const resume = this.handedOver;
+    this.handedOver = undefined;
+    return resume;
   }
 
   /** Connects for the first time. @throws ArmatureError when no connection can be had. */
@@ -165,7 +174,10 @@ export class Link {
         loading: (message) => this.setStatus('loading', message),
         dropped: options.onDropped,
         error: (error) => options.onError?.(error),
-        drain: (reason) => void this.replace(opened.connection, reason),
+        drain: (reason, resume) => {
+          this.handedOver = resume;
+          void this.replace(opened.connection, reason);
+        },
         lost: (error) => void this.replace(opened.connection, error.message),
       },
     });

@@ -32,6 +32,10 @@ export interface ObservationEnvelope {
   readonly capturedAt: number;
   readonly executed: Executed | undefined;
   readonly deadlineMs: number | undefined;
+  /** What the worker before gave along. */
+  readonly resume?: string | undefined;
+  /** What the last chunk cost: steps executed meanwhile, and ms. */
+  readonly delay?: { readonly steps: number; readonly latencyMs: number } | undefined;
 }
 
 /**
@@ -57,6 +61,10 @@ export function observationFrame<S extends EmbodimentShape>(
     state: Ndarray.float32(vector(spec.state, observation.state, 'state', 'invalid_state')),
     ...(observation.instruction === undefined ? {} : { instruction: observation.instruction }),
     ...(envelope.executed === undefined ? {} : { executed: envelope.executed }),
+    ...(envelope.resume === undefined ? {} : { resume: envelope.resume }),
+    ...(envelope.delay === undefined
+      ? {}
+      : { delay: { steps: envelope.delay.steps, latency_ms: envelope.delay.latencyMs } }),
     ...(envelope.deadlineMs === undefined ? {} : { deadline_ms: envelope.deadlineMs }),
   };
   checkObservation(spec, frame);

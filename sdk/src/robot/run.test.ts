@@ -5,7 +5,7 @@ import { arm, seen } from '../testing/two-joint-arm.ts';
 import { VirtualClock } from '../testing/virtual-clock.ts';
 import type { Chunk } from './chunk.ts';
 import { actionRows } from './observation.ts';
-import { runLoop, type Actor, type RunOptions } from './run.ts';
+import { runLoop, type Actor, type MeasuredDelay, type RunOptions } from './run.ts';
 import { StatsCounter } from './stats.ts';
 
 type Arm = typeof arm;
@@ -16,6 +16,9 @@ interface Outcome {
   readonly executed: number[];
   readonly stats: ReturnType<StatsCounter['snapshot']>;
   readonly reported: number[];
+  /** Commands that were told beside the step, undefined where the step was the chunk's own. */
+  readonly commands: (number | undefined)[];
+  readonly delays: (MeasuredDelay | undefined)[];
   readonly asked: number[];
   readonly errors: string[];
   readonly starved: string[];
@@ -35,13 +38,16 @@ async function simulate(
   const counter = new StatsCounter();
   const executed: number[] = [];
   const reported: number[] = [];
+  const commands: (number | undefined)[] = [];
+  const delays: (MeasuredDelay | undefined)[] = [];
   const asked: number[] = [];
   const errors: string[] = [];
   const starved: string[] = [];
   const actor: Actor<Arm> = {
     embodiment: arm,
     status: 'ready',
-    async act(observation, { signal }) {
+    async act(observation, { signal, delay }) {
+      delays.push(delay);
       const base = observation.state instanceof Float32Array ? 0 : observation.state.shoulder;
       const answer = answers(asked.length, clock.now());
       asked.push(clock.now());
@@ -50,7 +56,12 @@ async function simulate(
       counter.chunks += 1;
       return chunkAt(base, asked.length);
     },
-    report: (_, steps) => reported.push(steps),
+    report: (_, steps, command) => {
+      reported.push(steps);
+      commands.push(
+        command === undefined || command instanceof Float32Array ? undefined : command.shoulder,
+      );
+    },
   };
   const stats = await clock.until(
     runLoop(actor, counter, {
@@ -65,7 +76,7 @@ async function simulate(
       ...options,
     }),
   );
-  return { executed, stats, reported, asked, errors, starved };
+  return { executed, stats, reported, commands, delays, asked, errors, starved };
 }
 
 function chunkAt(base: number, seq: number): Chunk<Arm> {
@@ -140,6 +151,53 @@ describe('the control loop', () => {
     const { executed, stats } = await simulate((n) => (n % 5 === 4 ? 700 : 50), { maxAgeMs: 400 });
     expect(stats.staleChunks).toBeGreaterThan(0);
     expect(executed).toEqual(counting(executed.length));
+  });
+
+  it('holds when every chunk comes too late, says so, and goes on once they are in time', async () => {
+    const { executed, stats, errors, starved } = await simulate(
+      (n) => (n > 0 && n < 7 ? 450 : 40),
+      { maxAgeMs: 300, ticks: 250 },
+    );
+    expect(stats.staleChunks).toBe(6);
+    expect(errors).toEqual(['timeout', 'timeout']);
+    expect(starved.length).toBeGreaterThan(100);
+    expect(executed).toEqual(counting(executed.length));
+    expect(executed.length).toBeGreaterThan(20);
+  });
+
+  it('tells the command that a mixed step became', async () => {
+    const { executed, commands, reported } = await simulate(() => 50, {
+      aggregate: 'average',
+      executeSteps: 4,
+      observe: ({ tick }) => seen(tick),
+      ticks: 60,
+    });
+    expect(reported).toHaveLength(executed.length);
+    expect(commands.slice(0, 4)).toEqual(new Array(4).fill(undefined));
+    const mixed = commands.flatMap((command, i) => (command === undefined ? [] : [[command, i]]));
+    expect(mixed.length).toBeGreaterThan(20);
+    for (const [command, i] of mixed) expect(command).toBe(executed[i ?? 0]);
+  });
+
+  it('asks for nothing while the robot has hardly moved, and always when nothing is left', async () => {
+    const still = await simulate(() => 20, {
+      observe: () => seen(0.5),
+      similar: { shoulder: 0.1 },
+    });
+    const always = await simulate(() => 20, { observe: () => seen(0.5) });
+    expect(still.stats.similarSkipped).toBeGreaterThan(10);
+    expect(still.asked.length).toBeLessThanOrEqual(always.asked.length);
+    expect(still.stats.actionsExecuted).toBeGreaterThan(150);
+    const moving = await simulate(() => 20, { similar: { shoulder: 0.1, elbow: 0.1 } });
+    expect(moving.stats.similarSkipped).toBe(0);
+    expect(moving.executed).toEqual(counting(200));
+  });
+
+  it('tells the worker what the chunk before cost', async () => {
+    const { delays } = await simulate(() => 70, { ticks: 60 });
+    expect(delays[0]).toBeUndefined();
+    expect(delays[1]).toEqual({ steps: 0, latencyMs: 70 });
+    expect(delays.at(-1)).toEqual({ steps: 4, latencyMs: 70 });
   });
 
   it('takes over early where only part of a chunk is to be executed', async () => {

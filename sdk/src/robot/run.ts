@@ -1,10 +1,11 @@
 import { ArmatureError } from '../../contract/index.ts';
-import { ActionQueue, type NextAction } from './action-queue.ts';
+import type { SessionRecorder } from '../recording/recorder.ts';
+import { ActionQueue, type Aggregate, type NextAction } from './action-queue.ts';
 import type { Chunk } from './chunk.ts';
 import { realClock, sleepUntil, type Clock } from './clock.ts';
-import type { ActionRow, EmbodimentShape } from './embodiment.ts';
+import type { ActionRow, EmbodimentShape, StateJoint } from './embodiment.ts';
 import { LatencyWindow } from './latency.ts';
-import type { Observation } from './observation.ts';
+import { vector, type Observation } from './observation.ts';
 import type { RobotStats, StatsCounter } from './stats.ts';
 
 /** What a control loop needs of a session. */
@@ -13,9 +14,15 @@ export interface Actor<S extends EmbodimentShape> {
   readonly status: string;
   act(
     observation: Observation<S>,
-    options: { deadlineMs: number; signal: AbortSignal },
+    options: { deadlineMs: number; signal: AbortSignal; delay?: MeasuredDelay },
   ): Promise<Chunk<S>>;
   report(chunk: Chunk<S>, steps: number, command?: ActionRow<S> | Float32Array): void;
+}
+
+/** What the last chunk cost: steps executed while it was made, and the time that took in ms. */
+export interface MeasuredDelay {
+  readonly steps: number;
+  readonly latencyMs: number;
 }
 
 type Maybe<T> = T | Promise<T>;
@@ -40,6 +47,15 @@ export interface RunOptions<S extends EmbodimentShape> {
   readonly executeSteps?: number;
   /** Age from which on a chunk is never executed, ms; 1 s or two chunks long unless told. */
   readonly maxAgeMs?: number;
+  /** What becomes of steps that two chunks have; `latest` unless told. */
+  readonly aggregate?: Aggregate;
+  /**
+   * No chunk is asked for while every joint named here is within this of where the last chunk saw it
+   * and actions are left; in the joint's unit. Without it every observation counts.
+   */
+  readonly similar?: Readonly<Partial<Record<StateJoint<S>, number>>>;
+  /** Keeps every executed action with what was seen: `observe` is then called at every tick. */
+  readonly record?: SessionRecorder<S>;
   /** Ends after this many control ticks. */
   readonly ticks?: number;
   /** Ends the loop; `run` then resolves. */
@@ -53,6 +69,8 @@ export interface RunOptions<S extends EmbodimentShape> {
 
 /** Quantile of the recent latencies that is planned for. */
 const PLANNED_QUANTILE = 0.95;
+/** Chunks in a row that came too late to be executed, after which the robot is told. */
+const LATE_IN_A_ROW = 3;
 /** Errors in a row that a repeat does not mend, after which the loop ends. */
 const MAX_REFUSALS = 10;
 
@@ -82,15 +100,20 @@ class ControlLoop<S extends EmbodimentShape> {
   private readonly period: number;
   private readonly maxAgeMs: number;
   private readonly executeSteps: number;
-  private readonly queue = new ActionQueue<S>();
+  private readonly queue: ActionQueue<S>;
   private readonly latency = new LatencyWindow();
   private readonly stop = new AbortController();
   private asking: Promise<void> | undefined;
   private askAgainAt = 0;
   private errorsInARow = 0;
   private refusalsInARow = 0;
+  private lateInARow = 0;
   private failure: { readonly error: unknown } | undefined;
   private last: NextAction<S> | undefined;
+  private delay: MeasuredDelay | undefined;
+  /** State that the chunk in hand was made for. */
+  private chunkState: Float32Array | undefined;
+  private seen: { readonly tick: number; readonly what: Promise<Observation<S>> } | undefined;
   private tick = 0;
 
   constructor(actor: Actor<S>, counter: StatsCounter, options: RunOptions<S>) {
@@ -98,6 +121,7 @@ class ControlLoop<S extends EmbodimentShape> {
     this.actor = actor;
     this.counter = counter;
     this.options = options;
+    this.queue = new ActionQueue(options.aggregate);
     this.clock = options.clock ?? realClock;
     this.period = 1000 / (options.hz ?? embodiment.control_hz);
     this.executeSteps = options.executeSteps ?? embodiment.horizon;
@@ -158,12 +182,17 @@ class ControlLoop<S extends EmbodimentShape> {
       return;
     }
     this.last = next;
-    const { chunk, step, row } = next;
+    const { chunk, step, row, mixed } = next;
+    const { record } = this.options;
+    const observation = record === undefined ? undefined : await this.observe();
     const execute = this.options.execute as Execute<S, Filtered<S> | undefined>;
     const filtered = await execute(row, { tick: this.tick, chunk, step });
     this.counter.actionsExecuted += 1;
-    if (filtered === undefined) this.actor.report(chunk, step + 1);
-    else this.actor.report(chunk, step + 1, filtered);
+    const changed = filtered ?? (mixed ? row : undefined);
+    if (changed === undefined) this.actor.report(chunk, step + 1);
+    else this.actor.report(chunk, step + 1, changed);
+    if (observation === undefined) return;
+    record?.add({ observation, action: changed ?? row, chunk, step, tick: this.tick });
   }
 
   private due(): boolean {
@@ -184,20 +213,65 @@ class ControlLoop<S extends EmbodimentShape> {
   private async askOnce(): Promise<void> {
     const mark = this.queue.mark;
     const askedAt = this.clock.now();
-    const observation = await this.options.observe({ tick: this.tick });
+    const observation = await this.observe();
+    const state = vector(this.actor.embodiment.state, observation.state, 'state', 'invalid_state');
+    if (this.isSimilar(state)) {
+      this.counter.similarSkipped += 1;
+      this.askAgainAt = askedAt + this.period;
+      return;
+    }
     const chunk = await this.actor.act(observation, {
       deadlineMs: this.maxAgeMs,
       signal: this.stop.signal,
+      ...(this.delay === undefined ? {} : { delay: this.delay }),
     });
     const age = this.clock.now() - askedAt;
     this.latency.add(age);
     this.errorsInARow = 0;
     this.refusalsInARow = 0;
+    this.delay = { steps: this.queue.mark - mark, latencyMs: age };
     if (age > this.maxAgeMs || !this.queue.adopt(chunk, mark)) {
       this.counter.staleChunks += 1;
+      this.late(age);
       return;
     }
+    this.lateInARow = 0;
+    this.chunkState = state;
     this.options.onChunk?.(chunk);
+  }
+
+  /** A way that is always too slow is said, not suffered in silence: the robot holds or stops. */
+  private late(age: number): void {
+    this.lateInARow += 1;
+    if (this.lateInARow % LATE_IN_A_ROW !== 0) return;
+    this.options.onError?.(
+      new ArmatureError(
+        'timeout',
+        `${this.lateInARow} chunks in a row came too late, the last after ${Math.round(age)} ms`,
+        { field: 'maxAgeMs', fix: 'Mend the network, or allow older chunks if the task does.' },
+      ),
+    );
+  }
+
+  /** What is seen at this tick, looked at once. */
+  private observe(): Promise<Observation<S>> {
+    if (this.seen?.tick === this.tick && this.options.record !== undefined) return this.seen.what;
+    const what = Promise.resolve(this.options.observe({ tick: this.tick }));
+    this.seen = { tick: this.tick, what };
+    return what;
+  }
+
+  private isSimilar(state: Float32Array): boolean {
+    const { similar } = this.options;
+    const before = this.chunkState;
+    if (similar === undefined || before === undefined || this.queue.left(Infinity) === 0) {
+      return false;
+    }
+    const limits: Readonly<Record<string, number | undefined>> = similar;
+    return this.actor.embodiment.state.every(({ name }, i) => {
+      const limit = limits[name];
+      return limit === undefined || Math.abs((state[i] ?? NaN) - (before[i] ?? NaN)) <= limit;
+    });
   }
 
   private refused(error: unknown): void {

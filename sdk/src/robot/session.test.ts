@@ -316,14 +316,32 @@ describe('keeping the connection', () => {
     expect(statuses).toEqual(['connecting', 'ready', 'reconnecting', 'ready']);
   });
 
+  it('tells the task in force to the next worker too', async () => {
+    const to = await worker();
+    const session = await connect(to);
+    await session.act({ ...seen(), instruction: 'lift' });
+    await session.act(seen());
+    expect(to.robot.frames[1]).not.toHaveProperty('instruction');
+    to.options.onObservation = (robot) => robot.socket.terminate();
+    await refusal(session.act(seen()));
+    delete to.options.onObservation;
+    await session.act(seen());
+    expect(to.robot.frames[0]).toMatchObject({ instruction: 'lift' });
+  });
+
   it('moves to another worker before the one that drains has left', async () => {
     const to = await worker();
     const session = await connect(to);
     await session.act(seen());
     const old = to.robot;
-    old.send({ type: 'drain', reason: 'deploy' });
+    old.send({ type: 'drain', reason: 'deploy', resume: 'what it knew' });
     await eventually(() => expect(session.stats.reconnects).toBe(1));
     expect((await session.act(seen())).epoch).toBe(2);
+    await session.act(seen());
+    expect(to.robot.frames.map((frame) => 'resume' in frame && frame.resume)).toEqual([
+      'what it knew',
+      false,
+    ]);
     await eventually(() => expect(old.socket.readyState).toBe(old.socket.CLOSED));
     expect(session.status).toBe('ready');
   });

@@ -1,11 +1,11 @@
 import { ArmatureError } from '../../contract/index.ts';
 import { toChunk, type Chunk } from './chunk.ts';
-import type { Welcome } from './connection.ts';
+import type { Connection, Welcome } from './connection.ts';
 import type { ActionRow, EmbodimentShape } from './embodiment.ts';
 import { ExecutionReport } from './execution.ts';
 import { Link, type LinkOptions, type SessionStatus } from './link.ts';
 import { observationFrame, vector, type Observation } from './observation.ts';
-import { runLoop, type RunOptions } from './run.ts';
+import { runLoop, type MeasuredDelay, type RunOptions } from './run.ts';
 import { StatsCounter, type RobotStats } from './stats.ts';
 
 export interface SessionOptions<S extends EmbodimentShape> extends Omit<
@@ -23,6 +23,8 @@ export interface ActOptions {
   /** The chunk is useless this long after the capture, ms: neither sent nor waited for later. */
   readonly deadlineMs?: number;
   readonly signal?: AbortSignal;
+  /** What the chunk before cost, for the worker to plan with. */
+  readonly delay?: MeasuredDelay;
 }
 
 /** Longest wait for the worker's close after a goodbye, ms. */
@@ -40,6 +42,11 @@ export class RobotSession<S extends EmbodimentShape> {
   private readonly counter = new StatsCounter();
   private readonly execution = new ExecutionReport();
   private seq = 0;
+  /** The task in force, and the connection whose worker knows it. */
+  private instruction: string | undefined;
+  private instructed: Connection | undefined;
+  /** What the worker before gave along for the one that is told first. */
+  private handover: string | undefined;
 
   /** Connects; use `connectRobot`. */
   static async open<S extends EmbodimentShape>(
@@ -149,27 +156,43 @@ export class RobotSession<S extends EmbodimentShape> {
     await this.options.end?.();
   }
 
+  /** The observation with the task in force, where this connection's worker has not been told it. */
+  private instructing(
+    observation: Observation<S>,
+    connection: Connection | undefined,
+  ): Observation<S> {
+    const { instruction } = this;
+    if (instruction === undefined || observation.instruction !== undefined) return observation;
+    return connection === this.instructed ? observation : { ...observation, instruction };
+  }
+
   private async request(observation: Observation<S>, options: ActOptions): Promise<Chunk<S>> {
     const capturedAt = observation.capturedAt ?? Date.now();
     const calledAt = performance.now();
-    const { deadlineMs, signal } = options;
+    const { deadlineMs, signal, delay } = options;
     const usefulMs = (deadlineMs ?? Infinity) - (Date.now() - capturedAt);
     const budgetMs = Math.min(this.options.requestTimeoutMs, usefulMs);
-    const frame = (seq: number, epoch: number): Uint8Array =>
-      observationFrame(this.embodiment, observation, {
+    this.instruction = observation.instruction ?? this.instruction;
+    const frame = (seq: number, connection: Connection | undefined): Uint8Array =>
+      observationFrame(this.embodiment, this.instructing(observation, connection), {
         seq,
         capturedAt,
-        executed: this.execution.forEpoch(epoch),
+        executed: this.execution.forWorker((epoch) => connection?.knows(epoch) ?? false),
         deadlineMs,
+        delay,
+        resume: connection === this.instructed ? undefined : this.handover,
       });
     // Checked before waiting for a connection, so that what is wrong here is said at once.
-    if (this.link.now === undefined) frame(this.seq, this.link.epoch);
+    if (this.link.now === undefined) frame(this.seq, undefined);
     if (budgetMs <= 0) throw tooOld();
     const connection = this.link.now ?? (await this.link.connected(budgetMs, signal));
     const sentAt = performance.now();
     const leftMs = Math.max(1, budgetMs - (sentAt - calledAt));
     const seq = this.seq++;
-    const wire = await connection.request(seq, frame(seq, connection.epoch), leftMs, signal);
+    if (connection !== this.instructed) this.handover = this.link.takeHandover();
+    const answer = connection.request(seq, frame(seq, connection), leftMs, signal);
+    this.instructed = connection;
+    const wire = await answer;
     const latencyMs = performance.now() - sentAt;
     const chunk = toChunk(this.embodiment, wire, { latencyMs, capturedAt });
     this.counter.chunks += 1;

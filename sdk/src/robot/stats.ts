@@ -15,6 +15,8 @@ export interface RobotStats {
   readonly dropped: Readonly<Record<Dropped, number>>;
   /** Chunks whose steps were all past, or whose observation was too old, when they came. */
   readonly staleChunks: number;
+  /** Observations that were not sent because the robot had hardly moved. */
+  readonly similarSkipped: number;
   /** Requests that ended in an error. */
   readonly errors: number;
   readonly reconnects: number;
@@ -35,6 +37,7 @@ export class StatsCounter {
   starvedTicks = 0;
   overrunTicks = 0;
   staleChunks = 0;
+  similarSkipped = 0;
   errors = 0;
   reconnects = 0;
   refreshes = 0;
@@ -50,6 +53,7 @@ export class StatsCounter {
       overrunTicks: this.overrunTicks,
       dropped: { ...this.dropped },
       staleChunks: this.staleChunks,
+      similarSkipped: this.similarSkipped,
       errors: this.errors,
       reconnects: this.reconnects,
       refreshes: this.refreshes,

@@ -32,6 +32,14 @@ export class VirtualClock implements Clock {
     });
   }
 
+  after(ms: number, call: () => void): () => void {
+    const sleeper: Sleeper = { at: this.time + Math.max(0, ms), wake: call };
+    this.sleepers.add(sleeper);
+    return () => {
+      this.sleepers.delete(sleeper);
+    };
+  }
+
   /** Lets time pass until `done` has settled. @throws Error when nothing waits for time any more. */
   async until<T>(done: Promise<T>): Promise<T> {
     const settled = new AbortController();

@@ -14,7 +14,7 @@ const REMEMBERED = 32;
 /** The chunks that a session was sent lately, and the command that follows from what it executed. */
 export class CommandHistory {
   private readonly session: string;
-  private readonly epoch: number;
+  private inEpoch: number;
   private readonly width: number;
   private readonly chunks = new Map<string, Float32Array>();
   private current: LastCommand = NOTHING;
@@ -22,12 +22,32 @@ export class CommandHistory {
   /** @param width action dimension A. */
   constructor(session: string, epoch: number, width: number) {
     this.session = session;
-    this.epoch = epoch;
+    this.inEpoch = epoch;
     this.width = width;
+  }
+
+  /** The epoch that chunks are made in. */
+  get epoch(): number {
+    return this.inEpoch;
+  }
+
+  /** The session goes on in a later epoch on the same connection; what was sent stays known. */
+  advance(epoch: number): void {
+    this.inEpoch = epoch;
   }
 
   chunkId(seq: number): string {
     return `${this.session}:${this.epoch}:${seq}`;
+  }
+
+  /** The command in force as far as it is known. */
+  get command(): LastCommand {
+    return this.current;
+  }
+
+  /** Goes on from the commands of another worker. */
+  restore(command: LastCommand): void {
+    this.current = command;
   }
 
   /** @param actions f32 [H, A] as they were sent. */

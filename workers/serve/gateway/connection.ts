@@ -7,6 +7,8 @@ import {
 import type { RawData, WebSocket } from 'ws';
 import { RobotSession, type SessionDeps } from '../session/index.ts';
 import { Outbox } from './outbox.ts';
+import { bytesOf } from './raw-data.ts';
+import type { LiveConnection } from './session-table.ts';
 import type { TokenVerifier, VerifiedToken } from './session-token.ts';
 
 /** After expiry a robot has this long to refresh its token before the socket is closed, ms. */
@@ -22,7 +24,7 @@ export interface ConnectionDeps extends SessionDeps {
 }
 
 /** One robot on one WebSocket in the dialect armature.v1. */
-export class Connection {
+export class Connection implements LiveConnection {
   readonly session: RobotSession;
   private readonly socket: WebSocket;
   private readonly deps: ConnectionDeps;
@@ -66,7 +68,7 @@ export class Connection {
 
   /** Tells the robot to reconnect elsewhere; it is served until it goes or is closed. */
   drain(reason: string): void {
-    this.outbox.send({ type: 'drain', reason });
+    this.outbox.send({ type: 'drain', reason, resume: this.session.resumeToken });
   }
 
   close(code: number, reason: string): void {
@@ -130,14 +132,19 @@ export class Connection {
     const same =
       next.sub === now.sub &&
       next.tenant === now.tenant &&
-      next.epoch === now.epoch &&
+      next.epoch >= now.epoch &&
       next.policy.digest === now.policy.digest;
     if (!same) {
-      throw new ArmatureError('forbidden', 'the token is for another session, epoch or policy', {
-        field: 'token',
-        fix: 'Refresh with a token of this session; reconnect for another policy.',
-      });
+      throw new ArmatureError(
+        'forbidden',
+        'the token is for another session, an earlier epoch or another policy',
+        {
+          field: 'token',
+          fix: 'Refresh with a token of this session; reconnect for another policy.',
+        },
+      );
     }
+    this.session.renew(next);
     this.expiresAt = Math.max(this.expiresAt, token.expiresAt);
     this.watchExpiry();
   }
@@ -165,11 +172,6 @@ function readFrame(data: RawData, isBinary: boolean): unknown {
 function seqOf(frame: unknown): number | undefined {
   if (typeof frame !== 'object' || frame === null || !('seq' in frame)) return undefined;
   return Number.isSafeInteger(frame.seq) ? (frame.seq as number) : undefined;
-}
-
-function bytesOf(data: RawData): Uint8Array {
-  if (Array.isArray(data)) return Buffer.concat(data);
-  return data instanceof ArrayBuffer ? new Uint8Array(data) : data;
 }
 
 function expired(): ArmatureError {

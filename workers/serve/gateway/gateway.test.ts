@@ -272,6 +272,13 @@ describe('a session', () => {
     other.close();
   });
 
+  it('serves a robot whose delay is longer than its chunks', async () => {
+    const made = await robot();
+    made.send(observation(0, jpeg, { delay: { steps: 10_000, latency_ms: 500_000 } }));
+    expect(await made.answer(0)).toMatchObject({ type: 'chunk' });
+    made.close();
+  });
+
   it('refuses more observations than the session may send', async () => {
     const made = await robot({ limits: { max_in_flight: 1, max_hz: 1 } });
     for (let seq = 0; seq < 8; seq++) made.send(observation(seq, jpeg));
@@ -344,12 +351,54 @@ describe('tokens during a session', () => {
     made.close();
   });
 
+  it('goes on in the epoch of a later token, on the same socket', async () => {
+    const claims = worker.claims({ sub: session() });
+    const made = await TestRobot.ready(worker.port, await worker.issuer.sign(claims));
+    made.send(observation(0, jpeg));
+    const first = await made.next('chunk');
+    const later = await worker.issuer.sign({ ...claims, epoch: 2 });
+    made.send({ type: 'refresh', token: later });
+    let seq = 0;
+    await expect
+      .poll(() => (made.send(observation(++seq, jpeg)), made.answer(seq)), { timeout: 20_000 })
+      .toMatchObject({ type: 'chunk', epoch: 2 });
+    expect(await made.answer(seq)).toMatchObject({ chunk_id: `${claims.sub}:2:${seq}` });
+    made.send(observation(++seq, jpeg, { executed: { chunk_id: first.chunk_id, steps: 2 } }));
+    expect(await made.answer(seq)).toMatchObject({ type: 'chunk' });
+    expect(worker.runtime.runs.at(-1)?.rows[0]?.lastCommand).toEqual(
+      first.actions.toFloat32().slice(2, 4),
+    );
+    made.send({ type: 'refresh', token: await worker.issuer.sign(claims) });
+    expect(await made.next('error')).toMatchObject({ code: 'forbidden', field: 'token' });
+    await expect(TestRobot.open(worker.port, later)).rejects.toMatchObject({ code: 'conflict' });
+    made.close();
+  });
+
   it('takes no token of another session', async () => {
     const made = await robot();
     const other = await worker.issuer.sign(worker.claims({ sub: session() }));
     made.send({ type: 'refresh', token: other });
     expect(await made.next('error')).toMatchObject({ code: 'forbidden', field: 'token' });
     made.close();
+  });
+});
+
+describe('a socket that is silent', () => {
+  it('is asked for a sign of life, kept while it gives one, and let go when it does not', async () => {
+    const busy = await startWorker({ pingEveryMs: 100 });
+    const token = async () => busy.issuer.sign(busy.claims({ sub: session() }));
+    const alive = await TestRobot.ready(busy.port, await token());
+    const dead = await TestRobot.ready(busy.port, await token());
+    let pings = 0;
+    alive.socket.on('ping', () => (pings += 1));
+    dead.socket.pause();
+    await expect.poll(() => busy.gateway.sessions, { timeout: 30_000 }).toBe(1);
+    expect(pings).toBeGreaterThan(0);
+    alive.send(observation(0, jpeg));
+    expect(await alive.answer(0)).toMatchObject({ type: 'chunk' });
+    alive.close();
+    dead.socket.terminate();
+    await busy.stop();
   });
 });
 

@@ -7,20 +7,33 @@ import {
   MAX_FRAME_BYTES,
   ROBOT_PATH,
   ROBOT_SUBPROTOCOL,
+  type SessionClaims,
 } from '@armature/sdk/contract';
-import { WebSocketServer } from 'ws';
+import { WebSocketServer, type WebSocket } from 'ws';
+import { Allocations } from './allocations.ts';
 import { Connection, type ConnectionDeps } from './connection.ts';
 import { credentials } from './credentials.ts';
 import { refuseUpgrade } from './http-answers.ts';
-import { SessionTable } from './session-table.ts';
+import type { OpenpiAccess } from './openpi/access.ts';
+import { OpenpiConnection } from './openpi/connection.ts';
+import { SessionTable, type LiveConnection } from './session-table.ts';
 
+/** Load balancers drop a silent socket after 60 s, some after 25. */
 const PING_EVERY_MS = 15_000;
+/** A place is kept for this long for a robot that has been told to come. */
+const RESERVED_MS = 30_000;
+/** Where the control plane asks for a place, and the policy is fetched ahead. */
+const ALLOCATIONS_PATH = '/v1/allocations';
 
 export interface GatewayOptions extends ConnectionDeps {
   readonly host: string;
   readonly port: number;
   /** Connections held at once. */
   readonly maxSessions: number;
+  /** Lets clients in that speak openpi's dialect. */
+  readonly openpi: Pick<OpenpiAccess, 'open'>;
+  /** How often robots are asked whether they are there, ms; under what networks drop silence after. */
+  readonly pingEveryMs?: number;
   /** Whether the engines answer. */
   readonly healthy: () => boolean;
 }
@@ -38,10 +51,12 @@ export class Gateway {
   });
   private readonly table: SessionTable;
   private readonly pings: NodeJS.Timeout;
+  private readonly allocations: Allocations;
   private draining = false;
 
   private constructor(options: GatewayOptions) {
     this.options = options;
+    this.allocations = new Allocations(options.maxSessions);
     this.table = new SessionTable((session) => options.ledger.epochs.highestSpent(session));
     this.http = createServer((request, response) => void this.answer(request, response));
     this.http.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
@@ -49,7 +64,7 @@ export class Gateway {
     });
     this.pings = setInterval(() => {
       for (const connection of this.table.all()) connection.ping();
-    }, PING_EVERY_MS);
+    }, options.pingEveryMs ?? PING_EVERY_MS);
     this.pings.unref();
   }
 
@@ -71,6 +86,11 @@ export class Gateway {
     return this.table.size;
   }
 
+  /** Places by state. */
+  get places(): ReturnType<Allocations['counts']> {
+    return this.allocations.counts(this.options.clock.now());
+  }
+
   get ready(): boolean {
     return !this.draining && this.options.healthy();
   }
@@ -78,6 +98,7 @@ export class Gateway {
   /** From here on no new session is taken, and those there are told to go elsewhere. */
   beginDrain(reason: string): void {
     this.draining = true;
+    this.allocations.drain();
     for (const connection of this.table.all()) connection.drain(reason);
   }
 
@@ -111,15 +132,17 @@ export class Gateway {
     const drop = () => socket.destroy();
     socket.on('error', drop);
     try {
-      this.assertOpen(request);
-      const token = await options.verify(credentials(request));
-      this.assertOpen(request);
-      this.table.assertCurrent(token.claims);
+      this.assertOpen();
+      const robot = await this.welcome(request);
+      this.assertOpen();
+      this.table.assertCurrent(robot.claims);
+      const place = this.allocations.take(robot.claims, options.clock.now());
       socket.off('error', drop);
       this.sockets.handleUpgrade(request, socket, head, (webSocket) => {
-        const connection = new Connection(webSocket, token, options, () =>
-          this.table.remove(connection),
-        );
+        const connection = robot.connect(webSocket, () => {
+          this.table.remove(connection);
+          this.allocations.release(place);
+        });
         this.table.add(connection);
       });
     } catch (error) {
@@ -131,28 +154,71 @@ export class Gateway {
     }
   }
 
-  private assertOpen(request: IncomingMessage): void {
+  /**
+   * Who asks to be let in, and the connection that it gets: `armature.v1` under its path, openpi's
+   * dialect, which has neither path nor subprotocol, under any other.
+   */
+  private async welcome(request: IncomingMessage): Promise<{
+    readonly claims: SessionClaims;
+    readonly connect: (socket: WebSocket, onEnd: () => void) => LiveConnection;
+  }> {
+    const { options } = this;
     const { pathname } = new URL(request.url ?? '/', 'http://worker');
-    if (pathname !== ROBOT_PATH) {
+    if (pathname === ROBOT_PATH) {
+      const token = await options.verify(credentials(request));
+      return {
+        claims: token.claims,
+        connect: (socket, onEnd) => new Connection(socket, token, options, onEnd),
+      };
+    }
+    if (request.headers['sec-websocket-protocol'] !== undefined) {
       throw new ArmatureError('not_found', `there is no ${pathname} here`, {
         fix: `Connect to ${ROBOT_PATH}.`,
       });
     }
+    const grant = await options.openpi.open(request.headers.authorization, pathname);
+    return {
+      claims: grant.token.claims,
+      connect: (socket, onEnd) => new OpenpiConnection(socket, grant, options, onEnd),
+    };
+  }
+
+  private assertOpen(): void {
     if (!this.ready) {
       throw new ArmatureError('unavailable', 'this worker takes no new sessions', {
         fix: 'Resume the session through the control plane.',
       });
     }
-    if (this.table.size >= this.options.maxSessions) {
-      throw new ArmatureError('unavailable', 'this worker holds as many sessions as it can', {
-        fix: 'Resume the session through the control plane.',
-      });
+  }
+
+  /** Keeps a place for the session of a token, and fetches its policy before the robot is there. */
+  private async allocate(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const { options } = this;
+    try {
+      this.assertOpen();
+      const bearer = /^Bearer +(\S+)$/i.exec(request.headers.authorization ?? '')?.[1] ?? '';
+      const { claims } = await options.verify(bearer);
+      this.table.assertCurrent(claims);
+      const { fence } = this.allocations.reserve(claims, options.clock.now(), RESERVED_MS);
+      const { version_id: versionId, digest, prefix } = claims.policy;
+      options.policies.acquire({ tenant: claims.tenant, versionId, digest, prefix }).then(
+        (lease) => lease.release(),
+        (error: unknown) => options.log.info({ err: error, digest }, 'nothing was fetched ahead'),
+      );
+      response.writeHead(201, { 'Content-Type': 'application/json' });
+      response.end(JSON.stringify({ fence, reserved_ms: RESERVED_MS }));
+    } catch (error) {
+      const known = error instanceof ArmatureError ? error : unexpected(error);
+      response.writeHead(known.status, { 'Content-Type': 'application/problem+json' });
+      response.end(JSON.stringify(known.toProblem(randomUUID())));
     }
   }
 
   private async answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const { pathname } = new URL(request.url ?? '/', 'http://worker');
-    if (request.method !== 'GET') {
+    if (pathname === ALLOCATIONS_PATH && request.method === 'POST') {
+      await this.allocate(request, response);
+    } else if (request.method !== 'GET') {
       response.writeHead(405, { Allow: 'GET' }).end();
     } else if (pathname === '/healthz') {
       const healthy = this.options.healthy();

@@ -254,9 +254,16 @@ describe('stopping', () => {
     made.send(observation(0, jpeg));
     await until(() => held.held === 1);
     worker.gateway.beginDrain('stopping');
-    expect(await made.next('drain')).toEqual({ type: 'drain', reason: 'stopping' });
+    expect(await made.next('drain')).toEqual({
+      type: 'drain',
+      reason: 'stopping',
+      resume: expect.any(String) as string,
+    });
     expect((await fetch(`http://127.0.0.1:${worker.port}/readyz`)).status).toBe(503);
     expect((await fetch(`http://127.0.0.1:${worker.port}/healthz`)).status).toBe(200);
+    const places = async () =>
+      /^allocations\{state="draining"\} (\d)/m.exec(await worker.metrics.registry.metrics());
+    expect((await places())?.[1]).toBe('1');
     await expect(robot()).rejects.toMatchObject({ code: 'unavailable', status: 503 });
     const closing = worker.gateway.close(0, 0);
     held.open();
@@ -265,6 +272,57 @@ describe('stopping', () => {
     await closing;
     await worker.ledger.flush(5000);
     expect([...worker.sink.entries.keys()]).toEqual([`usage ${made.claims.sub}:1:0`]);
+  });
+});
+
+describe('handing over', () => {
+  it('lets the next worker go on with task and commands of the one that drains', async () => {
+    const next = await startWorker({ images, clock });
+    const made = await robot(off);
+    made.send(observation(0, jpeg));
+    const first = await made.next('chunk');
+    made.send(observation(1, jpeg, { executed: { chunk_id: first.chunk_id, steps: 3 } }));
+    await made.answer(1);
+    worker.gateway.beginDrain('stopping');
+    const { resume = '' } = await made.next('drain');
+    const claims = next.claims({ sub: made.claims.sub, epoch: 2, ...off });
+    const there = await TestRobot.ready(next.port, await next.issuer.sign(claims));
+    const { instruction: _, ...untold } = observation(2, jpeg);
+    there.send({ ...untold, resume });
+    expect(await there.answer(2)).toMatchObject({ type: 'chunk', epoch: 2 });
+    expect(next.runtime.runs[0]?.rows[0]).toMatchObject({
+      instruction: 'lift the cup',
+      lastCommand: first.actions.toFloat32().slice(4, 6),
+    });
+    const thief = next.claims({ sub: `ses_s${++count}`, epoch: 2, ...off });
+    const other = await TestRobot.ready(next.port, await next.issuer.sign(thief));
+    other.send({ ...untold, seq: 0, resume });
+    expect(await other.answer(0)).toMatchObject({
+      code: 'invalid_observation',
+      field: 'instruction',
+    });
+    other.send({ ...untold, seq: 1, resume: 'AAAA' });
+    expect(await other.answer(1)).toMatchObject({ type: 'error' });
+    await next.stop();
+  });
+
+  it('keeps a place for a session that was announced, and has its policy ready', async () => {
+    const claims = worker.claims({ sub: `ses_s${++count}`, ...off }, 'ahead');
+    const token = await worker.issuer.sign(claims);
+    const announce = (bearer: string) =>
+      fetch(`http://127.0.0.1:${worker.port}/v1/allocations`, {
+        method: 'POST',
+        headers: { authorization: `Bearer ${bearer}` },
+      });
+    expect((await announce('a.b.c')).status).toBe(401);
+    expect((await announce(token)).status).toBe(201);
+    await until(() => worker.runtime.loads === 1);
+    const made = await TestRobot.ready(worker.port, token);
+    expect(worker.runtime.loads).toBe(1);
+    made.send(observation(0, jpeg));
+    await made.next('chunk');
+    expect((await announce(token)).status).toBe(409);
+    made.close();
   });
 });
 

@@ -1,9 +1,21 @@
 import { ArmatureError, type SessionClaims } from '@armature/sdk/contract';
-import type { Connection } from './connection.ts';
+import type { RobotSession } from '../session/index.ts';
+
+/** A robot's socket, whatever dialect it speaks. */
+export interface LiveConnection {
+  readonly session: RobotSession;
+  /** Asks whether the robot is there; one that did not answer the last time is let go. */
+  ping(): void;
+  /** Tells the robot to go elsewhere. */
+  drain(reason: string): void;
+  close(code: number, reason: string): void;
+  /** Ends a socket whose robot does not answer the closing handshake. */
+  terminate(): void;
+}
 
 /** The connections of this worker, one a session: of two, the later epoch is the robot. */
 export class SessionTable {
-  private readonly bySession = new Map<string, Connection>();
+  private readonly bySession = new Map<string, LiveConnection>();
   private readonly highestSpent: (session: string) => number | undefined;
 
   /** @param highestSpent highest epoch of a session that has served a chunk here. */
@@ -15,7 +27,7 @@ export class SessionTable {
     return this.bySession.size;
   }
 
-  all(): Connection[] {
+  all(): LiveConnection[] {
     return [...this.bySession.values()];
   }
 
@@ -34,7 +46,7 @@ export class SessionTable {
   }
 
   /** Puts a connection in place of the session's earlier one, which is closed. */
-  add(connection: Connection): void {
+  add(connection: LiveConnection): void {
     const { sub } = connection.session.claims;
     const earlier = this.bySession.get(sub);
     this.bySession.set(sub, connection);
@@ -43,7 +55,7 @@ export class SessionTable {
     earlier.close(1008, 'the session goes on in another connection');
   }
 
-  remove(connection: Connection): void {
+  remove(connection: LiveConnection): void {
     const { sub } = connection.session.claims;
     if (this.bySession.get(sub) === connection) this.bySession.delete(sub);
   }

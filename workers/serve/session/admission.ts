@@ -8,6 +8,7 @@ import {
 import type { CommandHistory, LastCommand } from '../chunks/index.ts';
 import type { Clock } from '../clock.ts';
 import { CaptureClock } from './capture-clock.ts';
+import { readResumeToken } from './handover.ts';
 import { RateLimit } from './rate-limit.ts';
 
 /** An observation that may be computed. Times in ms on the worker's monotonic clock. */
@@ -60,6 +61,7 @@ export class Admission {
       );
     }
     checkObservation(spec, observation);
+    if (observation.resume !== undefined) this.takeOver(observation.resume);
     const command = this.history.resolve(observation.executed);
     const instruction = this.instructionOf(observation);
     const observedAt = arrivedAt - this.capture.age(observation.captured_at, this.clock.wall());
@@ -76,6 +78,18 @@ export class Admission {
       deadline: Math.min(expires, observedAt + (1000 * spec.horizon) / spec.control_hz),
       expires,
     };
+  }
+
+  /** The task in force. */
+  get task(): string | undefined {
+    return this.instruction;
+  }
+
+  private takeOver(token: string): void {
+    const handover = readResumeToken(this.claims, token);
+    if (handover === undefined) return;
+    this.instruction ??= handover.instruction;
+    this.history.restore(handover.command);
   }
 
   private checkOrder(seq: number): void {

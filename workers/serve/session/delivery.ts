@@ -44,7 +44,8 @@ export class Delivery {
   /** Id of the last reasoning that is on record. */
   private recorded: string | undefined;
   private lastSent = -1;
-  private spent = false;
+  /** The epoch that is on record as having served a chunk. */
+  private spent = -1;
 
   constructor(options: DeliveryOptions) {
     this.options = options;
@@ -82,14 +83,16 @@ export class Delivery {
 
   private async commit(made: MadeChunk, actions: Float32Array, clamped: number): Promise<void> {
     const { seq } = made.admitted;
+    const { history, deps, claims } = this.options;
+    const { epoch } = history;
+    const id = history.chunkId(seq);
     this.lastSent = seq;
     try {
-      if (!this.spent)
-        this.options.deps.ledger.epochs.spend(this.options.claims.sub, this.options.claims.epoch);
-      this.spent = true;
-      await this.options.deps.ledger.append(this.entries(made));
-      const chunk = this.frame(made, actions, clamped);
-      this.options.history.remember(chunk.chunk_id, actions);
+      if (this.spent !== epoch) deps.ledger.epochs.spend(claims.sub, epoch);
+      this.spent = epoch;
+      await deps.ledger.append(this.entries(made, id));
+      const chunk = this.frame(made, { id, epoch }, actions, clamped);
+      history.remember(id, actions);
       this.options.outlet.send(chunk);
       this.count(made, chunk);
     } catch (error) {
@@ -97,13 +100,13 @@ export class Delivery {
     }
   }
 
-  private entries({ admitted, reasoning, run }: MadeChunk): LedgerEntry[] {
+  private entries({ reasoning, run }: MadeChunk, id: string): LedgerEntry[] {
     const { sub, tenant, policy, embodiment } = this.options.claims;
     const at = new Date(this.options.deps.clock.wall()).toISOString();
     const isNew = reasoning !== undefined && reasoning.id !== this.recorded;
     const usage: LedgerEntry = {
       kind: 'usage',
-      id: this.options.history.chunkId(admitted.seq),
+      id,
       tenant_id: tenant,
       session_id: sub,
       policy_version_id: policy.version_id,
@@ -130,15 +133,20 @@ export class Delivery {
     ];
   }
 
-  private frame(made: MadeChunk, actions: Float32Array, clamped: number): WireChunk {
+  private frame(
+    made: MadeChunk,
+    name: { readonly id: string; readonly epoch: number },
+    actions: Float32Array,
+    clamped: number,
+  ): WireChunk {
     const { admitted, reasoning, run, decodedMs } = made;
     const { spec } = this.options.claims.embodiment;
     const now = this.options.deps.clock.now();
     return {
       type: 'chunk',
       seq: admitted.seq,
-      chunk_id: this.options.history.chunkId(admitted.seq),
-      epoch: this.options.claims.epoch,
+      chunk_id: name.id,
+      epoch: name.epoch,
       actions: Ndarray.float32(actions, [spec.horizon, spec.action.length]),
       reasoning:
         reasoning === undefined

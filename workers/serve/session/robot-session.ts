@@ -12,6 +12,7 @@ import { Computation } from './computation.ts';
 import { Delivery } from './delivery.ts';
 import { chunkMs, demandOf } from './demand.ts';
 import type { SessionDeps, SessionOutlet } from './deps.ts';
+import { resumeToken } from './handover.ts';
 import { Intake } from './intake.ts';
 
 interface Serving {
@@ -23,7 +24,7 @@ interface Serving {
 
 /** One connection of one robot, whatever carries its frames. Errors go to the robot, never up. */
 export class RobotSession {
-  readonly claims: SessionClaims;
+  private current: SessionClaims;
   private readonly deps: SessionDeps;
   private readonly outlet: SessionOutlet;
   private readonly history: CommandHistory;
@@ -38,7 +39,7 @@ export class RobotSession {
   private computing = 0;
 
   constructor(claims: SessionClaims, deps: SessionDeps, outlet: SessionOutlet) {
-    this.claims = claims;
+    this.current = claims;
     this.deps = deps;
     this.outlet = outlet;
     this.key = `${claims.sub}:${claims.epoch}`;
@@ -52,6 +53,22 @@ export class RobotSession {
       (admitted) => this.prepare(admitted),
       (admitted) => this.replaced(admitted.seq),
     );
+  }
+
+  get claims(): SessionClaims {
+    return this.current;
+  }
+
+  /** A later token of the session: from here on chunks are of its epoch. */
+  renew(claims: SessionClaims): void {
+    this.current = claims;
+    this.history.advance(claims.epoch);
+  }
+
+  /** What the robot takes to the next worker. */
+  get resumeToken(): string {
+    const { task } = this.admission;
+    return resumeToken(this.claims, { instruction: task, command: this.history.command });
   }
 
   /** Whether an observation is being computed or waits to be. */
@@ -108,6 +125,8 @@ export class RobotSession {
 
   observe(observation: WireObservation): void {
     this.deps.metrics.observations.inc();
+    const { delay } = observation;
+    if (delay !== undefined) this.deps.metrics.delaySteps.observe(delay.steps);
     try {
       if (this.serving === undefined) {
         throw new ArmatureError('unavailable', 'the policy is not ready yet', {

@@ -4,8 +4,8 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { ArmatureError, type SessionClaims } from '@armature/sdk/contract';
 import { systemClock, type Clock } from '../clock.ts';
-import { tokenVerifier } from '../gateway/index.ts';
-import { startIssuer } from '../gateway/testing/issuer.ts';
+import { tokenVerifier, type OpenpiAccess } from '../gateway/index.ts';
+import { startIssuer, type Issuer } from '../gateway/testing/issuer.ts';
 import { ImagePool } from '../images/index.ts';
 import { Ledger } from '../ledger/index.ts';
 import { MemorySink, silent } from '../ledger/testing/entries.ts';
@@ -65,8 +65,10 @@ export interface WorkerOptions {
   readonly runtime?: PolicyPort;
   readonly clock?: Clock;
   readonly policySlots?: number;
+  readonly pingEveryMs?: number;
   readonly buckets?: readonly number[];
   readonly readManifest?: (bytes: Uint8Array) => PolicyManifest;
+  readonly openpi?: (issuer: Issuer) => OpenpiAccess;
   /** Image threads to use, and to leave running at the end. */
   readonly images?: ImagePool;
 }
@@ -85,12 +87,14 @@ export async function startWorker(options: WorkerOptions = {}) {
     host: '127.0.0.1',
     port: 0,
     maxSessions: 100,
+    ...(options.pingEveryMs === undefined ? {} : { pingEveryMs: options.pingEveryMs }),
     buckets: options.buckets ?? [1, 2, 4, 8, 16, 32],
     policySlots: options.policySlots ?? 8,
     runtime: options.runtime ?? fake,
     store,
     readManifest: options.readManifest ?? readAnyManifest,
     verify: tokenVerifier(issuer.jwksUrl),
+    ...(options.openpi === undefined ? {} : { openpi: options.openpi(issuer) }),
     images,
     ledger,
     clock: options.clock ?? systemClock,

@@ -1,4 +1,4 @@
-import { ArmatureError } from '../contract/index.ts';
+import { ArmatureError } from './errors.ts';
 
 export interface ApiRequest {
   readonly method: string;

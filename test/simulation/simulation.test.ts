@@ -1,0 +1,32 @@
+import { describe, expect, it } from 'vitest';
+import { runEpisode, type EpisodeOutcome } from './episode.ts';
+
+const SEEDS = 1000;
+const alone = process.env['ARMATURE_SIM_SEED'];
+const seeds =
+  alone === undefined ? Array.from({ length: SEEDS }, (_, i) => i + 1) : [Number(alone)];
+
+describe('scheduler, sessions and control loop over a bad network', () => {
+  it('execute nothing stale or foreign, mix no tenants, meter what was sent, starve nobody', async () => {
+    const outcomes: EpisodeOutcome[] = [];
+    for (const seed of seeds) {
+      outcomes.push(
+        await runEpisode(seed).catch((cause: unknown) => {
+          throw new Error(`seed ${seed}: ${String(cause)} (ARMATURE_SIM_SEED=${seed})`, { cause });
+        }),
+      );
+    }
+    if (alone !== undefined) return;
+    const total = (of: (outcome: EpisodeOutcome) => number) =>
+      outcomes.reduce((sum, outcome) => sum + of(outcome), 0);
+    // The faults that the invariants are about did happen.
+    expect(total((outcome) => outcome.executed)).toBeGreaterThan(30 * SEEDS);
+    expect(total((outcome) => outcome.dropped)).toBeGreaterThan(SEEDS / 2);
+    expect(total((outcome) => outcome.cuts)).toBeGreaterThan(SEEDS / 4);
+    expect(total((outcome) => outcome.starvedTicks)).toBeGreaterThan(SEEDS);
+  });
+
+  it('go the same way for the same seed', async () => {
+    expect(await runEpisode(7)).toEqual(await runEpisode(7));
+  });
+});

@@ -1,0 +1,202 @@
+import {
+  ArmatureError,
+  decodeFrame,
+  encodeFrame,
+  fromOpenpi,
+  openpiObservation,
+  toOpenpi,
+  type ServerFrame,
+  type WireChunk,
+} from '@armature/sdk/contract';
+import type { RawData, WebSocket } from 'ws';
+import { RobotSession, type SessionDeps, type SessionOutlet } from '../../session/index.ts';
+import { bytesOf } from '../raw-data.ts';
+import type { LiveConnection } from '../session-table.ts';
+import type { OpenpiGrant } from './access.ts';
+
+/** Requests that may wait behind the one that is computed; a client that keeps to the wire has none. */
+const MAX_WAITING = 8;
+/** A token is renewed when this share of its life is left. */
+const RENEW_AT = 0.5;
+
+/**
+ * One robot on one WebSocket in openpi's dialect: metadata first, then a reply for every request in
+ * their order. An error is a text frame, after which the socket closes with 1011, as openpi's own
+ * server does; it never holds a trace.
+ */
+export class OpenpiConnection implements LiveConnection {
+  readonly session: RobotSession;
+  private readonly socket: WebSocket;
+  private readonly deps: SessionDeps;
+  private readonly grant: OpenpiGrant;
+  private readonly waiting: { readonly bytes: Uint8Array; readonly arrivedAt: number }[] = [];
+  private seq = 0;
+  private startedAt: number | undefined;
+  private previousMs: number | undefined;
+  private ready = false;
+  private answered = true;
+  private renewal: NodeJS.Timeout | undefined;
+
+  constructor(socket: WebSocket, grant: OpenpiGrant, deps: SessionDeps, onEnd: () => void) {
+    this.socket = socket;
+    this.deps = deps;
+    this.grant = grant;
+    const outlet: SessionOutlet = {
+      send: (frame) => this.receiveAnswer(frame),
+      offer: (chunk) => chunk.send(),
+    };
+    this.session = new RobotSession(grant.token.claims, deps, outlet);
+    socket.on('message', (data, isBinary) => this.receive(data, isBinary));
+    socket.on('pong', () => (this.answered = true));
+    socket.on('error', (error) =>
+      deps.log.info({ session: this.session.claims.sub, reason: error.message }, 'socket error'),
+    );
+    socket.on('close', (code) => {
+      clearTimeout(this.renewal);
+      this.session.end();
+      deps.metrics.sessionsClosed.inc({ code: String(code) });
+      onEnd();
+      this.endSession();
+    });
+    this.scheduleRenewal(grant.token.expiresAt);
+    void this.open();
+  }
+
+  ping(): void {
+    if (!this.answered) {
+      this.socket.terminate();
+      return;
+    }
+    this.answered = false;
+    this.socket.ping();
+  }
+
+  /** The dialect has no word for it: the client is served until it is closed. */
+  drain(): void {
+    this.deps.log.info({ session: this.session.claims.sub }, 'an openpi client cannot be moved');
+  }
+
+  close(code: number, reason: string): void {
+    this.socket.close(code, reason);
+  }
+
+  terminate(): void {
+    this.socket.terminate();
+  }
+
+  private async open(): Promise<void> {
+    try {
+      const welcome = await this.session.open();
+      if (welcome?.type !== 'welcome') return;
+      this.deps.metrics.sessionsOpened.inc();
+      const { embodiment } = welcome;
+      this.sendBytes({
+        policy_version: welcome.policy_version,
+        embodiment: embodiment.name,
+        control_hz: embodiment.control_hz,
+        action_horizon: embodiment.horizon,
+        action_names: embodiment.action.map((joint) => joint.name),
+        action_units: embodiment.action.map((joint) => joint.unit),
+        observation: openpiObservation(embodiment),
+      });
+      this.ready = true;
+      this.next();
+    } catch (error) {
+      this.fail(error);
+    }
+  }
+
+  private receive(data: RawData, isBinary: boolean): void {
+    if (!isBinary) {
+      this.fail(new ArmatureError('invalid_frame', 'requests are binary msgpack, this is text'));
+    } else if (this.waiting.length >= MAX_WAITING) {
+      this.fail(new ArmatureError('rate_limited', `${MAX_WAITING} requests wait already`));
+    } else {
+      this.waiting.push({ bytes: bytesOf(data), arrivedAt: this.deps.clock.now() });
+      this.next();
+    }
+  }
+
+  /** Begins the next request once the one before has its answer. */
+  private next(): void {
+    if (!this.ready || this.startedAt !== undefined) return;
+    const request = this.waiting.shift();
+    if (request === undefined) return;
+    this.startedAt = request.arrivedAt;
+    try {
+      const { spec } = this.session.claims.embodiment;
+      const envelope = { seq: this.seq++, capturedAt: this.deps.clock.wall() };
+      this.session.observe(fromOpenpi(spec, decodeFrame(request.bytes), envelope));
+    } catch (error) {
+      this.fail(error);
+    }
+  }
+
+  private receiveAnswer(frame: ServerFrame): void {
+    if (frame.type === 'chunk') this.reply(frame);
+    else if (frame.type === 'error') this.failWith(frame);
+  }
+
+  private reply(chunk: WireChunk): void {
+    const startedAt = this.startedAt ?? this.deps.clock.now();
+    const serverMs = this.deps.clock.now() - startedAt;
+    const { previousMs } = this;
+    this.sendBytes(toOpenpi(chunk, { policyMs: chunk.timings.infer_ms, serverMs, previousMs }));
+    this.previousMs = this.deps.clock.now() - startedAt;
+    this.startedAt = undefined;
+    this.next();
+  }
+
+  private fail(error: unknown): void {
+    if (error instanceof ArmatureError) {
+      this.failWith(error);
+      return;
+    }
+    this.deps.log.error({ err: error, session: this.session.claims.sub }, 'a request failed');
+    this.failWith({ code: 'internal', message: 'the request could not be computed' });
+  }
+
+  private failWith(error: {
+    readonly code: string;
+    readonly message: string;
+    readonly fix?: string | undefined;
+  }): void {
+    if (this.socket.readyState !== this.socket.OPEN) return;
+    const fix = error.fix === undefined ? '' : ` ${error.fix}`;
+    this.socket.send(`${error.code}: ${error.message}.${fix}`);
+    this.socket.close(1011, error.code);
+  }
+
+  private sendBytes(frame: unknown): void {
+    if (this.socket.readyState === this.socket.OPEN) {
+      this.socket.send(encodeFrame(frame), { binary: true });
+    }
+  }
+
+  private scheduleRenewal(expiresAt: number): void {
+    const left = expiresAt - this.deps.clock.wall();
+    const { renew } = this.grant;
+    const wait = Math.min(2 ** 31 - 1, Math.max(0, renew === undefined ? left : left * RENEW_AT));
+    this.renewal = setTimeout(() => {
+      if (renew === undefined) this.close(1008, 'expired_token');
+      else void this.renew(renew);
+    }, wait);
+    this.renewal.unref();
+  }
+
+  private async renew(renew: NonNullable<OpenpiGrant['renew']>): Promise<void> {
+    try {
+      const token = await renew();
+      this.session.renew(token.claims);
+      this.scheduleRenewal(token.expiresAt);
+    } catch (error) {
+      this.fail(error);
+    }
+  }
+
+  private endSession(): void {
+    this.grant.end?.().catch((error: unknown) => {
+      this.deps.log.warn({ err: error, session: this.session.claims.sub }, 'a session stays open');
+    });
+  }
+}
