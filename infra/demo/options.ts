@@ -24,7 +24,7 @@ export function readOptions(argv: readonly string[]): DemoOptions {
     .option('--dataset <folder>', 'a LeRobot v2.1 data set to fine-tune on')
     .option('--heldout <folder>', 'a data set to evaluate on, never trained on')
     .addOption(
-      new Option('--reference <what>', 'what actions are relative to')
+      new Option('--reference <what>', 'with --dataset: what actions are relative to')
         .choices(['state', 'last_command'])
         .default('state'),
     )

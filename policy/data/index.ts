@@ -21,7 +21,6 @@ export {
   encodeCommand,
   encodeState,
   fitNormalisation,
-  lossWeights,
   normalisationSchema,
   stateJoints,
 } from './normalise.ts';

@@ -242,23 +242,3 @@ export function decodeActions(
   }
   return out;
 }
-
-/** A joint that hardly moves within a chunk still counts this much. */
-const LEAST_WEIGHT = 0.05;
-
-/**
- * Weights of the action dimensions in the loss, mean 1: by the share of a joint's variance in the
- * training set that lies within a chunk, (scale / std)². Every dimension is scaled to the same range,
- * and without weights the tremor of a joint that stands still would count as much as the motion of
- * one that works.
- * @param std standard deviation of each action dimension over the training set
- */
-export function lossWeights(n: Normalisation, std: readonly number[]): Float32Array {
-  const shares = n.action.map(({ scale }, a) => {
-    const spread = std[a];
-    if (spread === undefined) throw new RangeError(`action dimension ${a} has no deviation`);
-    return spread > 0 ? Math.max(LEAST_WEIGHT, (scale / spread) ** 2) : LEAST_WEIGHT;
-  });
-  const mean = shares.reduce((sum, share) => sum + share, 0) / shares.length;
-  return Float32Array.from(shares, (share) => share / mean);
-}

@@ -1,7 +1,20 @@
-import { expect, it } from 'vitest';
+import { afterAll, beforeAll, expect, it } from 'vitest';
 import { readFixture, readFixtureJson } from '../../test/support/fixtures.ts';
+import { hold, largestDifference } from '../../test/support/parity.ts';
 import { readSafetensors, toFloat32 } from '../checkpoint/index.ts';
+import { Engine } from '../engine/index.ts';
+import { Graph, toOnnx } from '../tensor/index.ts';
+import { nano, type DivlaConfig } from './config.ts';
 import { SAMPLER_COLUMNS, alphasCumprod, samplerTable } from './diffusion.ts';
+import { ddimStep } from './model.ts';
+
+let engine: Engine;
+beforeAll(async () => {
+  engine = await Engine.start({ threads: 1 });
+});
+afterAll(async () => {
+  await engine.close();
+});
 
 interface Meta {
   train_steps: number;
@@ -19,37 +32,76 @@ const data = (name: string): Float32Array => {
 
 /** The fixture's tables and chains are float32. */
 const TOLERANCE = 2e-5;
+const LABEL = { fixture: 'diffusion/schedulers' };
 
 it('the cumulative product of alphas is the reference schedule', () => {
   const expected = data('alphas_cumprod');
   const got = alphasCumprod(meta.train_steps);
-  got.forEach((value, i) => {
-    expect(Math.abs(value - (expected[i] ?? NaN))).toBeLessThan(TOLERANCE);
-  });
+  const error = largestDifference(got, expected);
+  hold({ ...LABEL, quantity: 'schedule', detail: 'alphas_cumprod', error, tolerance: TOLERANCE });
 });
 
-it.each(meta.cases.filter((c) => c.scheduler === 'DDIM' && c.name.endsWith('.epsilon')))(
+const cases = meta.cases.filter(
+  (c) => c.scheduler === 'DDIM' && /\.(epsilon|v_prediction)$/.test(c.name),
+);
+
+it('the fixture has chains of both predictions', () => {
+  expect(cases.length).toBeGreaterThanOrEqual(2);
+});
+
+it.each(cases)(
   'DDIM follows the reference chain: $name',
-  ({ name, inference_steps: steps, timesteps }) => {
+  async ({ name, inference_steps: steps, timesteps }) => {
+    const prediction = name.endsWith('.epsilon') ? 'epsilon' : 'v_prediction';
+    const config: DivlaConfig = {
+      ...nano,
+      diffusion: { ...nano.diffusion, prediction, clip: meta.clip_sample_range },
+    };
     const table = samplerTable(steps, meta.train_steps);
-    const noise = data(`${name}.model_output`);
+    const outputs = data(`${name}.model_output`);
     const chain = data(`${name}.x`);
     const size = chain.length / (steps + 1);
+    let error = 0;
+    const graph = new Graph('step');
+    const x = graph.input('x', 'float32', [size]);
+    const predicted = graph.input('predicted', 'float32', [size]);
+    const row = graph.input('row', 'float32', [SAMPLER_COLUMNS]);
+    graph.output('next', ddimStep(config, x, predicted, row));
+    await engine.load(name, toOnnx(graph));
     for (let i = 0; i < steps; i++) {
-      const [t, root, rest, rootBefore, restBefore] = Array.from(
-        table.subarray(i * SAMPLER_COLUMNS, (i + 1) * SAMPLER_COLUMNS),
-      ) as [number, number, number, number, number];
-      expect(t).toBe(timesteps[i]);
-      for (let k = 0; k < size; k++) {
-        const eps = noise[i * size + k] as number;
-        const clean = ((chain[i * size + k] as number) - rest * eps) / root;
-        const clipped = Math.max(-meta.clip_sample_range, Math.min(meta.clip_sample_range, clean));
-        const next = rootBefore * clipped + restBefore * eps;
-        expect(Math.abs(next - (chain[(i + 1) * size + k] as number))).toBeLessThan(TOLERANCE);
-      }
+      const columns = table.slice(i * SAMPLER_COLUMNS, (i + 1) * SAMPLER_COLUMNS);
+      expect(columns[0]).toBe(timesteps[i]);
+      const f32 = (values: Float32Array) =>
+        ({ dtype: 'float32', shape: [values.length], data: values }) as const;
+      const { next } = await engine.run(name, {
+        x: f32(chain.slice(i * size, (i + 1) * size)),
+        predicted: f32(outputs.slice(i * size, (i + 1) * size)),
+        row: f32(columns),
+      });
+      const got = next?.data;
+      if (!(got instanceof Float32Array)) throw new RangeError('the step gave nothing');
+      const expected = chain.slice((i + 1) * size, (i + 2) * size);
+      error = Math.max(error, largestDifference(got, expected));
     }
+    hold({ ...LABEL, quantity: 'chain', detail: name, error, tolerance: TOLERANCE });
   },
 );
+
+it('trailing spacing starts where there is noise alone and ends at the first step or near it', () => {
+  const visited = (steps: number): number[] => {
+    const table = samplerTable(steps, 100, steps, 'trailing');
+    return Array.from({ length: steps }, (_, i) => table[i * SAMPLER_COLUMNS] as number);
+  };
+  expect(visited(1)).toEqual([99]);
+  expect(visited(2)).toEqual([99, 49]);
+  // round(100 - i · 100 / 3) - 1, as diffusers' "trailing" has it
+  expect(visited(3)).toEqual([99, 66, 32]);
+  expect(visited(10)).toEqual([99, 89, 79, 69, 59, 49, 39, 29, 19, 9]);
+  const table = samplerTable(2, 100, 2, 'trailing');
+  // The second row starts at the level at which the first ends; the last ends clean.
+  expect(table.slice(3, 5)).toEqual(table.slice(SAMPLER_COLUMNS + 1, SAMPLER_COLUMNS + 3));
+  expect(Array.from(table.slice(SAMPLER_COLUMNS + 3))).toEqual([1, 0]);
+});
 
 it('refuses more steps than the table holds', () => {
   expect(() => samplerTable(21, 100, 20)).toThrow(RangeError);

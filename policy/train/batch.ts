@@ -76,7 +76,8 @@ function motion(
       usesCommand && t > 0 && !dropped
         ? demo.action.subarray((t - 1) * actions, t * actions)
         : undefined;
-    state.set(encodeState(normalisation, felt, dims), r * dims);
+    const sensed = blurState(encodeState(normalisation, felt, dims), states, options, random);
+    state.set(sensed, r * dims);
     if (last !== undefined) {
       command.set(encodeCommand(normalisation, last, felt, joints, dims), r * dims);
       known[r] = 1;
@@ -109,6 +110,21 @@ function motion(
     clean: f32([n, horizon, dims], clean),
     keep: f32([n, horizon, dims], keep),
   };
+}
+
+/** The normalised state with noise on every joint and some joints unknown (at their mean); in place. */
+function blurState(
+  state: Float32Array,
+  joints: number,
+  { stateNoise, stateDropout }: BatchSource['options'],
+  random: Random,
+): Float32Array {
+  if (stateNoise === 0 && stateDropout === 0) return state;
+  for (let i = 0; i < joints; i++) {
+    const noisy = (state[i] as number) + stateNoise * random.normal();
+    state[i] = random.uniform() < stateDropout ? 0 : noisy;
+  }
+  return state;
 }
 
 function noise(source: BatchSource, random: Random): Record<string, Value> {
@@ -154,6 +170,9 @@ function pictures(
   const said = new BigInt64Array(spoken * reasoningTokens);
   const saidMask = new Float32Array(spoken * reasoningTokens);
   const labels = new BigInt64Array(spoken * reasoningTokens);
+  const present = Float32Array.from({ length: n * views }, () =>
+    random.uniform() < options.viewDropout ? 0 : 1,
+  );
   rows.forEach(({ episode, t }, r) => {
     const demo = episodes[episode] as TrainingEpisode;
     if (options.images === 'use') {
@@ -176,7 +195,7 @@ function pictures(
     images: { dtype: 'uint8', shape: [n, views, height, width, 3], data: images },
     tokens: { dtype: 'int64', shape: [n, textTokens], data: tokens },
     token_mask: f32([n, textTokens], mask),
-    present: f32([n, views], new Float32Array(n * views).fill(1)),
+    present: f32([n, views], present),
     ...(spoken === 0
       ? {}
       : {

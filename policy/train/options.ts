@@ -1,5 +1,6 @@
 import type { FinetuneOptions } from '@armature/sdk/contract';
 import type { ParamSpec } from '../nn/params.ts';
+import type { Augmentation } from './augment.ts';
 
 /** Options with every default of the preset filled in. */
 export interface ResolvedFinetuneOptions {
@@ -17,13 +18,24 @@ export interface ResolvedFinetuneOptions {
   readonly images: FinetuneOptions['images'];
   /** Share of rows that are trained without a known last command. */
   readonly commandDropout: number;
+  /**
+   * Noise on the state as an input, in standard deviations, and the share of its joints that are
+   * hidden. A few dozen demonstrations hold few postures: without this a policy takes them for the
+   * episode and fails in another.
+   */
+  readonly stateNoise: number;
+  readonly stateDropout: number;
   /** Share of rows that are trained without reasoning. */
   readonly reasoningDropout: number;
   /** Weight of the language loss beside the action loss (α). */
   readonly reasoningWeight: number;
-  /** Random shift of the pictures, pixels, and change of brightness and contrast. */
-  readonly augment: { readonly shift: number; readonly light: number };
+  readonly augment: Augmentation;
+  /** Share of pictures that are hidden as a whole, as if the camera were not there. */
+  readonly viewDropout: number;
 }
+
+/** Features of a frozen trunk are computed once, of pictures as they are. */
+const NO_AUGMENTATION: Augmentation = { shift: 0, light: 0, colour: 0, hidden: 0, hiddenSide: 0 };
 
 const byMode = {
   head: {
@@ -32,7 +44,10 @@ const byMode = {
     draws: 1,
     spoken: 0,
     learningRate: 2e-3,
-    augment: { shift: 0, light: 0 },
+    stateNoise: 0,
+    stateDropout: 0,
+    augment: NO_AUGMENTATION,
+    viewDropout: 0,
   },
   policy: {
     steps: 1500,
@@ -40,7 +55,10 @@ const byMode = {
     draws: 2,
     spoken: 0,
     learningRate: 1e-3,
-    augment: { shift: 0, light: 0 },
+    stateNoise: 0,
+    stateDropout: 0,
+    augment: NO_AUGMENTATION,
+    viewDropout: 0,
   },
   full: {
     steps: 1800,
@@ -48,7 +66,10 @@ const byMode = {
     draws: 4,
     spoken: 8,
     learningRate: 1e-3,
-    augment: { shift: 3, light: 0.1 },
+    stateNoise: 0.1,
+    stateDropout: 0.1,
+    augment: { shift: 4, light: 0.25, colour: 0.15, hidden: 0.7, hiddenSide: 0.5 },
+    viewDropout: 0.15,
   },
 } as const;
 
@@ -69,9 +90,12 @@ export function resolveOptions(options: FinetuneOptions): ResolvedFinetuneOption
     seed: options.seed,
     images: options.images,
     commandDropout: 0.15,
+    stateNoise: preset.stateNoise,
+    stateDropout: preset.stateDropout,
     reasoningDropout: 0.5,
     reasoningWeight: 0.1,
     augment: preset.augment,
+    viewDropout: preset.viewDropout,
   };
 }
 
