@@ -7,7 +7,10 @@ import { hashKey, newApiKey, startOf } from './auth/api-key.ts';
 import { Authenticator } from './auth/authenticator.ts';
 import { sessionTokens, type JWK } from './auth/session-tokens.ts';
 import { createCall } from './call.ts';
+import { KEY_SHARE, requestRate } from './limits.ts';
+import { RateLimiter } from './rate-limiter.ts';
 import { classifyError } from './errors.ts';
+import { mountEventStream } from './http/event-stream.ts';
 import { problemResponse } from './http/problem.ts';
 import { mountRest, type HttpEnv } from './http/rest.ts';
 import { mountUploads } from './http/uploads.ts';
@@ -16,6 +19,7 @@ import type { ServiceDeps } from './services/context.ts';
 import type { Database } from './services/database.ts';
 import { pingDatabase } from './services/health.ts';
 import { findKey } from './services/keys-find.ts';
+import { takeRequests } from './services/take-requests.ts';
 import { mountTrpc } from './trpc/mount.ts';
 
 export interface AppDeps {
@@ -30,6 +34,10 @@ export interface AppDeps {
   /** Public JWKs that verifiers accept beside it, while keys change. */
   alsoPublishedKeys?: readonly JWK[];
   clock?: () => Date;
+  /** Whether answers can be streamed; yes when absent. */
+  eventStreams?: boolean;
+  /** Requests of a tenant that this process fetches at a time. */
+  requestBatch?: number;
 }
 
 /** The control plane as one fetch handler: REST, tRPC, uploads, JWKS, health. */
@@ -56,7 +64,13 @@ export async function createApp(deps: AppDeps): Promise<Hono<HttpEnv>> {
       forget: (keyId) => authenticator.forget(keyId),
     },
   };
-  const call = createCall(services, authenticator, log);
+  const limiter = new RateLimiter({
+    take: (tenantId, bucket, wanted) => takeRequests(db, tenantId, bucket, wanted),
+    keyShare: KEY_SHARE,
+    batch: deps.requestBatch ?? requestRate.batch,
+    nowMs: () => performance.now(),
+  });
+  const call = createCall({ services, authenticator, limiter, pepper: keyPepper, log });
   const app = new Hono<HttpEnv>();
   app.use(async (c, next) => {
     c.set('requestId', requestIdOf(c.req.header('x-request-id')));
@@ -86,6 +100,7 @@ export async function createApp(deps: AppDeps): Promise<Hono<HttpEnv>> {
     return c.json(tokens.jwks);
   });
   mountUploads(app, store, clock);
+  if (deps.eventStreams ?? true) mountEventStream(app, call);
   mountRest(app, call);
   mountTrpc(app, call, log);
   return app;

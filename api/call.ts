@@ -1,4 +1,5 @@
 import {
+  ArmatureError,
   fromZodError,
   routes,
   type RouteName,
@@ -8,6 +9,8 @@ import {
 import type { Logger } from 'pino';
 import { requireScope, type Actor, type Authenticator } from './auth/authenticator.ts';
 import { classifyError } from './errors.ts';
+import { answerOnce } from './idempotent.ts';
+import type { RateLimiter } from './rate-limiter.ts';
 import type { PlatformContext, ServiceDeps, TenantContext } from './services/context.ts';
 import { services } from './services/index.ts';
 
@@ -15,6 +18,8 @@ export interface Caller {
   requestId: string;
   /** The Authorization header. */
   authorization: string | undefined;
+  /** The Idempotency-Key header. */
+  idempotencyKey: string | undefined;
 }
 
 /** One call of a verb, from whichever skin. `readInput` runs once the caller may make the call. */
@@ -24,11 +29,28 @@ export type Call = <N extends RouteName>(
   readInput: () => Promise<unknown>,
 ) => Promise<RouteOutput<N>>;
 
+export interface CallDeps {
+  readonly services: ServiceDeps;
+  readonly authenticator: Authenticator;
+  readonly limiter: RateLimiter;
+  /** Key of what idempotent answers are sealed with. */
+  readonly pepper: string;
+  readonly log: Logger;
+}
+
+const IDEMPOTENCY_KEY = /^[\x21-\x7e]{8,200}$/;
+
 /**
- * Key, scope, input, service, output, in this order, and one line in the log.
+ * Key, rate, scope, input, service, output, in this order, and one line in the log.
  * @throws ArmatureError, whatever happened.
  */
-export function createCall(deps: ServiceDeps, authenticator: Authenticator, log: Logger): Call {
+export function createCall({
+  services: deps,
+  authenticator,
+  limiter,
+  pepper,
+  log,
+}: CallDeps): Call {
   return async (name, caller, readInput) => {
     const { requestId } = caller;
     const startedAt = performance.now();
@@ -36,9 +58,15 @@ export function createCall(deps: ServiceDeps, authenticator: Authenticator, log:
     try {
       const actor = await authenticator.authenticate(caller.authorization);
       Object.assign(line, describe(actor));
+      if (actor.kind === 'key') await limiter.admit(actor.tenantId, actor.keyId);
       requireScope(actor, routes[name].scope);
       const input = parseInput(name, await readInput());
-      const output = await perform(name, deps, actor, requestId, input);
+      const key = idempotencyKeyOf(name, caller, actor);
+      const platform: PlatformContext = { ...deps, requestId };
+      const output =
+        actor.kind === 'platform'
+          ? await perform(name, platform, input)
+          : await performOnce(name, tenantContext(platform, actor, name), input, key, pepper);
       log.info({ ...line, ms: performance.now() - startedAt }, 'call');
       return output;
     } catch (thrown) {
@@ -51,24 +79,57 @@ export function createCall(deps: ServiceDeps, authenticator: Authenticator, log:
   };
 }
 
+function tenantContext(
+  platform: PlatformContext,
+  actor: Extract<Actor, { kind: 'key' }>,
+  verb: RouteName,
+): TenantContext {
+  return { ...platform, tenant: actor.tenantId, actor: actor.keyId, scopes: actor.scopes, verb };
+}
+
 function parseInput<N extends RouteName>(name: N, raw: unknown): RouteParsed<N> {
   const parsed = routes[name].input.safeParse(raw);
   if (!parsed.success) throw fromZodError(parsed.error, 'invalid_request', name);
   return parsed.data as RouteParsed<N>;
 }
 
+/** The key of a verb that changes something; reads may carry one, which means nothing. */
+function idempotencyKeyOf(name: RouteName, caller: Caller, actor: Actor): string | undefined {
+  const key = caller.idempotencyKey;
+  if (key === undefined || routes[name].method === 'GET') return undefined;
+  const field = 'idempotency-key';
+  if (actor.kind === 'platform') {
+    throw new ArmatureError('invalid_request', `${field}: the operator’s verbs take none`, {
+      field,
+      fix: 'Leave the header out.',
+    });
+  }
+  if (IDEMPOTENCY_KEY.test(key)) return key;
+  throw new ArmatureError('invalid_request', `${field}: must be 8 to 200 printable characters`, {
+    field,
+    fix: 'Send a random id of the request, such as a UUID.',
+  });
+}
+
+async function performOnce<N extends RouteName>(
+  name: N,
+  ctx: TenantContext,
+  input: RouteParsed<N>,
+  key: string | undefined,
+  pepper: string,
+): Promise<RouteOutput<N>> {
+  if (key === undefined) return perform(name, ctx, input);
+  const answer = await answerOnce({ ctx, input, key, pepper }, (claimed) =>
+    perform(name, claimed, input),
+  );
+  return routes[name].output.parse(answer) as RouteOutput<N>;
+}
+
 async function perform<N extends RouteName>(
   name: N,
-  deps: ServiceDeps,
-  actor: Actor,
-  requestId: string,
+  ctx: PlatformContext | TenantContext,
   input: RouteParsed<N>,
 ): Promise<RouteOutput<N>> {
-  const platform: PlatformContext = { ...deps, requestId };
-  const ctx: PlatformContext | TenantContext =
-    actor.kind === 'platform'
-      ? platform
-      : { ...platform, tenant: actor.tenantId, actor: actor.keyId };
   // `requireScope` has matched the actor's kind with the verb's, which the types cannot follow.
   const service = services[name] as (
     ctx: PlatformContext | TenantContext,

@@ -23,6 +23,7 @@ export {
 } from './jobs.ts';
 export { writeRecords, type ReasoningRecordRow, type UsageEventRow } from './metering.ts';
 export { migrate } from './migrate.ts';
+export { takeTokens, type Bucket } from './rate-buckets.ts';
 export { ensureDatabase, setRolePasswords, urlForRole } from './roles.ts';
 export { removeServeWorker, reportServeWorker } from './serve-workers.ts';
 export * from './schema.ts';
@@ -36,8 +37,10 @@ export {
   gte,
   inArray,
   isNull,
+  isNotNull,
   lt,
   lte,
+  ne,
   or,
   sql,
   sum,

@@ -21,6 +21,40 @@ export const apiKeys = tenantTable('api_keys', {
   revokedAt: instant('revoked_at'),
 });
 
+export const auditLog = tenantTable('audit_log', {
+  id: text('id').primaryKey(),
+  actor: text('actor').notNull(),
+  verb: text('verb').notNull(),
+  subjectId: text('subject_id').notNull(),
+  requestId: text('request_id').notNull(),
+  detail: jsonb('detail').$type<Record<string, unknown>>().notNull().default({}),
+  createdAt: instant('created_at').notNull().defaultNow(),
+});
+
+export type IdempotencyState = 'running' | 'applied' | 'done';
+export const idempotencyKeys = tenantTable('idempotency_keys', {
+  verb: text('verb').notNull(),
+  keyHash: bytea('key_hash').notNull(),
+  inputHash: bytea('input_hash').notNull(),
+  state: text('state').$type<IdempotencyState>().notNull(),
+  owner: text('owner').notNull(),
+  answer: bytea('answer'),
+  claimedAt: instant('claimed_at').notNull().defaultNow(),
+  expiresAt: instant('expires_at').notNull(),
+});
+
+export const tenantLimits = tenantTable('tenant_limits', {
+  name: text('name').notNull(),
+  value: doublePrecision('value').notNull(),
+});
+
+/** Written by `armature_take` alone. */
+export const rateBuckets = tenantTable('rate_buckets', {
+  name: text('name').notNull(),
+  tokens: doublePrecision('tokens').notNull(),
+  countedAt: instant('counted_at').notNull(),
+});
+
 export const embodiments = tenantTable('embodiments', {
   id: text('id').primaryKey(),
   spec: jsonb('spec').notNull(),
@@ -39,6 +73,7 @@ export const datasets = tenantTable('datasets', {
   files: integer('files').notNull(),
   progress: doublePrecision('progress').notNull().default(0),
   report: jsonb('report'),
+  excludedEpisodes: integer('excluded_episodes').array().notNull().default([]),
   createdAt: instant('created_at').notNull().defaultNow(),
 });
 

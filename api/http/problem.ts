@@ -8,7 +8,9 @@ export function problemResponse(error: ArmatureError, requestId: string): Respon
     'cache-control': 'no-store',
   });
   if (error.status === 401) headers.set('www-authenticate', 'Bearer realm="armature"');
-  if (error.code === 'unavailable') headers.set('retry-after', '3');
+  const retryAfter = error.retryAfterS ?? (error.code === 'unavailable' ? 3 : undefined);
+  if (retryAfter !== undefined)
+    headers.set('retry-after', String(Math.max(1, Math.ceil(retryAfter))));
   return new Response(JSON.stringify(error.toProblem(requestId)), {
     status: error.status,
     headers,

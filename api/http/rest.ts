@@ -16,6 +16,7 @@ export function mountRest(app: Hono<HttpEnv>, call: Call): void {
       const caller = {
         requestId: c.get('requestId'),
         authorization: c.req.header('authorization'),
+        idempotencyKey: c.req.header('idempotency-key'),
       };
       return c.json(await call(name, caller, () => readInput(c, method)));
     });

@@ -1,6 +1,14 @@
 import type { Db } from '@armature/db';
-import type { RouteName, RouteOutput, RouteParsed, SessionClaims } from '@armature/sdk/contract';
+import type {
+  RouteName,
+  RouteOutput,
+  RouteParsed,
+  routes,
+  Scope,
+  SessionClaims,
+} from '@armature/sdk/contract';
 import type { ObjectStore } from '@armature/storage';
+import type { Claim } from './idempotency.ts';
 
 /** What services need of the outside, the same for every request. */
 export interface ServiceDeps {
@@ -21,7 +29,11 @@ export interface TenantContext extends ServiceDeps {
   tenant: string;
   /** Id of the key that called. */
   actor: string;
+  scopes: readonly Scope[];
+  verb: RouteName;
   requestId: string;
+  /** The right to carry this out once, where the caller gave an idempotency key. */
+  claim?: Claim;
 }
 
 /** One request of the operator. */
@@ -31,6 +43,6 @@ export interface PlatformContext extends ServiceDeps {
 
 /** A verb: its scope is checked and its input parsed before, its output checked after. */
 export type Service<N extends RouteName> = (
-  ctx: N extends 'tenants.create' ? PlatformContext : TenantContext,
+  ctx: (typeof routes)[N]['scope'] extends 'platform' ? PlatformContext : TenantContext,
   input: RouteParsed<N>,
 ) => Promise<RouteOutput<N>>;

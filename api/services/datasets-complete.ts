@@ -12,6 +12,7 @@ import { ArmatureError, type DatasetFile } from '@armature/sdk/contract';
 import type { Service } from './context.ts';
 import { fileStates, plannedFiles, type FileState } from './dataset-files.ts';
 import { findDataset } from './find.ts';
+import { mutate } from './mutate.ts';
 import { presentDataset } from './present.ts';
 
 /**
@@ -29,7 +30,7 @@ export const completeDataset: Service<'datasets.complete'> = async (ctx, { id })
     const file = files[index];
     if (state !== 'there' && file !== undefined) throw unfinished(state, file, states);
   });
-  return withTenant(ctx.db, ctx.tenant, async (tx) => {
+  return mutate(ctx, async (tx, note) => {
     const mine = and(eq(datasets.tenantId, ctx.tenant), eq(datasets.id, id));
     const [closed] = await tx
       .update(datasets)
@@ -43,6 +44,7 @@ export const completeDataset: Service<'datasets.complete'> = async (ctx, { id })
       .where(and(eq(datasetFiles.tenantId, ctx.tenant), eq(datasetFiles.datasetId, id)));
     await enqueue(tx, { tenantId: ctx.tenant, kind: 'ingest', subjectId: id });
     await appendEvents(tx, id, [{ kind: 'status', message: 'uploaded, waits for validation' }]);
+    note(id);
     return presentDataset(closed);
   });
 };

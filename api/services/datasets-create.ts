@@ -1,8 +1,10 @@
-import { datasetFiles, datasets, newId, withTenant } from '@armature/db';
+import { datasetFiles, datasets, newId } from '@armature/db';
 import type { Service } from './context.ts';
 import { checkPaths, presignFiles, UPLOAD_EXPIRES_S } from './dataset-files.ts';
 import { findEmbodiment } from './find.ts';
 import { presentDataset } from './present.ts';
+import { mutate } from './mutate.ts';
+import { needStorage } from './quotas.ts';
 
 /** Rows an INSERT carries: five parameters each, of the 65,535 that a statement may have. */
 const ROWS_A_STATEMENT = 5_000;
@@ -13,8 +15,10 @@ export const createDataset: Service<'datasets.create'> = async (ctx, input) => {
   const id = newId('ds');
   const prefix = `tenants/${ctx.tenant}/datasets/${id}/files/`;
   const expiresAt = new Date(ctx.clock().getTime() + UPLOAD_EXPIRES_S * 1000);
-  const dataset = await withTenant(ctx.db, ctx.tenant, async (tx) => {
+  const dataset = await mutate(ctx, async (tx, note) => {
     await findEmbodiment(tx, ctx.tenant, input.embodiment_id, 'embodiment_id');
+    const bytes = input.files.reduce((sum, { size }) => sum + size, 0);
+    await needStorage(tx, ctx.tenant, bytes);
     const [row] = await tx
       .insert(datasets)
       .values({
@@ -24,7 +28,7 @@ export const createDataset: Service<'datasets.create'> = async (ctx, input) => {
         name: input.name,
         status: 'uploading',
         prefix,
-        bytes: input.files.reduce((sum, { size }) => sum + size, 0),
+        bytes,
         files: input.files.length,
       })
       .returning();
@@ -35,6 +39,7 @@ export const createDataset: Service<'datasets.create'> = async (ctx, input) => {
         .insert(datasetFiles)
         .values(rows.map((file) => ({ ...file, tenantId: ctx.tenant, datasetId: id })));
     }
+    note(id, { name: row.name, files: row.files, bytes: row.bytes });
     return presentDataset(row);
   });
   return {

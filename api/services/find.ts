@@ -1,5 +1,6 @@
 import {
   and,
+  apiKeys,
   eq,
   datasets,
   embodiments,
@@ -20,6 +21,18 @@ export function notFound(kind: string, id: string, field: string): ArmatureError
     fix: `Check ${field}; list your ${kind}s to see their ids.`,
   });
 }
+
+export const findKeyById: Find<typeof apiKeys.$inferSelect> = async (
+  tx,
+  tenant,
+  id,
+  field = 'id',
+) => {
+  const where = and(eq(apiKeys.tenantId, tenant), eq(apiKeys.id, id));
+  const [row] = await tx.select().from(apiKeys).where(where);
+  if (row === undefined) throw notFound('key', id, field);
+  return row;
+};
 
 export const findEmbodiment: Find<typeof embodiments.$inferSelect> = async (
   tx,

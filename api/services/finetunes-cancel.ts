@@ -1,13 +1,14 @@
-import { and, appendEvents, cancelJob, eq, finetunes, sql, withTenant } from '@armature/db';
+import { and, appendEvents, cancelJob, eq, finetunes, sql } from '@armature/db';
 import { ArmatureError } from '@armature/sdk/contract';
 import type { Service } from './context.ts';
 import { findFinetune } from './find.ts';
 import { attemptsOf } from './finetune-attempts.ts';
 import { presentFinetune } from './present.ts';
+import { mutate } from './mutate.ts';
 
 /** Ends a fine-tune: one that waits at once, one that runs with its worker's next heartbeat. */
 export const cancelFinetune: Service<'finetunes.cancel'> = async (ctx, { id }) =>
-  withTenant(ctx.db, ctx.tenant, async (tx) => {
+  mutate(ctx, async (tx, note) => {
     await findFinetune(tx, ctx.tenant, id);
     const job = { tenantId: ctx.tenant, kind: 'finetune' as const, subjectId: id };
     const cancelled = await cancelJob(tx, job);
@@ -34,5 +35,6 @@ export const cancelFinetune: Service<'finetunes.cancel'> = async (ctx, { id }) =
       .returning();
     if (updated === undefined) throw new Error('update gave no row');
     await appendEvents(tx, id, [{ kind: 'status', message: updated.status }]);
+    note(id, { status: updated.status });
     return presentFinetune(updated, attempt);
   });

@@ -1,4 +1,4 @@
-import { appendEvents, enqueue, finetunes, newId, withTenant, type datasets } from '@armature/db';
+import { appendEvents, enqueue, finetunes, newId, type datasets } from '@armature/db';
 import {
   ArmatureError,
   embodimentSpecSchema,
@@ -8,12 +8,15 @@ import {
 import type { Service } from './context.ts';
 import { findDataset, findEmbodiment } from './find.ts';
 import { presentFinetune } from './present.ts';
+import { mutate } from './mutate.ts';
+import { needJob } from './quotas.ts';
 
 type DatasetRow = typeof datasets.$inferSelect;
 
 /** A fine-tune of the data set's embodiment, with the job that runs it. */
 export const createFinetune: Service<'finetunes.create'> = async (ctx, input) =>
-  withTenant(ctx.db, ctx.tenant, async (tx) => {
+  mutate(ctx, async (tx, note) => {
+    await needJob(tx, ctx.tenant);
     const dataset = await findDataset(tx, ctx.tenant, input.dataset_id, 'dataset_id');
     checkReady(dataset, 'dataset_id');
     if (input.heldout_dataset_id !== undefined) {
@@ -53,6 +56,7 @@ export const createFinetune: Service<'finetunes.create'> = async (ctx, input) =>
     if (row === undefined) throw new Error('insert gave no row');
     await enqueue(tx, { tenantId: ctx.tenant, kind: 'finetune', subjectId: id });
     await appendEvents(tx, id, [{ kind: 'status', message: 'queued' }]);
+    note(id, { name: row.name, dataset_id: dataset.id });
     return presentFinetune(row, 0);
   });
 

@@ -1,5 +1,7 @@
 import type { RouteName } from '@armature/sdk/contract';
+import { listAudit } from './audit-list.ts';
 import type { Service } from './context.ts';
+import { acceptDataset } from './datasets-accept.ts';
 import { completeDataset } from './datasets-complete.ts';
 import { createDataset } from './datasets-create.ts';
 import { getDataset } from './datasets-get.ts';
@@ -16,6 +18,7 @@ import { listFinetunes } from './finetunes-list.ts';
 import { createKey } from './keys-create.ts';
 import { listKeys } from './keys-list.ts';
 import { revokeKey } from './keys-revoke.ts';
+import { rotateKey } from './keys-rotate.ts';
 import { deployPolicy } from './policies-deploy.ts';
 import { getPolicy } from './policies-get.ts';
 import { listPolicies } from './policies-list.ts';
@@ -27,21 +30,26 @@ import { listSessions } from './sessions-list.ts';
 import { resumeSession } from './sessions-resume.ts';
 import { createTenant } from './tenants-create.ts';
 import { currentTenant } from './tenants-current.ts';
+import { limitTenant } from './tenants-limit.ts';
 import { getUsage } from './usage-get.ts';
 
 /** One function a verb of the contract; REST and tRPC both come through here. */
 export const services: { readonly [N in RouteName]: Service<N> } = {
   'tenants.create': createTenant,
+  'tenants.limit': limitTenant,
   'tenants.current': currentTenant,
   'keys.create': createKey,
   'keys.list': listKeys,
   'keys.revoke': revokeKey,
+  'keys.rotate': rotateKey,
+  'audit.list': listAudit,
   'embodiments.create': createEmbodiment,
   'embodiments.list': listEmbodiments,
   'embodiments.get': getEmbodiment,
   'datasets.create': createDataset,
   'datasets.plan': planDataset,
   'datasets.complete': completeDataset,
+  'datasets.accept': acceptDataset,
   'datasets.list': listDatasets,
   'datasets.get': getDataset,
   'finetunes.create': createFinetune,

@@ -1,7 +1,8 @@
-import { apiKeys, newId, withTenant } from '@armature/db';
+import { apiKeys, newId } from '@armature/db';
 import { ArmatureError } from '@armature/sdk/contract';
 import type { Service } from './context.ts';
 import { presentKey } from './present.ts';
+import { mutate } from './mutate.ts';
 
 /** A new key of the tenant; its secret is in this answer and nowhere else. */
 export const createKey: Service<'keys.create'> = async (ctx, input) => {
@@ -13,7 +14,7 @@ export const createKey: Service<'keys.create'> = async (ctx, input) => {
     });
   }
   const { secret, start, hash } = ctx.keys.mint();
-  return withTenant(ctx.db, ctx.tenant, async (tx) => {
+  return mutate(ctx, async (tx, note) => {
     const [row] = await tx
       .insert(apiKeys)
       .values({
@@ -27,6 +28,7 @@ export const createKey: Service<'keys.create'> = async (ctx, input) => {
       })
       .returning();
     if (row === undefined) throw new Error('insert gave no row');
+    note(row.id, { name: row.name, scopes: row.scopes });
     return { key: presentKey(row), secret };
   });
 };

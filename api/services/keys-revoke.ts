@@ -1,18 +1,21 @@
-import { and, apiKeys, eq, sql, withTenant } from '@armature/db';
+import { and, apiKeys, eq, isNull, sql } from '@armature/db';
 import type { Service } from './context.ts';
-import { notFound } from './find.ts';
+import { findKeyById } from './find.ts';
+import { mutate } from './mutate.ts';
 import { presentKey } from './present.ts';
 
 /** Ends a key at once here, and within seconds in other API processes; again is no error. */
 export const revokeKey: Service<'keys.revoke'> = async (ctx, { id }) => {
-  const key = await withTenant(ctx.db, ctx.tenant, async (tx) => {
-    const [row] = await tx
+  const key = await mutate(ctx, async (tx, note) => {
+    const mine = and(eq(apiKeys.tenantId, ctx.tenant), eq(apiKeys.id, id));
+    const [revoked] = await tx
       .update(apiKeys)
-      .set({ revokedAt: sql`coalesce(${apiKeys.revokedAt}, now())` })
-      .where(and(eq(apiKeys.tenantId, ctx.tenant), eq(apiKeys.id, id)))
+      .set({ revokedAt: sql`now()` })
+      .where(and(mine, isNull(apiKeys.revokedAt)))
       .returning();
-    if (row === undefined) throw notFound('key', id, 'id');
-    return presentKey(row);
+    if (revoked === undefined) return presentKey(await findKeyById(tx, ctx.tenant, id));
+    note(id, { name: revoked.name });
+    return presentKey(revoked);
   });
   await ctx.keys.forget(id);
   return key;

@@ -69,6 +69,7 @@ export function presentDataset(row: typeof datasets.$inferSelect): Dataset {
     bytes: row.bytes,
     progress: row.progress,
     report: datasetReportSchema.nullable().parse(row.report),
+    ...(row.excludedEpisodes.length === 0 ? {} : { without_episodes: row.excludedEpisodes }),
     created_at: iso(row.createdAt),
   };
 }

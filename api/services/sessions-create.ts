@@ -1,13 +1,16 @@
-import { newId, sessions, withTenant } from '@armature/db';
+import { newId, sessions } from '@armature/db';
 import { ArmatureError } from '@armature/sdk/contract';
 import type { Service } from './context.ts';
 import { findEmbodiment, findPolicyVersion } from './find.ts';
 import { grantSession, pickServeWorker } from './session-grant.ts';
+import { mutate } from './mutate.ts';
+import { needRobot } from './quotas.ts';
 
 /** A robot's session on a serve worker, with the version it names or the deployed one. */
 export const createSession: Service<'sessions.create'> = async (ctx, input) => {
-  const rows = await withTenant(ctx.db, ctx.tenant, async (tx) => {
+  const rows = await mutate(ctx, async (tx, note) => {
     const { tenant } = ctx;
+    await needRobot(tx, tenant);
     const embodiment = await findEmbodiment(tx, tenant, input.embodiment_id, 'embodiment_id');
     const versionId = input.policy_version_id ?? embodiment.activePolicyVersionId;
     if (versionId === null) {
@@ -38,6 +41,7 @@ export const createSession: Service<'sessions.create'> = async (ctx, input) => {
       })
       .returning();
     if (session === undefined) throw new Error('insert gave no row');
+    note(session.id, { robot: session.robot, policy_version_id: version.id });
     return { session, embodiment, version, worker };
   });
   return grantSession(ctx, rows);

@@ -1,16 +1,19 @@
-import { and, eq, sessions, sql, withTenant } from '@armature/db';
+import { and, eq, isNull, sessions, sql } from '@armature/db';
 import type { Service } from './context.ts';
-import { notFound } from './find.ts';
+import { findSession } from './find.ts';
+import { mutate } from './mutate.ts';
 import { presentSession } from './present.ts';
 
 /** Ends a session: it gets no further token; again is no error. */
 export const endSession: Service<'sessions.end'> = async (ctx, { id }) =>
-  withTenant(ctx.db, ctx.tenant, async (tx) => {
-    const [row] = await tx
+  mutate(ctx, async (tx, note) => {
+    const mine = and(eq(sessions.tenantId, ctx.tenant), eq(sessions.id, id));
+    const [ended] = await tx
       .update(sessions)
-      .set({ endedAt: sql`coalesce(${sessions.endedAt}, now())` })
-      .where(and(eq(sessions.tenantId, ctx.tenant), eq(sessions.id, id)))
+      .set({ endedAt: sql`now()` })
+      .where(and(mine, isNull(sessions.endedAt)))
       .returning();
-    if (row === undefined) throw notFound('session', id, 'id');
-    return presentSession(row);
+    if (ended === undefined) return presentSession(await findSession(tx, ctx.tenant, id));
+    note(id);
+    return presentSession(ended);
   });

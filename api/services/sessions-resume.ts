@@ -1,12 +1,13 @@
-import { and, eq, sessions, sql, withTenant } from '@armature/db';
+import { and, eq, sessions, sql } from '@armature/db';
 import { ArmatureError } from '@armature/sdk/contract';
 import type { Service } from './context.ts';
 import { findEmbodiment, findPolicyVersion, findSession } from './find.ts';
 import { grantSession, pickServeWorker } from './session-grant.ts';
+import { mutate } from './mutate.ts';
 
 /** A token with the next epoch, for a robot that reconnects: late chunks of the old one are void. */
 export const resumeSession: Service<'sessions.resume'> = async (ctx, { id }) => {
-  const rows = await withTenant(ctx.db, ctx.tenant, async (tx) => {
+  const rows = await mutate(ctx, async (tx, note) => {
     const { tenant } = ctx;
     const before = await findSession(tx, tenant, id);
     if (before.endedAt !== null) {
@@ -24,6 +25,7 @@ export const resumeSession: Service<'sessions.resume'> = async (ctx, { id }) => 
     if (session === undefined) throw new Error('update gave no row');
     const embodiment = await findEmbodiment(tx, tenant, session.embodimentId);
     const version = await findPolicyVersion(tx, tenant, session.policyVersionId);
+    note(id, { epoch: session.epoch });
     return { session, embodiment, version, worker };
   });
   return grantSession(ctx, rows);

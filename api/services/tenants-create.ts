@@ -1,5 +1,6 @@
 import { apiKeys, newId, tenants, withTenant } from '@armature/db';
 import type { Service } from './context.ts';
+import { writeAudit } from './mutate.ts';
 import { presentKey, presentTenant } from './present.ts';
 
 /** A tenant with its first key, which may do everything within it. */
@@ -13,6 +14,9 @@ export const createTenant: Service<'tenants.create'> = async (ctx, { name }) => 
       .values({ id: newId('key'), tenantId, name: 'first key', start, hash, scopes: ['admin'] })
       .returning();
     if (tenant === undefined || key === undefined) throw new Error('insert gave no row');
+    const { requestId } = ctx;
+    const by = { tenant: tenantId, actor: 'platform', verb: 'tenants.create', requestId };
+    await writeAudit(tx, by, [[tenantId, { name, key_id: key.id }]]);
     return { tenant: presentTenant(tenant), key: presentKey(key), secret };
   });
 };

@@ -31,6 +31,7 @@ export function mountTrpc(app: Hono<HttpEnv>, call: Call, log: Logger): void {
       createContext: (_options, c) => ({
         requestId: String(c.get('requestId')),
         authorization: c.req.header('authorization'),
+        idempotencyKey: c.req.header('idempotency-key'),
       }),
       onError: ({ error, path }) => {
         // Calls log themselves; this is what never became one.

@@ -28,6 +28,8 @@ export const errorCodes = {
   invalid_action: { status: 422, retryable: false },
   incompatible_policy: { status: 422, retryable: false },
   rate_limited: { status: 429, retryable: true },
+  quota_exceeded: { status: 429, retryable: false },
+  idempotency_mismatch: { status: 422, retryable: false },
   cancelled: { status: 499, retryable: false },
   internal: { status: 500, retryable: true },
   unavailable: { status: 503, retryable: true },
@@ -47,6 +49,10 @@ export const problemSchema = z.object({
   detail: z.string(),
   field: z.string().optional(),
   fix: z.string().optional(),
+  /** The limit or quota that was reached. */
+  limit: z.string().optional(),
+  /** Seconds after which the same call may succeed. */
+  retry_after_s: z.number().optional(),
   request_id: z.string(),
 });
 export type Problem = z.infer<typeof problemSchema>;
@@ -56,6 +62,10 @@ export interface ErrorDetails {
   field?: string;
   /** What the caller can do about it, as an imperative sentence. */
   fix?: string;
+  /** Name of the limit or quota that was reached. */
+  limit?: string;
+  /** Seconds after which the same call may succeed. */
+  retryAfterS?: number;
   cause?: unknown;
   requestId?: string;
 }
@@ -65,6 +75,8 @@ export class ArmatureError extends Error {
   readonly code: ErrorCode;
   readonly field: string | undefined;
   readonly fix: string | undefined;
+  readonly limit: string | undefined;
+  readonly retryAfterS: number | undefined;
   readonly requestId: string | undefined;
 
   constructor(code: ErrorCode, message: string, details: ErrorDetails = {}) {
@@ -73,6 +85,8 @@ export class ArmatureError extends Error {
     this.code = code;
     this.field = details.field;
     this.fix = details.fix;
+    this.limit = details.limit;
+    this.retryAfterS = details.retryAfterS;
     this.requestId = details.requestId;
   }
 
@@ -94,6 +108,8 @@ export class ArmatureError extends Error {
       detail: this.message,
       ...(this.field === undefined ? {} : { field: this.field }),
       ...(this.fix === undefined ? {} : { fix: this.fix }),
+      ...(this.limit === undefined ? {} : { limit: this.limit }),
+      ...(this.retryAfterS === undefined ? {} : { retry_after_s: this.retryAfterS }),
       request_id: requestId,
     };
   }
@@ -102,6 +118,8 @@ export class ArmatureError extends Error {
     return new ArmatureError(problem.code, problem.detail, {
       ...(problem.field === undefined ? {} : { field: problem.field }),
       ...(problem.fix === undefined ? {} : { fix: problem.fix }),
+      ...(problem.limit === undefined ? {} : { limit: problem.limit }),
+      ...(problem.retry_after_s === undefined ? {} : { retryAfterS: problem.retry_after_s }),
       requestId: problem.request_id,
     });
   }

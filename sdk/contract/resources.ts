@@ -29,6 +29,30 @@ export const keySchema = z.object({
 });
 export type Key = z.infer<typeof keySchema>;
 
+/** Limits and quotas of a tenant. */
+export const limitNameSchema = z.enum([
+  'requests_per_s',
+  'requests_burst',
+  'storage_bytes',
+  'concurrent_jobs',
+  'concurrent_robots',
+  'compute_s_per_month',
+]);
+export type LimitName = z.infer<typeof limitNameSchema>;
+
+export const auditLineSchema = z.object({
+  id,
+  /** Id of the key that called, or `platform`. */
+  actor: z.string(),
+  /** The verb, e.g. `keys.create`. */
+  verb: z.string(),
+  subject_id: z.string(),
+  request_id: z.string(),
+  detail: z.record(z.string(), z.unknown()),
+  created_at: instant,
+});
+export type AuditLine = z.infer<typeof auditLineSchema>;
+
 export const embodimentSchema = z.object({
   id,
   spec: embodimentSpecSchema,
@@ -103,6 +127,8 @@ export const datasetSchema = z.object({
   /** Share of the validation that is done, 0 to 1. */
   progress: z.number(),
   report: datasetReportSchema.nullable(),
+  /** Episodes that were left out when the set was accepted without them. */
+  without_episodes: z.array(z.number().int()).optional(),
   created_at: instant,
 });
 export type Dataset = z.infer<typeof datasetSchema>;

@@ -1,6 +1,8 @@
 import { z } from 'zod';
 import { embodimentSpecSchema } from './embodiment.ts';
+import { problemSchema } from './errors.ts';
 import {
+  auditLineSchema,
   datasetFileSchema,
   datasetSchema,
   embodimentSchema,
@@ -8,6 +10,7 @@ import {
   finetuneSchema,
   jobEventSchema,
   keySchema,
+  limitNameSchema,
   policyVersionSchema,
   reasoningRecordSchema,
   scopeSchema,
@@ -49,6 +52,19 @@ export const routes = {
       secret: z.string(),
     }),
   ),
+  /** Grants a tenant a limit of its own, or takes it back. */
+  'tenants.limit': verb(
+    'POST',
+    '/v1/tenants/:id/limits',
+    'platform',
+    z.strictObject({
+      id: z.string().min(1),
+      name: limitNameSchema,
+      /** `null` puts the default in its place again. */
+      value: z.number().nonnegative().nullable(),
+    }),
+    z.object({ name: limitNameSchema, value: z.number().nullable() }),
+  ),
   'tenants.current': verb('GET', '/v1/tenant', 'read', empty, tenantSchema),
 
   'keys.create': verb(
@@ -64,6 +80,31 @@ export const routes = {
   ),
   'keys.list': verb('GET', '/v1/keys', 'admin', pageQuery, page(keySchema)),
   'keys.revoke': verb('DELETE', '/v1/keys/:id', 'admin', byId, keySchema),
+  /** A new key of the same name and scopes; the old one works for `overlap_s` more seconds. */
+  'keys.rotate': verb(
+    'POST',
+    '/v1/keys/:id/rotate',
+    'admin',
+    z.strictObject({
+      id: z.string(),
+      overlap_s: z
+        .number()
+        .int()
+        .min(0)
+        .max(30 * 86_400)
+        .default(86_400),
+    }),
+    z.object({ key: keySchema, secret: z.string(), old: keySchema }),
+  ),
+
+  /** What was done in the tenant, newest first. */
+  'audit.list': verb(
+    'GET',
+    '/v1/audit',
+    'admin',
+    pageQuery.extend({ /** Id of what was changed. */ subject: z.string().optional() }),
+    page(auditLineSchema),
+  ),
 
   'embodiments.create': verb(
     'POST',
@@ -88,6 +129,17 @@ export const routes = {
   ),
   'datasets.plan': verb('GET', '/v1/datasets/:id/upload', 'write', byId, uploadPlanSchema),
   'datasets.complete': verb('POST', '/v1/datasets/:id/complete', 'write', byId, datasetSchema),
+  /** Validates a rejected set again without some of its episodes. */
+  'datasets.accept': verb(
+    'POST',
+    '/v1/datasets/:id/accept',
+    'write',
+    z.strictObject({
+      id: z.string(),
+      without_episodes: z.array(z.number().int().nonnegative()).min(1).max(10_000),
+    }),
+    datasetSchema,
+  ),
   'datasets.list': verb('GET', '/v1/datasets', 'read', pageQuery, page(datasetSchema)),
   'datasets.get': verb('GET', '/v1/datasets/:id', 'read', byId, datasetSchema),
 
@@ -158,6 +210,27 @@ export const routes = {
     }),
     page(reasoningRecordSchema),
   ),
+} as const;
+
+/** Schemas that have a name of their own in generated descriptions of the interface. */
+export const schemaNames = {
+  Problem: problemSchema,
+  Tenant: tenantSchema,
+  Key: keySchema,
+  AuditLine: auditLineSchema,
+  EmbodimentSpec: embodimentSpecSchema,
+  Embodiment: embodimentSchema,
+  DatasetFile: datasetFileSchema,
+  Dataset: datasetSchema,
+  UploadPlan: uploadPlanSchema,
+  FinetuneOptions: finetuneOptionsSchema,
+  Finetune: finetuneSchema,
+  JobEvent: jobEventSchema,
+  PolicyVersion: policyVersionSchema,
+  Session: sessionSchema,
+  SessionGrant: sessionGrantSchema,
+  Usage: usageSchema,
+  ReasoningRecord: reasoningRecordSchema,
 } as const;
 
 export type RouteName = keyof typeof routes;

@@ -74,6 +74,7 @@ export class Armature {
   readonly apiUrl: string;
   readonly tenants: Group<'tenants'>;
   readonly keys: Group<'keys'>;
+  readonly audit: Group<'audit'>;
   readonly embodiments: Group<'embodiments'>;
   readonly datasets: Group<'datasets'>;
   readonly finetunes: Group<'finetunes'>;
@@ -113,6 +114,7 @@ export class Armature {
     };
     this.tenants = group(http, 'tenants');
     this.keys = group(http, 'keys');
+    this.audit = group(http, 'audit');
     this.embodiments = group(http, 'embodiments');
     this.datasets = group(http, 'datasets');
     this.finetunes = group(http, 'finetunes');

@@ -12,6 +12,8 @@ const BESIDE: ReadonlySet<string> = new Set([
   'GET /healthz',
   'GET /readyz',
   'GET /.well-known/jwks.json',
+  // `finetunes.events` and `finetunes.get` over and over.
+  'GET /v1/finetunes/:id/stream',
   'PUT /store/*',
   'ALL /trpc/*',
   'ALL /*',

@@ -11,6 +11,7 @@ export interface World {
   /** The signature of one of its upload URLs, which is no API key either. */
   uploadSignature: string;
   ids: {
+    tenant: string;
     key: string;
     embodiment: string;
     /** A set that is ready. */
@@ -18,6 +19,7 @@ export interface World {
     heldout: string;
     /** A set that is being uploaded. */
     open: string;
+    rejected: string;
     finetune: string;
     policy: string;
     session: string;
@@ -32,10 +34,13 @@ export const worldFile = fileOf('meta/info.json', Buffer.from('{}'));
  */
 export const inputs: { [N in RouteName]: (ids: World['ids']) => RouteInput<N> } = {
   'tenants.create': () => ({ name: 'another' }),
+  'tenants.limit': ({ tenant }) => ({ id: tenant, name: 'concurrent_jobs', value: 9 }),
   'tenants.current': () => ({}),
   'keys.create': () => ({ name: 'k', scopes: ['read'] }),
   'keys.list': () => ({}),
   'keys.revoke': ({ key }) => ({ id: key }),
+  'keys.rotate': ({ key }) => ({ id: key }),
+  'audit.list': ({ embodiment }) => ({ subject: embodiment }),
   'embodiments.create': () => ({ spec: armSpec }),
   'embodiments.list': () => ({}),
   'embodiments.get': ({ embodiment }) => ({ id: embodiment }),
@@ -46,6 +51,7 @@ export const inputs: { [N in RouteName]: (ids: World['ids']) => RouteInput<N> } 
   }),
   'datasets.plan': ({ open }) => ({ id: open }),
   'datasets.complete': ({ dataset }) => ({ id: dataset }),
+  'datasets.accept': ({ rejected }) => ({ id: rejected, without_episodes: [0] }),
   'datasets.list': () => ({}),
   'datasets.get': ({ dataset }) => ({ id: dataset }),
   'finetunes.create': ({ dataset, heldout }) => ({

@@ -1,7 +1,13 @@
 import postgres, { type Sql } from 'postgres';
 import type { TestApi } from '../support/api.ts';
 import { armSpec } from '../support/robots.ts';
-import { addPolicyVersion, addServeWorker, addUsage, markReady } from '../support/rows.ts';
+import {
+  addPolicyVersion,
+  addServeWorker,
+  addUsage,
+  markDataset,
+  markReady,
+} from '../support/rows.ts';
 import { worldFile, type World } from './inputs.ts';
 
 export async function makeWorld(api: TestApi, name: string): Promise<World> {
@@ -9,13 +15,15 @@ export async function makeWorld(api: TestApi, name: string): Promise<World> {
   const spare = await api.keyWith(admin, ['read']);
   const embodiment = await api.must('embodiments.create', admin, { spec: armSpec });
   const set = { name: 'd', embodiment_id: embodiment.id, files: [worldFile] };
-  const [dataset, heldout, open] = [
+  const [dataset, heldout, open, rejected] = [
+    await api.must('datasets.create', admin, set),
     await api.must('datasets.create', admin, set),
     await api.must('datasets.create', admin, set),
     await api.must('datasets.create', admin, set),
   ];
   await markReady(api.db.worker, tenant, dataset.dataset.id);
   await markReady(api.db.worker, tenant, heldout.dataset.id);
+  await markDataset(api.db.worker, tenant, rejected.dataset.id, 'rejected');
   const finetune = await api.must('finetunes.create', admin, {
     name: 'f',
     dataset_id: dataset.dataset.id,
@@ -35,11 +43,13 @@ export async function makeWorld(api: TestApi, name: string): Promise<World> {
     token,
     uploadSignature: new URL(open.parts[0]?.url ?? '').searchParams.get('signature') ?? '',
     ids: {
+      tenant,
       key: spare.id,
       embodiment: embodiment.id,
       dataset: dataset.dataset.id,
       heldout: heldout.dataset.id,
       open: open.dataset.id,
+      rejected: rejected.dataset.id,
       finetune: finetune.id,
       policy,
       session: session.id,
@@ -49,7 +59,7 @@ export async function makeWorld(api: TestApi, name: string): Promise<World> {
 
 /** Looks at every row of a tenant, whatever the policies say. */
 export interface Snapshots {
-  /** All rows, the use of keys apart, as one text. */
+  /** All rows, the use of keys and of the request rate apart, as one text. */
   of(tenant: string): Promise<string>;
   close(): Promise<void>;
 }
@@ -58,7 +68,8 @@ export async function openSnapshots(adminUrl: string): Promise<Snapshots> {
   const admin: Sql = postgres(adminUrl, { max: 1 });
   const tables = await admin<{ name: string }[]>`
     select table_name as name from information_schema.columns
-    where table_schema = 'public' and column_name = 'tenant_id' order by 1`;
+    where table_schema = 'public' and column_name = 'tenant_id' and table_name <> 'rate_buckets'
+    order by 1`;
   const selects = tables.map(
     ({ name }) =>
       `select '${name} ' || (to_jsonb(t) - 'last_used_at')::text as row from ${name} t where tenant_id = $1`,

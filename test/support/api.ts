@@ -27,6 +27,8 @@ export type Answer<N extends RouteName> =
 export interface TestApiOptions {
   /** `superuser`: no policy binds the API, so that only its own predicates keep tenants apart. */
   databaseRole?: 'app' | 'superuser';
+  /** Requests that the API fetches from a tenant's rate at a time. */
+  requestBatch?: number;
 }
 
 export interface TestApi {
@@ -93,6 +95,7 @@ export async function startTestApi(options: TestApiOptions = {}): Promise<TestAp
     platformKey: PLATFORM_KEY,
     sessionSigningKey: { ...privateKey.export({ format: 'jwk' }), kid: 'test-1' },
     clock: () => new Date(Date.now() + clock.skewMs),
+    ...(options.requestBatch === undefined ? {} : { requestBatch: options.requestBatch }),
   });
   held.app = app;
   const call: TestApi['call'] = async (name, key, input, query = {}) => {

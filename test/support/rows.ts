@@ -8,6 +8,7 @@ import {
   sessions,
   withTenant,
   writeRecords,
+  type DatasetStatus,
   type Db,
   type UsageEventRow,
 } from '@armature/db';
@@ -15,11 +16,17 @@ import {
 /** What workers would have written, for suites that run no worker. */
 
 export async function markReady(db: Db, tenant: string, datasetId: string): Promise<void> {
+  await markDataset(db, tenant, datasetId, 'ready');
+}
+
+export async function markDataset(
+  db: Db,
+  tenant: string,
+  datasetId: string,
+  status: DatasetStatus,
+): Promise<void> {
   await withTenant(db, tenant, async (tx) => {
-    await tx
-      .update(datasets)
-      .set({ status: 'ready', progress: 1 })
-      .where(eq(datasets.id, datasetId));
+    await tx.update(datasets).set({ status, progress: 1 }).where(eq(datasets.id, datasetId));
   });
 }
 

@@ -96,6 +96,7 @@ async function validate(
       result = await validateSource(source, input.spec, {
         lanes: services.lanes,
         signal: lease.signal,
+        without: input.without,
         onProgress: progress.advance,
       });
     } finally {

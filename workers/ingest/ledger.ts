@@ -26,6 +26,8 @@ export interface IngestInput {
   readonly prefix: string;
   readonly spec: EmbodimentSpec;
   readonly files: readonly DatasetFile[];
+  /** Episodes that the tenant has left out. */
+  readonly without: readonly number[];
 }
 
 /**
@@ -46,7 +48,11 @@ export class Ledger {
     const { tenantId, subjectId } = this.#job;
     return await withTenant(this.#db, tenantId, async (tx) => {
       const [row] = await tx
-        .select({ prefix: datasets.prefix, spec: embodiments.spec })
+        .select({
+          prefix: datasets.prefix,
+          without: datasets.excludedEpisodes,
+          spec: embodiments.spec,
+        })
         .from(datasets)
         .innerJoin(
           embodiments,
@@ -60,7 +66,8 @@ export class Ledger {
         .select({ path: datasetFiles.path, size: datasetFiles.size, sha256: datasetFiles.sha256 })
         .from(datasetFiles)
         .where(and(eq(datasetFiles.tenantId, tenantId), eq(datasetFiles.datasetId, subjectId)));
-      return { prefix: row.prefix, spec: embodimentSpecSchema.parse(row.spec), files };
+      const { prefix, without } = row;
+      return { prefix, without, spec: embodimentSpecSchema.parse(row.spec), files };
     });
   }
 

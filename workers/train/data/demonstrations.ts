@@ -1,12 +1,23 @@
 import { ArmatureError, type EmbodimentSpec } from '@armature/sdk/contract';
-import { FrameCache, fromStore, openDataset, type Dataset } from '@armature/datasets';
+import {
+  FrameCache,
+  fromStore,
+  openDataset,
+  withoutEpisodes,
+  type Dataset,
+} from '@armature/datasets';
 import type { ObjectStore } from '@armature/storage';
 import type { Demonstration } from '../job/workshop.ts';
 import type { Labeller } from './labels.ts';
 
 export interface OpenOptions {
   readonly store: ObjectStore;
-  readonly dataset: { readonly id: string; readonly prefix: string };
+  readonly dataset: {
+    readonly id: string;
+    readonly prefix: string;
+    /** Episodes that the set was accepted without. */
+    readonly without: readonly number[];
+  };
   /** Field of the fine-tune that names the set, for errors. */
   readonly field: 'dataset_id' | 'heldout_dataset_id';
   readonly spec: EmbodimentSpec;
@@ -40,6 +51,14 @@ export interface Demonstrations {
  */
 export async function openDemonstrations(o: OpenOptions): Promise<Demonstrations> {
   const dataset = await openDataset(fromStore(o.store, o.dataset.prefix));
+  try {
+    return await readDemonstrations(withoutEpisodes(dataset, o.dataset.without), o);
+  } finally {
+    await dataset.close();
+  }
+}
+
+async function readDemonstrations(dataset: Dataset, o: OpenOptions): Promise<Demonstrations> {
   const wanted = dataset.episodes.slice(0, o.maxEpisodes).map(({ index }) => index);
   if (wanted.length === 0) {
     throw new ArmatureError('empty_dataset', `data set ${o.dataset.id} has no episodes`, {

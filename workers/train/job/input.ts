@@ -14,6 +14,8 @@ export interface JobDataset {
   readonly name: string;
   /** Key prefix of its files, ending in `/`. */
   readonly prefix: string;
+  /** Episodes that the set was accepted without. */
+  readonly without: readonly number[];
 }
 
 /** A checkpoint in the object store, and what had been trained when it was written. */
@@ -117,7 +119,7 @@ async function readDataset(
       fix: 'Wait until the data set is validated, or correct what its report finds.',
     });
   }
-  return { id, name: row.name, prefix: row.prefix };
+  return { id, name: row.name, prefix: row.prefix, without: row.excludedEpisodes };
 }
 
 /**

@@ -1,0 +1,128 @@
+import {
+  errorCodes,
+  problemSchema,
+  routes,
+  schemaNames,
+  type RouteName,
+} from '@armature/sdk/contract';
+import { z } from 'zod';
+
+type Json = Record<string, unknown>;
+
+const registry = z.registry<{ id: string }>();
+for (const [id, schema] of Object.entries(schemaNames)) registry.add(schema, { id });
+
+/**
+ * The REST interface as an OpenAPI 3.1 document, made from the contract's table of routes. It lies
+ * beside this file as `openapi.json`; a test fails when the two differ.
+ */
+export function openApiDocument(): Json {
+  const components = new Map<string, unknown>();
+  const paths: Record<string, Json> = {};
+  for (const name of Object.keys(routes) as RouteName[]) {
+    const path = routes[name].path.replaceAll(/:(\w+)/g, '{$1}');
+    paths[path] = {
+      ...paths[path],
+      [routes[name].method.toLowerCase()]: operation(name, components),
+    };
+  }
+  const problem = schemaOf(problemSchema, 'output', components);
+  return {
+    openapi: '3.1.0',
+    info: {
+      title: 'Armature',
+      version: '1',
+      license: { name: 'Apache-2.0', identifier: 'Apache-2.0' },
+    },
+    security: [{ key: [] }],
+    paths,
+    components: {
+      securitySchemes: { key: { type: 'http', scheme: 'bearer' } },
+      responses: {
+        Problem: {
+          description: `What went wrong (RFC 9457). \`code\` is one of ${Object.keys(errorCodes).join(', ')}.`,
+          content: { 'application/problem+json': { schema: problem } },
+        },
+      },
+      schemas: Object.fromEntries([...components].sort(([a], [b]) => (a < b ? -1 : 1))),
+    },
+  };
+}
+
+function operation(name: RouteName, components: Map<string, unknown>): Json {
+  const { method, path, scope, input, output } = routes[name];
+  const parsed = schemaOf(input, 'input', components) as {
+    properties?: Record<string, unknown>;
+    required?: string[];
+  };
+  const fields = parsed.properties ?? {};
+  const required = new Set(parsed.required ?? []);
+  const inPath = new Set(Array.from(path.matchAll(/:(\w+)/g), ([, field]) => field));
+  const rest = Object.entries(fields).filter(([field]) => !inPath.has(field));
+  const parameters: Json[] = [...inPath].map((field) => ({
+    name: field,
+    in: 'path',
+    required: true,
+    schema: fields[field ?? ''],
+  }));
+  if (method !== 'POST') {
+    for (const [field, schema] of rest) {
+      parameters.push({ name: field, in: 'query', required: required.has(field), schema });
+    }
+  }
+  if (method !== 'GET' && scope !== 'platform') {
+    parameters.push({
+      name: 'Idempotency-Key',
+      in: 'header',
+      required: false,
+      description: 'A random id of the request: sent again within a day it gets the first answer.',
+      schema: { type: 'string', minLength: 8, maxLength: 200 },
+    });
+  }
+  return {
+    operationId: name,
+    tags: [name.split('.')[0]],
+    description: `Needs ${scope === 'platform' ? 'the operator’s key' : `a key with the scope ${scope}`}.`,
+    ...(parameters.length === 0 ? {} : { parameters }),
+    ...(method === 'POST' ? { requestBody: bodyOf(rest, required) } : {}),
+    responses: {
+      200: {
+        description: 'Done.',
+        content: { 'application/json': { schema: schemaOf(output, 'output', components) } },
+      },
+      default: { $ref: '#/components/responses/Problem' },
+    },
+  };
+}
+
+function bodyOf(fields: readonly [string, unknown][], required: ReadonlySet<string>): Json {
+  const needed = fields.map(([field]) => field).filter((field) => required.has(field));
+  const schema = {
+    type: 'object',
+    properties: Object.fromEntries(fields),
+    ...(needed.length === 0 ? {} : { required: needed }),
+    additionalProperties: false,
+  };
+  return { required: needed.length > 0, content: { 'application/json': { schema } } };
+}
+
+/** The JSON schema, with named parts moved to the components; inputs have names of their own. */
+function schemaOf(
+  schema: z.ZodType,
+  io: 'input' | 'output',
+  components: Map<string, unknown>,
+): Json {
+  const suffix = io === 'input' ? 'Input' : '';
+  const made = z.toJSONSchema(schema, { io, metadata: registry, target: 'draft-2020-12' });
+  const renamed = JSON.parse(
+    JSON.stringify(made).replaceAll(/"#\/\$defs\/(\w+)"/g, `"#/components/schemas/$1${suffix}"`),
+  ) as Json & { $defs?: Record<string, Json> };
+  const { $schema: _, $defs: parts = {}, id: name, ...plain } = renamed;
+  for (const [id, part] of Object.entries(parts)) {
+    const { id: _id, ...rest } = part;
+    components.set(id + suffix, rest);
+  }
+  if (typeof name !== 'string') return plain;
+  components.set(name + suffix, plain);
+  return { $ref: `#/components/schemas/${name}${suffix}` };
+}

@@ -1,0 +1,75 @@
+import { and, eq, inArray, datasets, finetunes, sql, tenantLimits, type Tx } from '@armature/db';
+import { ArmatureError, type LimitName } from '@armature/sdk/contract';
+import { limitDefaults } from '../limits.ts';
+
+/** Minutes after which a session without a chunk counts as a robot that is gone. */
+const IDLE_MINUTES = 10;
+const LIVE = ['queued', 'preparing', 'training', 'evaluating', 'packaging', 'cancelling'] as const;
+
+/** The tenant's own limit, or the default. */
+export async function limitOf(tx: Tx, tenant: string, name: LimitName): Promise<number> {
+  const [row] = await tx
+    .select({ value: tenantLimits.value })
+    .from(tenantLimits)
+    .where(and(eq(tenantLimits.tenantId, tenant), eq(tenantLimits.name, name)));
+  return row?.value ?? limitDefaults[name];
+}
+
+/** @throws ArmatureError `quota_exceeded` where another set of `bytes` does not fit. */
+export async function needStorage(tx: Tx, tenant: string, bytes: number): Promise<void> {
+  const [row] = await tx
+    .select({ used: sql`coalesce(sum(${datasets.bytes}), 0)`.mapWith(Number) })
+    .from(datasets)
+    .where(eq(datasets.tenantId, tenant));
+  await need(tx, tenant, 'storage_bytes', (row?.used ?? 0) + bytes, 'Remove data sets');
+}
+
+/** @throws ArmatureError `quota_exceeded` where one more fine-tune is too many. */
+export async function needJob(tx: Tx, tenant: string): Promise<void> {
+  const [row] = await tx
+    .select({ live: sql`count(*)`.mapWith(Number) })
+    .from(finetunes)
+    .where(and(eq(finetunes.tenantId, tenant), inArray(finetunes.status, [...LIVE])));
+  await need(tx, tenant, 'concurrent_jobs', (row?.live ?? 0) + 1, 'Wait for a fine-tune to end');
+  await needCompute(tx, tenant);
+}
+
+/** @throws ArmatureError `quota_exceeded` where one more robot is too many. */
+export async function needRobot(tx: Tx, tenant: string): Promise<void> {
+  const [row] = await tx.execute<{ live: string }>(sql`
+    select count(*) as live from sessions
+    where sessions.tenant_id = ${tenant} and sessions.ended_at is null and (
+      sessions.created_at > now() - ${IDLE_MINUTES} * interval '1 minute'
+      or exists (
+        select from usage_events used
+        where used.tenant_id = ${tenant} and used.session_id = sessions.id
+          and used.at > now() - ${IDLE_MINUTES} * interval '1 minute'
+      )
+    )`);
+  await need(tx, tenant, 'concurrent_robots', Number(row?.live ?? 0) + 1, 'End sessions');
+  await needCompute(tx, tenant);
+}
+
+async function needCompute(tx: Tx, tenant: string): Promise<void> {
+  const [row] = await tx.execute<{ seconds: string }>(sql`
+    select coalesce(sum(compute_us), 0) / 1000000.0 as seconds from usage_events
+    where tenant_id = ${tenant}
+      and at >= date_trunc('month', now() at time zone 'UTC') at time zone 'UTC'`);
+  const used = Number(row?.seconds ?? 0);
+  await need(tx, tenant, 'compute_s_per_month', used, 'Wait for the next month');
+}
+
+async function need(
+  tx: Tx,
+  tenant: string,
+  name: LimitName,
+  would: number,
+  remedy: string,
+): Promise<void> {
+  const most = await limitOf(tx, tenant, name);
+  if (would <= most) return;
+  throw new ArmatureError('quota_exceeded', `${name}: ${would} is more than the quota of ${most}`, {
+    limit: name,
+    fix: `${remedy}, or have the operator raise ${name}.`,
+  });
+}
