@@ -111,7 +111,9 @@ function check(worker: SimWorker, robots: readonly SimRobot[], tenants: number):
         entry?.tenant_id !== robot.tenantId ||
         entry.session_id !== `ses_${robot.options.index}`
       ) {
-        found.push(`robot ${robot.options.index} executed ${id}, metered to ${entry?.session_id ?? 'nobody'}`);
+        found.push(
+          `robot ${robot.options.index} executed ${id}, metered to ${entry?.session_id ?? 'nobody'}`,
+        );
       }
     }
     if (robot.executed.length === 0) found.push(`robot ${robot.options.index} never moved`);
