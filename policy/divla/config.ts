@@ -1,5 +1,3 @@
-import type { Spacing } from './diffusion.ts';
-
 /** Sizes of a model; every graph is built from one of these. */
 export interface DivlaConfig {
   readonly name: 'nano';
@@ -66,8 +64,6 @@ export interface DivlaConfig {
      * little but noise, and so allows few steps and a start without noise.
      */
     readonly prediction: 'epsilon' | 'v_prediction';
-    /** Which training steps a sampler visits. */
-    readonly spacing: Spacing;
     /** Bound of the predicted clean action, in normalised units. */
     readonly clip: number;
   };
@@ -114,7 +110,7 @@ export const nano: DivlaConfig = {
     reasoning: 128,
   },
   head: { dims: 32, stateWidth: 128, conditionHidden: 192, actionWidth: 64, actionHidden: 128 },
-  diffusion: { trainSteps: 100, prediction: 'v_prediction', spacing: 'trailing', clip: 1.3 },
+  diffusion: { trainSteps: 100, prediction: 'v_prediction', clip: 1.3 },
   maxViews: { external: 2, wrist: 2 },
 };
 

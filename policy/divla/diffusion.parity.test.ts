@@ -87,22 +87,6 @@ it.each(cases)(
   },
 );
 
-it('trailing spacing starts where there is noise alone and ends at the first step or near it', () => {
-  const visited = (steps: number): number[] => {
-    const table = samplerTable(steps, 100, steps, 'trailing');
-    return Array.from({ length: steps }, (_, i) => table[i * SAMPLER_COLUMNS] as number);
-  };
-  expect(visited(1)).toEqual([99]);
-  expect(visited(2)).toEqual([99, 49]);
-  // round(100 - i · 100 / 3) - 1, as diffusers' "trailing" has it
-  expect(visited(3)).toEqual([99, 66, 32]);
-  expect(visited(10)).toEqual([99, 89, 79, 69, 59, 49, 39, 29, 19, 9]);
-  const table = samplerTable(2, 100, 2, 'trailing');
-  // The second row starts at the level at which the first ends; the last ends clean.
-  expect(table.slice(3, 5)).toEqual(table.slice(SAMPLER_COLUMNS + 1, SAMPLER_COLUMNS + 3));
-  expect(Array.from(table.slice(SAMPLER_COLUMNS + 3))).toEqual([1, 0]);
-});
-
 it('refuses more steps than the table holds', () => {
   expect(() => samplerTable(21, 100, 20)).toThrow(RangeError);
   expect(() => samplerTable(0, 100)).toThrow(RangeError);

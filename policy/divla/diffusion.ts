@@ -18,46 +18,25 @@ export function alphasCumprod(trainSteps: number): Float64Array {
 export const SAMPLER_COLUMNS = 5;
 
 /**
- * Which of the training steps a sampler visits, as diffusers names them: `leading` ends at the first
- * and starts short of the last; `trailing` starts at the last, where there is noise alone (Lin et al.
- * 2024), so that a start without noise asks for the mean of what the model believes.
- */
-export type Spacing = 'leading' | 'trailing';
-
-/**
- * One row a denoising step: t, √ā, √(1−ā), √ā_prev, √(1−ā_prev).
+ * One row a denoising step: t, √ā, √(1−ā), √ā_prev, √(1−ā_prev); leading spacing as diffusers has it.
  * @param steps 1 to `trainSteps`
  * @param rows rows of the table; those after `steps` are zero
  */
-export function samplerTable(
-  steps: number,
-  trainSteps: number,
-  rows = steps,
-  spacing: Spacing = 'leading',
-): Float32Array {
+export function samplerTable(steps: number, trainSteps: number, rows = steps): Float32Array {
   if (!Number.isInteger(steps) || steps < 1 || steps > rows || rows > trainSteps) {
     throw new RangeError(`denoising steps must be 1 to ${rows}, got ${steps}`);
   }
   const bars = alphasCumprod(trainSteps);
-  const visited = visitedSteps(steps, trainSteps, spacing);
+  const ratio = Math.floor(trainSteps / steps);
   const out = new Float32Array(rows * SAMPLER_COLUMNS);
-  for (const [i, t] of visited.entries()) {
+  for (let i = 0; i < steps; i++) {
+    const t = (steps - 1 - i) * ratio;
     const bar = bars[t] as number;
-    const next = visited[i + 1];
-    const before = next === undefined ? 1 : (bars[next] as number);
+    const before = t - ratio >= 0 ? (bars[t - ratio] as number) : 1;
     out.set(
       [t, Math.sqrt(bar), Math.sqrt(1 - bar), Math.sqrt(before), Math.sqrt(1 - before)],
       i * SAMPLER_COLUMNS,
     );
   }
   return out;
-}
-
-function visitedSteps(steps: number, trainSteps: number, spacing: Spacing): number[] {
-  if (spacing === 'leading') {
-    const ratio = Math.floor(trainSteps / steps);
-    return Array.from({ length: steps }, (_, i) => (steps - 1 - i) * ratio);
-  }
-  const ratio = trainSteps / steps;
-  return Array.from({ length: steps }, (_, i) => Math.round(trainSteps - i * ratio) - 1);
 }

@@ -118,7 +118,7 @@ export function actFeeds(
     noise: f32([rows, signature.horizon, dims], noise),
     table: f32(
       [MAX_STEPS, SAMPLER_COLUMNS],
-      samplerTable(steps, config.diffusion.trainSteps, MAX_STEPS, config.diffusion.spacing),
+      samplerTable(steps, config.diffusion.trainSteps, MAX_STEPS),
     ),
     steps: { dtype: 'int64', shape: [], data: BigInt64Array.of(BigInt(steps)) },
     slot: { dtype: 'int64', shape: [rows], data: slot },

@@ -170,9 +170,6 @@ function pictures(
   const said = new BigInt64Array(spoken * reasoningTokens);
   const saidMask = new Float32Array(spoken * reasoningTokens);
   const labels = new BigInt64Array(spoken * reasoningTokens);
-  const present = Float32Array.from({ length: n * views }, () =>
-    random.uniform() < options.viewDropout ? 0 : 1,
-  );
   rows.forEach(({ episode, t }, r) => {
     const demo = episodes[episode] as TrainingEpisode;
     if (options.images === 'use') {
@@ -195,7 +192,7 @@ function pictures(
     images: { dtype: 'uint8', shape: [n, views, height, width, 3], data: images },
     tokens: { dtype: 'int64', shape: [n, textTokens], data: tokens },
     token_mask: f32([n, textTokens], mask),
-    present: f32([n, views], present),
+    present: f32([n, views], new Float32Array(n * views).fill(1)),
     ...(spoken === 0
       ? {}
       : {

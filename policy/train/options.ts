@@ -1,6 +1,5 @@
 import type { FinetuneOptions } from '@armature/sdk/contract';
 import type { ParamSpec } from '../nn/params.ts';
-import type { Augmentation } from './augment.ts';
 
 /** Options with every default of the preset filled in. */
 export interface ResolvedFinetuneOptions {
@@ -29,13 +28,9 @@ export interface ResolvedFinetuneOptions {
   readonly reasoningDropout: number;
   /** Weight of the language loss beside the action loss (α). */
   readonly reasoningWeight: number;
-  readonly augment: Augmentation;
-  /** Share of pictures that are hidden as a whole, as if the camera were not there. */
-  readonly viewDropout: number;
+  /** Random shift of the pictures, pixels, and change of brightness and contrast. */
+  readonly augment: { readonly shift: number; readonly light: number };
 }
-
-/** Features of a frozen trunk are computed once, of pictures as they are. */
-const NO_AUGMENTATION: Augmentation = { shift: 0, light: 0, colour: 0, hidden: 0, hiddenSide: 0 };
 
 const byMode = {
   head: {
@@ -46,8 +41,7 @@ const byMode = {
     learningRate: 2e-3,
     stateNoise: 0,
     stateDropout: 0,
-    augment: NO_AUGMENTATION,
-    viewDropout: 0,
+    augment: { shift: 0, light: 0 },
   },
   policy: {
     steps: 1500,
@@ -57,19 +51,17 @@ const byMode = {
     learningRate: 1e-3,
     stateNoise: 0,
     stateDropout: 0,
-    augment: NO_AUGMENTATION,
-    viewDropout: 0,
+    augment: { shift: 0, light: 0 },
   },
   full: {
-    steps: 1800,
+    steps: 900,
     batchSize: 64,
-    draws: 4,
-    spoken: 8,
+    draws: 2,
+    spoken: 4,
     learningRate: 1e-3,
-    stateNoise: 0.1,
-    stateDropout: 0.1,
-    augment: { shift: 4, light: 0.25, colour: 0.15, hidden: 0.7, hiddenSide: 0.5 },
-    viewDropout: 0.15,
+    stateNoise: 0.05,
+    stateDropout: 0.05,
+    augment: { shift: 3, light: 0.1 },
   },
 } as const;
 
@@ -95,7 +87,6 @@ export function resolveOptions(options: FinetuneOptions): ResolvedFinetuneOption
     reasoningDropout: 0.5,
     reasoningWeight: 0.1,
     augment: preset.augment,
-    viewDropout: preset.viewDropout,
   };
 }
 
