@@ -1,0 +1,62 @@
+import { createServer, request, type IncomingMessage, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+
+export interface RoundRobin {
+  url: string;
+  /** Requests that each port has answered. */
+  answered: Map<number, number>;
+  close(): Promise<void>;
+}
+
+/**
+ * A load balancer of the plainest kind: each request to the next port, and to the one after it
+ * where nothing listens.
+ */
+export async function startRoundRobin(ports: readonly number[]): Promise<RoundRobin> {
+  const answered = new Map<number, number>(ports.map((port) => [port, 0]));
+  let turn = 0;
+  const forward = async (from: IncomingMessage, to: ServerResponse): Promise<void> => {
+    const pieces: Buffer[] = [];
+    for await (const piece of from) pieces.push(piece as Buffer);
+    const body = Buffer.concat(pieces);
+    turn += 1;
+    const first = turn;
+    for (let i = 0; i < ports.length; i += 1) {
+      const port = ports[(first + i) % ports.length] ?? 0;
+      const answer = await send(from, body, port);
+      if (answer === null) continue;
+      answered.set(port, (answered.get(port) ?? 0) + 1);
+      to.writeHead(answer.statusCode ?? 502, answer.headers);
+      answer.pipe(to);
+      return;
+    }
+    to.writeHead(502).end();
+  };
+  const server = createServer((from, to) => {
+    forward(from, to).catch(() => to.destroy());
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as AddressInfo;
+  return {
+    url: `http://127.0.0.1:${port}`,
+    answered,
+    close: async () => {
+      server.closeAllConnections();
+      await new Promise((resolve) => server.close(resolve));
+    },
+  };
+}
+
+/** The answer, or null where nothing listens. */
+function send(from: IncomingMessage, body: Buffer, port: number): Promise<IncomingMessage | null> {
+  return new Promise((resolve, reject) => {
+    const { method, headers } = from;
+    const to = request({ port, host: '127.0.0.1', method, path: from.url, headers, agent: false });
+    to.once('response', resolve);
+    to.once('error', (error: NodeJS.ErrnoException) => {
+      if (error.code === 'ECONNREFUSED') resolve(null);
+      else reject(error);
+    });
+    to.end(body);
+  });
+}

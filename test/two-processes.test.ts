@@ -1,0 +1,151 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { routes, type RouteInput, type RouteName, type RouteOutput } from '@armature/sdk/contract';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { PLATFORM_KEY, requestFor } from './support/api.ts';
+import {
+  apiEnvironment,
+  freePort,
+  startApiProcess,
+  type ApiProcess,
+} from './support/api-process.ts';
+import { startTestPostgres, type TestPostgres } from './support/postgres.ts';
+import { armSpec, fileOf } from './support/robots.ts';
+import { startRoundRobin, type RoundRobin } from './support/round-robin.ts';
+
+let postgres: TestPostgres;
+let storeRoot: string;
+let balancer: RoundRobin;
+let environment: Record<string, string>;
+let ports: [number, number];
+let processes: ApiProcess[];
+let key: string;
+
+beforeAll(async () => {
+  postgres = await startTestPostgres();
+  const { appUrl } = await postgres.database();
+  storeRoot = await mkdtemp(path.join(tmpdir(), 'armature-two-'));
+  ports = [await freePort(), await freePort()];
+  balancer = await startRoundRobin(ports);
+  environment = apiEnvironment({ databaseUrl: appUrl, storeRoot, publicUrl: balancer.url });
+  processes = await Promise.all(ports.map((port) => startApiProcess(environment, port)));
+  ({ secret: key } = await must('tenants.create', { name: 'shared' }, { apiKey: PLATFORM_KEY }));
+});
+afterAll(async () => {
+  await Promise.all(processes.map((one) => one.stop()));
+  await balancer.close();
+  await postgres.stop();
+  await rm(storeRoot, { recursive: true, force: true });
+});
+
+async function send<N extends RouteName>(
+  name: N,
+  input: RouteInput<N>,
+  options: { apiKey?: string; idempotencyKey?: string; port?: number } = {},
+) {
+  const { apiKey = key, idempotencyKey, port } = options;
+  const base = port === undefined ? balancer.url : `http://127.0.0.1:${port}`;
+  const [url, request] = requestFor(base, name, apiKey, input);
+  const headers = new Headers(request.headers);
+  if (idempotencyKey !== undefined) headers.set('idempotency-key', idempotencyKey);
+  const answer = await fetch(url, { ...request, headers });
+  const text = await answer.text();
+  if (text === '') throw new Error(`${name} answered ${answer.status} without a word`);
+  return { status: answer.status, body: JSON.parse(text) as unknown };
+}
+async function must<N extends RouteName>(
+  name: N,
+  input: RouteInput<N>,
+  options: Parameters<typeof send>[2] = {},
+): Promise<RouteOutput<N>> {
+  const { status, body } = await send(name, input, options);
+  if (status !== 200) throw new Error(`${name} answered ${status}: ${JSON.stringify(body)}`);
+  return routes[name].output.parse(body) as RouteOutput<N>;
+}
+
+describe('two API processes behind a round robin', () => {
+  it('are one: what is written through one is read through the other', async () => {
+    const { id } = await must('embodiments.create', { spec: armSpec });
+    const bytes = Buffer.from('the bytes');
+    const set = { name: 'd', embodiment_id: id, files: [fileOf('a.bin', bytes)] };
+    const { dataset, parts } = await must('datasets.create', set);
+    const [part] = parts;
+    const put = { method: 'PUT', headers: part?.headers ?? {}, body: bytes };
+    expect((await fetch(part?.url ?? '', put)).status).toBe(200);
+    expect(await must('datasets.complete', { id: dataset.id })).toMatchObject({
+      status: 'validating',
+    });
+    for (let i = 0; i < 6; i += 1) await must('embodiments.create', { spec: armSpec });
+    const seen = new Set<string>();
+    let cursor: string | undefined;
+    do {
+      const page = await must('embodiments.list', { limit: 2, ...(cursor && { cursor }) });
+      for (const item of page.items) seen.add(item.id);
+      cursor = page.next_cursor ?? undefined;
+    } while (cursor !== undefined);
+    expect(seen.size).toBe(7);
+    for (const count of balancer.answered.values()) expect(count).toBeGreaterThan(4);
+  });
+
+  it('give the same answer to the same idempotency key, and end a key in both', async () => {
+    const input = { name: 'k', scopes: ['read' as const] };
+    const [one, other] = ports;
+    const first = await must('keys.create', input, { idempotencyKey: 'one-of-two-1', port: one });
+    const again = await must('keys.create', input, { idempotencyKey: 'one-of-two-1', port: other });
+    expect(again).toEqual(first);
+    const ask = (port: number) =>
+      send('tenants.current', {}, { apiKey: first.secret, port }).then(({ status }) => status);
+    expect([await ask(one), await ask(other)]).toEqual([200, 200]);
+    await must('keys.revoke', { id: first.key.id }, { port: one });
+    expect(await ask(one)).toBe(401);
+    // The other one believes what it looked up for five seconds.
+    await expect.poll(() => ask(other), { timeout: 60_000, interval: 500 }).toBe(401);
+  });
+
+  it('lose and double nothing while one is restarted under load', async () => {
+    let stopped = false;
+    let made = 0;
+    const failures: unknown[] = [];
+    const lane = async (lane: number): Promise<void> => {
+      for (let n = 0; !stopped; n += 1) {
+        const idempotencyKey = `lane-${lane}-request-${n}`;
+        const input = { name: `lane ${lane}`, scopes: ['read' as const] };
+        try {
+          const { key: first } = await must('keys.create', input, { idempotencyKey });
+          const { key: again } = await must('keys.create', input, { idempotencyKey });
+          if (first.id !== again.id) failures.push(`${idempotencyKey} was carried out twice`);
+          await must('tenants.current', {});
+          made += 1;
+        } catch (error) {
+          failures.push(error);
+        }
+      }
+    };
+    const lanes = Promise.all([0, 1, 2].map(lane));
+    for (const [index, port] of ports.entries()) {
+      expect(await processes[index]?.stop()).toBe(0);
+      processes[index] = await startApiProcess(environment, port);
+    }
+    const answered = new Map(balancer.answered);
+    await expect
+      .poll(
+        () => ports.every((port) => (balancer.answered.get(port) ?? 0) > (answered.get(port) ?? 0)),
+        {
+          timeout: 60_000,
+        },
+      )
+      .toBe(true);
+    stopped = true;
+    await lanes;
+    expect(failures).toEqual([]);
+    let listed = 0;
+    let cursor: string | undefined;
+    do {
+      const page = await must('keys.list', { limit: 200, ...(cursor && { cursor }) });
+      listed += page.items.filter(({ name }) => name.startsWith('lane ')).length;
+      cursor = page.next_cursor ?? undefined;
+    } while (cursor !== undefined);
+    expect(listed).toBe(made);
+  });
+});
