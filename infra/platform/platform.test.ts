@@ -2,8 +2,9 @@ import { existsSync, readFileSync } from 'node:fs';
 import { mkdtemp, rm, stat } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
-import { routes } from '@armature/sdk/contract';
+import { decodeFrame, encodeFrame, Ndarray, routes } from '@armature/sdk/contract';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { WebSocket } from 'ws';
 import { environmentOfParts } from './config.ts';
 import { startPlatform, type Platform, type PlatformEvent } from './platform.ts';
 
@@ -43,6 +44,32 @@ async function tenantOf({ apiUrl, apiKey }: Platform): Promise<{ id: string; nam
   return output.parse(await response.json());
 }
 
+/** One exchange in openpi's dialect with what `dev.json` says, and no key. */
+async function openpiReply({ openpi }: Platform): Promise<Record<string, unknown>> {
+  const socket = new WebSocket(`ws://${openpi.host}:${openpi.port}`, { perMessageDeflate: false });
+  const observation = Object.fromEntries(
+    Object.entries(openpi.observation).map(([key, { dtype, shape }]) => {
+      const size = shape.reduce((product, length) => product * length, 1);
+      if (dtype === 'str') return [key, 'reach for the cup'];
+      return dtype === 'uint8'
+        ? [key, Ndarray.uint8(new Uint8Array(size).fill(90), shape)]
+        : [key, Ndarray.float32(new Float32Array(size).fill(0.2), shape)];
+    }),
+  );
+  return new Promise((resolve, reject) => {
+    const got: Record<string, unknown>[] = [];
+    socket.on('error', reject);
+    socket.on('close', (_, reason) => reject(new Error(`closed: ${reason.toString()}`)));
+    socket.on('message', (data: Buffer, isBinary) => {
+      if (!isBinary) return reject(new Error(data.toString()));
+      got.push(decodeFrame(new Uint8Array(data)) as Record<string, unknown>);
+      if (got.length === 1) return socket.send(encodeFrame(observation));
+      resolve({ ...got[0], ...got[1] });
+      socket.close();
+    });
+  });
+}
+
 const isAlive = (pid: number): boolean => existsSync(`/proc/${pid}`);
 const partNames = ['api', 'serve', 'train', 'ingest'] as const;
 
@@ -72,6 +99,12 @@ describe('the platform', () => {
       for (const secret of [dev, path.join(dir, 'secrets.json'), path.join(dir, 'logs/api.log')]) {
         expect((await stat(secret)).mode & 0o077).toBe(0);
       }
+      const reply = await openpiReply(first);
+      expect(reply).toMatchObject({ embodiment: 'sample arm', action_horizon: 16 });
+      const { actions } = reply;
+      if (!(actions instanceof Ndarray)) throw new Error('no actions');
+      expect([actions.dtype, actions.shape]).toEqual(['<f8', [16, 8]]);
+      expect(actions.toFloat32().every((value) => Math.abs(value) <= 2.8)).toBe(true);
       await expect(start()).rejects.toThrow(/Another platform \(process \d+\) runs in this folder/);
 
       const killed = first.pid('ingest');

@@ -9,7 +9,7 @@ import { systemClock } from './clock.ts';
 import { loadConfig } from './config.ts';
 import { OpenpiAccess, tokenVerifier } from './gateway/index.ts';
 import { ImagePool } from './images/index.ts';
-import { connect, DatabaseSink, Heartbeat, Ledger } from './ledger/index.ts';
+import { connect, DatabaseSink, Heartbeat, isBrokenConnection, Ledger } from './ledger/index.ts';
 import { MemoryWatch } from './memory-watch.ts';
 import { serveMetrics } from './metrics.ts';
 import { startServe } from './start.ts';
@@ -92,6 +92,12 @@ for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     end(signal);
   });
 }
+// Robots leave in order for a fresh process; what is owed lies in the spool.
+process.on('uncaughtException', (error) => {
+  log.fatal({ err: error }, 'an error that nobody caught');
+  if (!isBrokenConnection(error)) process.exit(1);
+  if (!stopping) end('the way to the database broke off');
+});
 if (config.MEMORY_BUDGET_MB !== undefined) {
   const watch = new MemoryWatch({
     budget: config.MEMORY_BUDGET_MB * 2 ** 20,

@@ -22,6 +22,8 @@ export interface FlusherOptions {
   readonly intervalMs: number;
   /** Longest pause between attempts while the sink is down, ms. */
   readonly maxBackoffMs: number;
+  /** A write that takes longer counts as failed, ms; writing again is harmless. */
+  readonly writeTimeoutMs: number;
   readonly onFlushed: (entries: number) => void;
   readonly onRejected: (rejected: readonly RejectedLine[]) => Promise<void>;
   readonly onError: (error: unknown, retryInMs: number) => void;
@@ -92,7 +94,8 @@ export class Flusher {
     const parsed = lines.map(parseLine);
     const entries = parsed.filter((item) => 'kind' in item);
     const unreadable = parsed.filter((item) => 'line' in item);
-    const refused = entries.length === 0 ? [] : await sink.write(entries);
+    const refused =
+      entries.length === 0 ? [] : await within(this.options.writeTimeoutMs, sink.write(entries));
     const rejected = [...unreadable, ...refused];
     if (rejected.length > 0) await onRejected(rejected);
     await reader.settle(next);
@@ -102,6 +105,19 @@ export class Flusher {
   private pause(): number {
     const { intervalMs, maxBackoffMs } = this.options;
     return Math.min(intervalMs * 2 ** this.failures, maxBackoffMs);
+  }
+}
+
+/** @throws Error when it takes longer than `ms`. */
+async function within<T>(ms: number, work: Promise<T>): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`no answer within ${ms} ms`)), ms);
+  });
+  try {
+    return await Promise.race([work, late]);
+  } finally {
+    clearTimeout(timer);
   }
 }
 

@@ -1,5 +1,6 @@
 /** Metering, reasoning records and the worker's heartbeat: the only folder here that opens the database. */
 export { connect, type Db } from '@armature/db';
+export { isBrokenConnection } from './broken-connection.ts';
 export { DatabaseSink } from './database-sink.ts';
 export type { LedgerEntry, ReasoningEntry, UsageEntry } from './entry.ts';
 export type { LedgerSink, RejectedLine } from './flusher.ts';

@@ -12,6 +12,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { EpochFence } from './epoch-fence.ts';
+import type { LedgerSink } from './flusher.ts';
 import { Ledger, type LedgerOptions } from './ledger.ts';
 import { segmentNumbers, segmentPath } from './segments.ts';
 import { MemorySink, silent, usage } from './testing/entries.ts';
@@ -27,6 +28,26 @@ afterEach(() => rmSync(dir, { recursive: true }));
 const open = (over: Partial<LedgerOptions> = {}) =>
   new Ledger({ dir, sink, log: silent, segmentBytes: 2000, flushMs: 10, ...over });
 const ids = () => [...sink.entries.values()].map((entry) => entry.id);
+
+describe('a sink that never answers', () => {
+  it('does not keep the ledger from trying again', async () => {
+    const stuck = mkdtempSync(path.join(tmpdir(), 'armature-ledger-'));
+    const sink = new MemorySink();
+    let asked = 0;
+    const first: LedgerSink = {
+      write: (entries) => {
+        asked += 1;
+        return asked === 1 ? new Promise(() => undefined) : sink.write(entries);
+      },
+    };
+    const ledger = new Ledger({ dir: stuck, sink: first, log: silent, writeTimeoutMs: 20 });
+    await ledger.append([usage(1)]);
+    expect(await ledger.flush(60_000)).toBe(true);
+    expect([asked, sink.entries.size]).toEqual([2, 1]);
+    await ledger.close();
+    rmSync(stuck, { recursive: true });
+  });
+});
 
 describe('Ledger', () => {
   it('carries what is recorded to the sink and leaves nothing behind', async () => {

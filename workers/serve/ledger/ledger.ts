@@ -15,6 +15,8 @@ export interface LedgerOptions {
   readonly log: LedgerLog;
   readonly segmentBytes?: number;
   readonly flushMs?: number;
+  /** A write to the sink that takes longer counts as failed, ms; 40,000 unless told. */
+  readonly writeTimeoutMs?: number;
   readonly onFlushed?: (entries: number) => void;
 }
 
@@ -63,6 +65,8 @@ export class Ledger {
       sink: options.sink,
       intervalMs: options.flushMs ?? 250,
       maxBackoffMs: 10_000,
+      // Longer than any statement may take.
+      writeTimeoutMs: options.writeTimeoutMs ?? 40_000,
       onFlushed: (entries) => options.onFlushed?.(entries),
       onRejected: async (rejected) => {
         log.error({ entries: rejected.length, first: rejected[0]?.reason }, 'entries set aside');
