@@ -14,7 +14,13 @@ import postgres from 'postgres';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startTestApi, type TestApi } from '../test/support/api.ts';
 import { armSpec, fileOf } from '../test/support/robots.ts';
-import { addPolicyVersion, addServeWorker, addUsage, markReady } from '../test/support/rows.ts';
+import {
+  addPolicyVersion,
+  addServeWorker,
+  addUsage,
+  markDataset,
+  markReady,
+} from '../test/support/rows.ts';
 
 let api: TestApi;
 let tenant: string;
@@ -131,6 +137,21 @@ describe('a data set', () => {
     } finally {
       api.store.head = head;
     }
+  });
+
+  it('that was rejected is validated again without the episodes that are named', async () => {
+    const { dataset } = await planned();
+    const input = { id: dataset.id, without_episodes: [3, 1, 3] };
+    expect(await api.call('datasets.accept', key, input)).toMatchObject({
+      status: 409,
+      problem: { code: 'conflict', field: 'id' },
+    });
+    await markDataset(api.db.worker, tenant, dataset.id, 'rejected');
+    const accepted = await api.must('datasets.accept', key, input);
+    expect(accepted).toMatchObject({ status: 'validating', without_episodes: [1, 3] });
+    expect(await jobsOf(dataset.id)).toMatchObject([{ kind: 'ingest', status: 'queued' }]);
+    const none = await api.call('datasets.accept', key, { ...input, without_episodes: [] });
+    expect(none).toMatchObject({ status: 400, problem: { field: 'without_episodes' } });
   });
 
   it.each([

@@ -8,6 +8,7 @@ import { createHash } from 'node:crypto';
 import pino from 'pino';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import {
+  and,
   cancelJob,
   claimJob,
   type ClaimedJob,
@@ -23,7 +24,7 @@ import {
   tenants,
   withTenant,
 } from '@armature/db';
-import { fromDirectory } from '@armature/datasets';
+import { fromDirectory, fromStore, openDataset, withoutEpisodes } from '@armature/datasets';
 import { ArmatureError, datasetReportSchema } from '@armature/sdk/contract';
 import { DiskStore, type ObjectStore } from '@armature/storage';
 import {
@@ -199,6 +200,40 @@ describe('runIngest', () => {
     expect(report.findings).toHaveLength(1);
     expect(report.findings[0]).toMatchObject({ severity: 'error', code });
     expect(report.findings[0]?.message).toContain(path);
+  });
+
+  it('takes a set without the episode that was bad', async () => {
+    const cut = (await readFile(join(set.directory, video))).subarray(0, 1000);
+    const sha256 = createHash('sha256').update(cut).digest('hex');
+    await store.put(prefix + video, cut);
+    await withTenant(db.app, tenantId, (tx) =>
+      tx
+        .update(datasetFiles)
+        .set({ size: cut.length, sha256 })
+        .where(and(eq(datasetFiles.datasetId, datasetId), eq(datasetFiles.path, video))),
+    );
+    await run(await claim());
+    const rejected = (await look()).dataset;
+    expect(rejected.status).toBe('rejected');
+    expect(datasetReportSchema.parse(rejected.report).findings).toMatchObject([
+      { severity: 'error', episode: 1, feature: 'top' },
+    ]);
+    await withTenant(db.app, tenantId, async (tx) => {
+      await tx
+        .update(datasets)
+        .set({ status: 'validating', excludedEpisodes: [1] })
+        .where(eq(datasets.id, datasetId));
+      await enqueue(tx, { tenantId, kind: 'ingest', subjectId: datasetId });
+    });
+    await run(await claim());
+    const { dataset } = await look();
+    expect(dataset.status).toBe('ready');
+    const report = datasetReportSchema.parse(dataset.report);
+    expect(report).toMatchObject({ episodes: 2, frames: 60, findings: [] });
+    const left = withoutEpisodes(await openDataset(fromStore(store, prefix)), [1]);
+    expect(left.episodes.map(({ index }) => index)).toEqual([0, 2]);
+    await expect(left.readEpisode(1)).rejects.toMatchObject({ code: 'not_found' });
+    expect((await left.readEpisode(2)).length).toBe(30);
   });
 
   it('gives the job back when the process stops, and the next one finishes it', async () => {
