@@ -7,6 +7,8 @@ import { recordDemonstrations } from './demonstrations.ts';
 const DEMONSTRATIONS = 50;
 const SEED = 2026;
 const CURVE = [5, 10, 20] as const;
+/** Of the policy that is there for comparison. */
+const FEWER_STEPS = 500;
 
 /** An arm of the simulator that the platform knows and has the demonstrations of. */
 export interface TaughtRobot {
@@ -73,7 +75,10 @@ export async function trainPolicies(
     });
   const before = await train('fresh head', { steps: 0 });
   const after = await train('fine-tune', {});
-  const byCommand = await train('relative to the last command', { reference: 'last_command' });
+  const byCommand = await train('relative to the last command', {
+    reference: 'last_command',
+    steps: FEWER_STEPS,
+  });
   const curve: { demos: number; policy: TrainedPolicy }[] = [];
   for (const demos of options.curve ? CURVE : []) {
     curve.push({ demos, policy: await train(`${demos} demonstrations`, { max_episodes: demos }) });
