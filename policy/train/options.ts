@@ -56,7 +56,7 @@ const byMode = {
     augment: { shift: 0, light: 0 },
   },
   full: {
-    steps: 1400,
+    steps: 900,
     batchSize: 64,
     draws: 2,
     spoken: 4,
