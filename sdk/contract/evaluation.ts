@@ -28,6 +28,7 @@ const scores = {
  */
 export const evaluationSchema = z.object({
   reference: z.string(),
+  /** Training episodes that the version learnt from. */
   episodes_used: z.number().int(),
   chunks: z.number().int(),
   ...scores,
@@ -50,7 +51,7 @@ export const evaluationSchema = z.object({
   }),
   /** Mean squared error of the served chunk by step of the chunk. */
   served_mse_by_step: z.array(z.number()),
-  /** Predicted and recorded values of one episode, chunk after chunk, for a plot. */
+  /** Predicted and recorded values of one episode, chunk after chunk, for a plot: one series a name. */
   trace: z.object({
     episode: z.number().int(),
     names: z.array(z.string()),

@@ -22,7 +22,7 @@ export function predictionSection(data: ReportData): Markup | null {
   return html`<section>
     <h2>Against what was held out</h2>
     <p class="lead">
-      Every chunk of ${evaluation.episodes_used} episodes that training never saw,
+      Every chunk of ${evaluation.episodes.length} episodes that training never saw,
       ${evaluation.chunks} in all, steps past the end masked, normalised by the training set's true
       statistics. Actions relative to: ${evaluation.reference.replaceAll('_', ' ')}.
     </p>
@@ -220,8 +220,8 @@ function traceFigure(evaluation: Evaluation): Markup {
         size: SMALL,
         legend: false,
         series: [
-          { name: 'recorded', tone: 'm', points: column(trace.recorded, joint) },
-          { name: 'predicted', tone: 'a', points: column(trace.predicted, joint), thin: true },
+          { name: 'recorded', tone: 'm', points: pointsOf(trace.recorded[joint]) },
+          { name: 'predicted', tone: 'a', points: pointsOf(trace.predicted[joint]), thin: true },
         ],
       })}
     </div>`,
@@ -246,8 +246,9 @@ function traceFigure(evaluation: Evaluation): Markup {
   </figure>`;
 }
 
-function column(rows: readonly (readonly number[])[], joint: number): Point[] {
-  return rows.map((row, step): Point => [step, row[joint] ?? NaN]);
+function pointsOf(series: readonly number[] | undefined): Point[] {
+  if (series === undefined) throw new RangeError('a joint of the trace has no series');
+  return series.map((value, step): Point => [step, value]);
 }
 
 function signed(value: number): string {

@@ -47,6 +47,17 @@ describe('thin', () => {
 });
 
 describe('the report', () => {
+  it('draws each joint of the trace by itself, over the whole episode', async () => {
+    const data = await sampleReport();
+    const [, drawn = ''] = reportPage(data).split('Predicted against recorded joints');
+    const [figure = ''] = drawn.split('</figure>');
+    const paths = [...figure.matchAll(/class="line m[^"]*" d="([^"]*)"/g)].map(([, d]) => d ?? '');
+    const trace = data.evaluation?.trace;
+    expect(paths).toHaveLength(trace?.names.length ?? -1);
+    expect(new Set(paths).size).toBe(paths.length);
+    for (const d of paths) expect(d.split('L').length).toBeGreaterThan(100);
+  });
+
   it('shows every part and asks for nothing from elsewhere', async () => {
     const data = await sampleReport();
     expect(demoSummarySchema.parse(data.summary)).toEqual(data.summary);

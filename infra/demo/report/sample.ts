@@ -140,8 +140,8 @@ function sampleEvaluation(): Evaluation {
     trace: {
       episode: 3,
       names,
-      predicted: steps.map((t) => names.map((_, joint) => Math.sin(t / 40 + joint) + 0.02)),
-      recorded: steps.map((t) => names.map((_, joint) => Math.sin(t / 40 + joint))),
+      predicted: names.map((_, joint) => steps.map((t) => Math.sin(t / 40 + joint) + 0.02)),
+      recorded: names.map((_, joint) => steps.map((t) => Math.sin(t / 40 + joint))),
     },
   };
 }

@@ -45,8 +45,8 @@ function describeEvaluation(evaluation: Evaluation): string {
     ['HELD OUT', 'MSE', 'L1'],
     rows.map(([name, { mse, l1 }]) => [name, mse.toFixed(4), l1.toFixed(4)]),
   );
-  const { chunks, episodes_used, reference, ci95 } = evaluation;
+  const { chunks, episodes, reference, ci95 } = evaluation;
   const [low, high] = ci95.served_mse;
-  const note = `${chunks} chunks of ${episodes_used} episodes, actions relative to ${reference}; as served, 95 %: ${low.toFixed(4)} to ${high.toFixed(4)}`;
+  const note = `${chunks} chunks of ${episodes.length} episodes, actions relative to ${reference}; as served, 95 %: ${low.toFixed(4)} to ${high.toFixed(4)}`;
   return `${errors}\n${note}`;
 }
