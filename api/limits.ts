@@ -3,8 +3,8 @@ import type { LimitName } from '@armature/sdk/contract';
 /** What a tenant may use where the operator has granted it nothing else. */
 export const limitDefaults = {
   /** Requests a second of all keys of a tenant together, and how many may come at once. */
-  requests_per_s: 100,
-  requests_burst: 2_000,
+  requests_per_s: 500,
+  requests_burst: 10_000,
   /** Bytes of all data sets. */
   storage_bytes: 2 ** 40,
   /** Fine-tunes that wait or run. */
