@@ -8,6 +8,7 @@ import type {
   OnFrame,
   VideoInput,
 } from './dataset.ts';
+import { findCamera } from './find-camera.ts';
 import { decodeRgb } from './video/decode-rgb.ts';
 
 /** One recording that is one episode of a set. */
@@ -70,14 +71,7 @@ export class FilesDataset implements Dataset {
 
   async video(index: number, camera: string): Promise<VideoInput> {
     const file = this.#file(index);
-    const found = this.cameras.find(({ name }) => name === camera);
-    if (found === undefined) {
-      throw new ArmatureError('not_found', `the data set has no camera ${camera}`, {
-        field: camera,
-        fix: `Use one of: ${this.cameras.map(({ name }) => name).join(', ')}.`,
-      });
-    }
-    return file.pictures(found);
+    return file.pictures(findCamera(this.cameras, camera));
   }
 
   async close(): Promise<void> {

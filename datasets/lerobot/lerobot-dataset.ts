@@ -10,6 +10,7 @@ import type {
   VideoClip,
   VideoInput,
 } from '../dataset.ts';
+import { findCamera } from '../find-camera.ts';
 import type { BlobSource } from '../source/blob-source.ts';
 import { missingFile } from '../source/directory.ts';
 import { decodeRgb } from '../video/decode-rgb.ts';
@@ -95,14 +96,7 @@ export class LeRobotDataset implements Dataset {
 
   async video(index: number, camera: string): Promise<VideoInput> {
     this.#episode(index);
-    const found = this.cameras.find((candidate) => candidate.name === camera);
-    if (found === undefined) {
-      throw new ArmatureError('not_found', `the data set has no camera ${camera}`, {
-        field: camera,
-        fix: `Use one of: ${this.cameras.map((candidate) => candidate.name).join(', ')}.`,
-      });
-    }
-    const { path, clip } = this.#layout.video(index, found);
+    const { path, clip } = this.#layout.video(index, findCamera(this.cameras, camera));
     const size = await this.#source.size(path);
     if (size === null) throw missingFile(path);
     const part = clip === undefined ? {} : { clip };

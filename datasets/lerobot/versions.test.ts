@@ -4,7 +4,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { describeWithRecording, recordingPath } from '../../test/support/recordings.ts';
-import { smallRecording, smallSpec, writeSmallDataset } from '../../test/support/small-dataset.ts';
+import {
+  recordedSpec,
+  smallRecording,
+  smallSpec,
+  writeSmallDataset,
+} from '../../test/support/small-dataset.ts';
 import {
   type BlobSource,
   type Dataset,
@@ -58,15 +63,7 @@ describe('LeRobot versions', () => {
 
     it('finds nothing wrong with the twin', async () => {
       const dataset = await openDataset(fromDirectory(v3));
-      const report = await validateSource(fromDirectory(v3), {
-        ...smallSpec,
-        control_hz: dataset.fps,
-        state: dataset.stateNames.map((name) => ({ name, unit: 'rad' })),
-        action: dataset.actionNames.map((name) => {
-          return { name, unit: 'rad', group: 'arm', min: -4, max: 4 };
-        }),
-        cameras: [{ name: 'cam_high', kind: 'external', width: 640, height: 480 }],
-      });
+      const report = await validateSource(fromDirectory(v3), recordedSpec(dataset));
       expect(report.findings.filter(({ severity }) => severity === 'error')).toEqual([]);
       expect(report.frames).toBe(1150);
     });

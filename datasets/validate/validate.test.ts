@@ -6,6 +6,7 @@ import type { DatasetReport, EmbodimentSpec } from '@armature/sdk/contract';
 import { describeWithRecording } from '../../test/support/recordings.ts';
 import {
   discPicture,
+  recordedSpec,
   smallEpisode,
   smallRecording,
   smallSpec,
@@ -268,15 +269,7 @@ describe('validateSource', () => {
       const line = lines.split('\n').find((text) => text.includes('"episode_index": 3,')) ?? '';
       await writeFile(join(one, 'meta/episodes.jsonl'), line);
       const dataset = await openDataset(fromDirectory(one));
-      const report = await validateSource(fromDirectory(one), {
-        ...smallSpec,
-        control_hz: dataset.fps,
-        state: dataset.stateNames.map((name) => ({ name, unit: 'rad' })),
-        action: dataset.actionNames.map((name) => {
-          return { name, unit: 'rad', group: 'arm', min: -4, max: 4 };
-        }),
-        cameras: [{ name: 'cam_high', kind: 'external', width: 640, height: 480 }],
-      });
+      const report = await validateSource(fromDirectory(one), recordedSpec(dataset));
       expect(report.findings).toEqual([]);
       expect(report.frames).toBe(dataset.episodes[0]?.length);
       expect(report.frames).toBeGreaterThan(100);

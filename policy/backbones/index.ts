@@ -14,7 +14,7 @@ export { causalDecoder, plainProject } from './decoder.ts';
 export type { DecoderOptions } from './decoder.ts';
 export { greedy } from './generate.ts';
 export type { Greedy } from './generate.ts';
-export { causalMask, promptMask } from './masks.ts';
+export { promptMask } from './masks.ts';
 export { promptPositions, visualPlaces, visualTokens } from './positions.ts';
 export type { PromptLayout, PromptPositions, VisionGrid } from './positions.ts';
 export { placeVisual } from './place-visual.ts';

@@ -2,6 +2,7 @@ import {
   add,
   argmax,
   cast,
+  causalBias,
   concat,
   div,
   equal,
@@ -59,15 +60,6 @@ function positionsOf(graph: Graph, rows: number, prompt: Prompt, spoken: number)
   return expand(graph.constant(values, [1, values.length]), [rows, values.length]);
 }
 
-/** Adds to scores what hides later keys from `t` queries over `s` keys that end with them: [1, 1, 1, t, s]. */
-function causalMask(graph: Graph, t: number, s: number): Tensor {
-  const values = new Float32Array(t * s);
-  for (let i = 0; i < t; i++) {
-    for (let j = 0; j < s; j++) values[i * s + j] = j > i + s - t ? MASKED : 0;
-  }
-  return graph.constant(values, [1, 1, 1, t, s]);
-}
-
 /** Mean of x [B, T, C] over the positions where mask f32 [B, T] is 1; zero where there is none. */
 function maskedMean(x: Tensor, mask: Tensor): Tensor {
   const [b, t] = mask.shape as [number, number];
@@ -105,7 +97,7 @@ export function teacherForced(
   const x = concat([prompt.embedded, embedding(table, tokens)], 1);
   const ones = graph.constant(new Float32Array(r).fill(1), [1, r]);
   const keys = concat([prompt.mask, expand(ones, [b, r])], 1);
-  const mask = add(causalMask(graph, count + r, count + r), keyMask(keys));
+  const mask = add(causalBias(graph, count + r, count + r), keyMask(keys));
   const { hidden } = decode(p.scope('language'), config, x, positionsOf(graph, b, prompt, r), mask);
   const said = slice(hidden, 1, count, count + r);
   return {
@@ -138,7 +130,7 @@ export function reason(
     config,
     prompt.embedded,
     positionsOf(graph, b, prompt, 0),
-    add(causalMask(graph, count, count), keyMask(prompt.mask)),
+    add(causalBias(graph, count, count), keyMask(prompt.mask)),
   );
   const spoken = generate(language, config, table, prompt, first.caches, special);
   return {

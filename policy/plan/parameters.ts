@@ -1,7 +1,8 @@
-import { causalMask, plainProject, siglip, type LanguageModel } from '../backbones/index.ts';
+import { plainProject, siglip, type LanguageModel } from '../backbones/index.ts';
 import { conditionalUnet1d } from '../decoders/index.ts';
 import { lora, type LoraConfig } from '../lora/index.ts';
 import { collectParams, elements, type ParamSpec } from '../nn/params.ts';
+import { causalBias } from '../tensor/index.ts';
 import type { LargePreset } from './presets.ts';
 
 /** Numbers of parameters, counted from the graphs of the models themselves. */
@@ -28,7 +29,7 @@ export function languageParameters(model: LanguageModel): ParamSpec[] {
     const { hidden } = model.decode(params, {
       x: model.embed(params, ids),
       positions: graph.input('positions', 'int64', [model.shape.positionAxes, 1, 1]),
-      mask: causalMask(graph, 1, 1),
+      mask: causalBias(graph, 1, 1),
     });
     model.logits(params, hidden);
   });
@@ -40,7 +41,7 @@ export function adapterParameters(model: LanguageModel, config: LoraConfig): num
     model.decode(params, {
       x: graph.input('x', 'float32', [1, 1, model.shape.hidden]),
       positions: graph.input('positions', 'int64', [model.shape.positionAxes, 1, 1]),
-      mask: causalMask(graph, 1, 1),
+      mask: causalBias(graph, 1, 1),
       project: lora(config, params, plainProject),
     });
   });

@@ -3,7 +3,7 @@ import { add, mul, sub } from './elementwise.ts';
 import { isFloat } from './dtype.ts';
 import { composite } from './emit.ts';
 import { ShapeError } from './errors.ts';
-import type { Tensor } from './graph.ts';
+import type { Graph, Tensor } from './graph.ts';
 import { matmul, swap } from './linalg.ts';
 import { where } from './logic.ts';
 import { softmax } from './reduce.ts';
@@ -111,7 +111,8 @@ function groupedBias(bias: Tensor, groups: number): Tensor {
 }
 
 function biasOf(q: Tensor, keys: number, options: AttentionOptions): Tensor | undefined {
-  const causal = options.causal === true ? causalBias(q, dim(q.shape, 2), keys) : undefined;
+  const causal =
+    options.causal === true ? causalBias(q.graph, dim(q.shape, 2), keys, q.dtype) : undefined;
   if (options.mask === undefined) return causal;
   const mask = isFloat(options.mask.dtype) ? options.mask : attentionBias(options.mask, q.dtype);
   if (mask.shape.length !== 4)
@@ -130,16 +131,22 @@ export function attentionBias(keep: Tensor, dtype: Tensor['dtype'] = 'float32'):
   return where(shaped, keep.graph.constant(0, [], dtype), hidden);
 }
 
-function causalBias(q: Tensor, queries: number, keys: number): Tensor {
+/** Hides later keys from `queries` tokens over `keys` that end with them: [1, 1, queries, keys]. */
+export function causalBias(
+  graph: Graph,
+  queries: number,
+  keys: number,
+  dtype: Tensor['dtype'] = 'float32',
+): Tensor {
   if (queries < 0 || keys < queries) {
     throw new ShapeError('attention', `causal needs as many keys as queries, or more`, [
-      q.shape,
+      [queries],
       [keys],
     ]);
   }
-  const hidden = q.dtype === 'float16' ? HIDDEN_HALF : HIDDEN;
+  const hidden = dtype === 'float16' ? HIDDEN_HALF : HIDDEN;
   const bias = Array.from({ length: queries * keys }, (_, n) =>
     n % keys > Math.floor(n / keys) + keys - queries ? hidden : 0,
   );
-  return q.graph.constant(bias, [1, 1, queries, keys], q.dtype);
+  return graph.constant(bias, [1, 1, queries, keys], dtype);
 }

@@ -58,7 +58,7 @@ export { conv1d, convTranspose1d } from './conv1d.ts';
 export type { Conv1dOptions, ConvTranspose1dOptions } from './conv1d.ts';
 export { conv2d } from './conv2d.ts';
 export type { Conv2dOptions } from './conv2d.ts';
-export { attention, attentionBias } from './attention.ts';
+export { attention, attentionBias, causalBias } from './attention.ts';
 export type { AttentionOptions } from './attention.ts';
 export {
   mrope,

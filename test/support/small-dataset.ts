@@ -1,7 +1,12 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type Recording, type RecordedEpisode, writeLeRobot } from '@armature/datasets';
+import {
+  type Dataset,
+  type Recording,
+  type RecordedEpisode,
+  writeLeRobot,
+} from '@armature/datasets';
 import type { EmbodimentSpec } from '@armature/sdk/contract';
 
 export const SMALL_SIZE = 48;
@@ -23,6 +28,21 @@ export const smallSpec: EmbodimentSpec = {
   on_violation: 'clamp',
   when_starved: 'hold',
 };
+
+/** An embodiment that a recorded set with one head camera of 640×480 fits, its limits wide. */
+export function recordedSpec(
+  dataset: Pick<Dataset, 'fps' | 'stateNames' | 'actionNames'>,
+): EmbodimentSpec {
+  return {
+    ...smallSpec,
+    control_hz: dataset.fps,
+    state: dataset.stateNames.map((name) => ({ name, unit: 'rad' })),
+    action: dataset.actionNames.map((name) => {
+      return { name, unit: 'rad', group: 'arm', min: -4, max: 4 };
+    }),
+    cameras: [{ name: 'cam_high', kind: 'external', width: 640, height: 480 }],
+  };
+}
 
 /** A coloured disc that moves over a plain ground: small pictures of strong colours. */
 export function discPicture(episode: number, t: number, size = SMALL_SIZE): Uint8Array {
