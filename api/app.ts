@@ -19,7 +19,7 @@ import type { ServiceDeps } from './services/context.ts';
 import type { Database } from './services/database.ts';
 import { pingDatabase } from './services/health.ts';
 import { findKey } from './services/keys-find.ts';
-import { takeRequests } from './services/take-requests.ts';
+import { REQUESTS_LENT_MS, takeRequests } from './services/take-requests.ts';
 import { mountTrpc } from './trpc/mount.ts';
 
 export interface AppDeps {
@@ -65,9 +65,10 @@ export async function createApp(deps: AppDeps): Promise<Hono<HttpEnv>> {
     },
   };
   const limiter = new RateLimiter({
-    take: (tenantId, bucket, wanted) => takeRequests(db, tenantId, bucket, wanted),
+    take: takeRequests(db),
     keyShare: KEY_SHARE,
     batch: deps.requestBatch ?? requestRate.batch,
+    lentMs: REQUESTS_LENT_MS,
     nowMs: () => performance.now(),
   });
   const call = createCall({ services, authenticator, limiter, pepper: keyPepper, log });

@@ -23,7 +23,7 @@ export {
 } from './jobs.ts';
 export { writeRecords, type ReasoningRecordRow, type UsageEventRow } from './metering.ts';
 export { migrate } from './migrate.ts';
-export { takeTokens, type Bucket } from './rate-buckets.ts';
+export { LENT_MS, takeTokens, type Bucket, type Lent, type Settled } from './rate-buckets.ts';
 export { ensureDatabase, setRolePasswords, urlForRole } from './roles.ts';
 export { removeServeWorker, reportServeWorker } from './serve-workers.ts';
 export * from './schema.ts';

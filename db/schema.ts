@@ -48,11 +48,14 @@ export const tenantLimits = tenantTable('tenant_limits', {
   value: doublePrecision('value').notNull(),
 });
 
-/** Written by `armature_take` alone. */
+/** Written by `armature_take_at` alone. */
 export const rateBuckets = tenantTable('rate_buckets', {
   name: text('name').notNull(),
   tokens: doublePrecision('tokens').notNull(),
   countedAt: instant('counted_at').notNull(),
+  lent: doublePrecision('lent').notNull().default(0),
+  lentBefore: doublePrecision('lent_before').notNull().default(0),
+  lentIn: whole('lent_in').notNull().default(0),
 });
 
 export const embodiments = tenantTable('embodiments', {
