@@ -49,11 +49,15 @@ const DATABASE_READERS = [
   'db',
   'api/services',
   'api/metering',
+  'workers/jobs',
   'workers/train',
   'workers/ingest',
   'workers/serve/ledger',
   'infra/platform',
 ];
+
+/** Processes of one room, each of which can be deployed without the others. */
+const WORKERS = ['workers/ingest', 'workers/serve', 'workers/train'];
 
 const room = (file: string): string => file.split('/')[0] ?? file;
 
@@ -96,6 +100,14 @@ export const boundaries: readonly Boundary[] = [
     forbids: (target, file) =>
       target.kind === 'ours' && isWithin(target.path, room(file) === 'api' ? 'workers' : 'api'),
     message: 'api and workers meet in Postgres, the object store, tokens and the contract only.',
+  },
+  {
+    name: 'workers-apart',
+    binds: (file) => isWithin(file, 'workers') && !isTest(file),
+    forbids: (target, file) =>
+      target.kind === 'ours' &&
+      WORKERS.some((worker) => isWithin(target.path, worker) && !isWithin(file, worker)),
+    message: 'Workers do not import each other: what two of them share lies in workers/jobs.',
   },
   {
     name: 'db-stands-alone',

@@ -87,6 +87,18 @@ const crossings: readonly Crossing[] = [
     passes: ['@armature/db'],
   },
   {
+    boundary: 'workers-apart',
+    file: 'workers/ingest/example.ts',
+    fires: ['../train/job/ledger.ts', '../serve/clock.ts'],
+    passes: ['../jobs/lease.ts', './ledger.ts'],
+  },
+  {
+    boundary: 'workers-apart',
+    file: 'workers/jobs/example.ts',
+    fires: ['../train/worker.ts'],
+    passes: ['./lease.ts'],
+  },
+  {
     boundary: 'db-stands-alone',
     file: 'db/example.ts',
     fires: ['@armature/sdk/contract', '@armature/storage'],

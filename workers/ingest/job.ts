@@ -1,12 +1,13 @@
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type ClaimedJob, type Db, heartbeat, LeaseLostError } from '@armature/db';
+import { type ClaimedJob, type Db, LeaseLostError } from '@armature/db';
 import { failedReport, isUsable, validateSource, withFault } from '@armature/datasets';
 import { ArmatureError, type DatasetReport } from '@armature/sdk/contract';
 import type { ObjectStore } from '@armature/storage';
 import type { Logger } from 'pino';
-import { Lease } from '../train/job/lease.ts';
-import { CancelRequested, LeaseLost, reasonOf, Stopping } from '../train/job/reasons.ts';
+import type { Lease } from '../jobs/lease.ts';
+import { CancelRequested, LeaseLost, Stopping } from '../jobs/reasons.ts';
+import { runHeld } from '../jobs/run-held.ts';
 import { Ledger } from './ledger.ts';
 import { verifiedSource } from './verified-source.ts';
 
@@ -44,31 +45,17 @@ export async function runIngest(
 ): Promise<void> {
   const log = services.log.child({ job: job.id, dataset: job.subjectId, attempt: job.attempt });
   const ledger = new Ledger(services.db, job);
-  const lease = new Lease({
-    beat: () => heartbeat(services.db, job),
-    takenAt: claimedAtMs,
-    leaseMs: job.leaseMs,
-    everyMs: services.beatMs,
-    now: services.nowMs,
-    onBeatFailed: (error) => log.warn({ err: error }, 'a heartbeat failed'),
+  await runHeld({
+    job,
+    claimedAtMs,
+    db: services.db,
+    beatMs: services.beatMs,
+    nowMs: services.nowMs,
+    log,
+    stop,
+    work: (lease) => validate(job, services, ledger, lease, log),
+    conclude: (reason) => conclude(reason, job, ledger, log),
   });
-  const onStop = (): void => lease.abort(new Stopping());
-  stop.addEventListener('abort', onStop);
-  if (stop.aborted) onStop();
-  try {
-    await validate(job, services, ledger, lease, log);
-  } catch (error) {
-    // A part that was aborted fails in its own words; why it was aborted is what counts.
-    const reason = lease.signal.aborted ? reasonOf(lease.signal) : error;
-    try {
-      await conclude(reason, job, ledger, log);
-    } catch (failure) {
-      log.error({ err: failure }, 'the job could not be settled; its lease runs out');
-    }
-  } finally {
-    stop.removeEventListener('abort', onStop);
-    lease.stop();
-  }
 }
 
 async function validate(

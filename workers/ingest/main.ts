@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { claimJob, connect } from '@armature/db';
 import { openStore } from '@armature/storage';
 import pino from 'pino';
-import { claimLoop } from '../train/claim-loop.ts';
+import { claimLoop } from '../jobs/claim-loop.ts';
 import { readConfig } from './config.ts';
 import { runIngest } from './job.ts';
 

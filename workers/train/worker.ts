@@ -4,7 +4,7 @@ import { performance } from 'node:perf_hooks';
 import { claimJob, connect, type ClaimedJob } from '@armature/db';
 import { openStore } from '@armature/storage';
 import type { Logger } from 'pino';
-import { claimLoop } from './claim-loop.ts';
+import { claimLoop } from '../jobs/claim-loop.ts';
 import type { TrainConfig } from './config.ts';
 import { pruneCaches } from './data/prune.ts';
 import { runFinetune } from './job/run.ts';

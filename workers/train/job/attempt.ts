@@ -2,7 +2,7 @@ import type { ClaimedJob } from '@armature/db';
 import type { Logger } from 'pino';
 import type { Checkpoints } from './checkpoints.ts';
 import type { FinetuneInput } from './input.ts';
-import type { Lease } from './lease.ts';
+import type { Lease } from '../../jobs/lease.ts';
 import type { Ledger } from './ledger.ts';
 import type { JobServices } from './services.ts';
 

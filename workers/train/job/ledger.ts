@@ -23,7 +23,7 @@ import {
 } from '@armature/db';
 import type { z } from 'zod';
 import { readInput, type CheckpointRecord, type FinetuneInput } from './input.ts';
-import { CancelRequested } from './reasons.ts';
+import { CancelRequested } from '../../jobs/reasons.ts';
 
 export type RunningStatus = Extract<
   FinetuneStatus,

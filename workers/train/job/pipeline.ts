@@ -6,7 +6,7 @@ import { evaluateVersion } from './evaluate-version.ts';
 import { derivedPrefix } from './keys.ts';
 import { putVersion } from './package.ts';
 import { ProgressLines } from './progress.ts';
-import { CancelRequested } from './reasons.ts';
+import { CancelRequested } from '../../jobs/reasons.ts';
 import { trainVersion } from './train-version.ts';
 import type { Workshop } from './workshop.ts';
 

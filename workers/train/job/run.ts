@@ -1,13 +1,14 @@
-import { LeaseLostError, heartbeat, type ClaimedJob } from '@armature/db';
+import { LeaseLostError, type ClaimedJob } from '@armature/db';
 import type { Logger } from 'pino';
+import type { Lease } from '../../jobs/lease.ts';
+import { CancelRequested, LeaseLost, Stopping } from '../../jobs/reasons.ts';
+import { runHeld } from '../../jobs/run-held.ts';
 import { Checkpoints } from './checkpoints.ts';
 import type { FinetuneInput } from './input.ts';
 import { finetunePrefix, policyPrefix } from './keys.ts';
-import { Lease } from './lease.ts';
 import { Ledger } from './ledger.ts';
 import { runPipeline } from './pipeline.ts';
 import { isUserError, problemOf } from './problem.ts';
-import { CancelRequested, LeaseLost, reasonOf, Stopping } from './reasons.ts';
 import type { JobServices } from './services.ts';
 
 /** An attempt of this number that fails for our own reasons is the last. */
@@ -33,51 +34,32 @@ export async function runFinetune(
 ): Promise<void> {
   const log = services.log.child({ job: job.id, finetune: job.subjectId, attempt: job.attempt });
   const ledger = new Ledger(services.db, job);
-  const lease = new Lease({
-    beat: () => heartbeat(services.db, job),
-    takenAt: claimedAtMs,
-    leaseMs: job.leaseMs,
-    everyMs: services.beatMs,
-    now: services.nowMs,
-    onBeatFailed: (error) => {
-      log.warn({ err: error }, 'a heartbeat failed');
-    },
-  });
-  const onStop = (): void => {
-    lease.abort(new Stopping());
-  };
-  stop.addEventListener('abort', onStop);
-  if (stop.aborted) onStop();
-  const made: { digest: string | null } = { digest: null };
+  const running: Running = { job, services, ledger, log, made: { digest: null } };
   log.info('fine-tune starts');
-  try {
-    await attemptOnce({ job, services, ledger, lease, log, made });
-  } catch (error) {
-    // An aborted part fails in its own words; why it was aborted is what counts.
-    const reason = lease.signal.aborted ? reasonOf(lease.signal) : error;
-    try {
-      await conclude(reason, { job, services, ledger, lease, log, made });
-    } catch (failure) {
-      log.error({ err: failure }, 'the job could not be settled; its lease runs out');
-    }
-  } finally {
-    stop.removeEventListener('abort', onStop);
-    lease.stop();
-  }
+  await runHeld({
+    job,
+    claimedAtMs,
+    db: services.db,
+    beatMs: services.beatMs,
+    nowMs: services.nowMs,
+    log,
+    stop,
+    work: (lease) => attemptOnce(running, lease),
+    conclude: (reason) => conclude(reason, running),
+  });
 }
 
 interface Running {
   readonly job: ClaimedJob;
   readonly services: JobServices;
   readonly ledger: Ledger;
-  readonly lease: Lease;
   readonly log: Logger;
   /** The version whose objects may lie in the store. */
   readonly made: { digest: string | null };
 }
 
-async function attemptOnce(running: Running): Promise<void> {
-  const { job, services, ledger, lease, log, made } = running;
+async function attemptOnce(running: Running, lease: Lease): Promise<void> {
+  const { job, services, ledger, log, made } = running;
   if (job.cancelRequested) throw new CancelRequested();
   if (job.attempt > MAX_ATTEMPTS) {
     throw new Error(`the job was started ${job.attempt} times and never came to an end`);

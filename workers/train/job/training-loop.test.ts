@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { NOTHING_TRAINED, type Metrics, type StepResult, type TrainingSoFar } from './meter.ts';
-import { CancelRequested, Stopping } from './reasons.ts';
+import { CancelRequested, Stopping } from '../../jobs/reasons.ts';
 import { runSteps, type LoopOptions, type Steppable } from './training-loop.ts';
 
 interface Fake extends Steppable {

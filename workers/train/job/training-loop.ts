@@ -1,6 +1,6 @@
 import { ArmatureError } from '@armature/sdk/contract';
 import { TrainingMeter, type Metrics, type StepResult, type TrainingSoFar } from './meter.ts';
-import { reasonOf, Stopping } from './reasons.ts';
+import { reasonOf, Stopping } from '../../jobs/reasons.ts';
 
 /** What the loop needs of a trainer. */
 export interface Steppable {
