@@ -415,6 +415,9 @@ describe('usage and reasoning', () => {
       actions: 128,
       reasoning_tokens: 35,
       compute_ms: 100,
+      training_ms: 0,
+      // 8 chunks, 35 tokens and 0.1 s of the sheet in prices.json.
+      cost: '0.000155',
     });
     expect(all.items.map(({ key: day, chunks }) => [day, chunks])).toEqual([
       [yesterday.toISOString().slice(0, 10), 3],

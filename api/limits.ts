@@ -13,6 +13,9 @@ export const limitDefaults = {
   concurrent_robots: 200,
   /** Seconds of computation of a calendar month (UTC). */
   compute_s_per_month: 30 * 24 * 3600,
+  /** Amount of a calendar month (UTC), in the currency of the price sheet, beyond which no
+   * fine-tune starts. */
+  cost_per_month: 100_000,
 } as const satisfies Record<LimitName, number>;
 
 /** The share of a tenant's request rate that one of its keys may take. */

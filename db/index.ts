@@ -21,11 +21,18 @@ export {
   type ClaimedJob,
   type JobOutcome,
 } from './jobs.ts';
-export { writeRecords, type ReasoningRecordRow, type UsageEventRow } from './metering.ts';
+export {
+  writeRecords,
+  writeTrainingUsage,
+  type ReasoningRecordRow,
+  type TrainingUsageRow,
+  type UsageEventRow,
+} from './metering.ts';
 export { migrate } from './migrate.ts';
 export { LENT_MS, takeTokens, type Bucket, type Lent, type Settled } from './rate-buckets.ts';
 export { ensureDatabase, setRolePasswords, urlForRole } from './roles.ts';
 export { removeServeWorker, reportServeWorker } from './serve-workers.ts';
+export { closeUsageWindows, usageClosedUntil, WINDOW_MS } from './usage-windows.ts';
 export * from './schema.ts';
 export {
   and,

@@ -1,8 +1,11 @@
+import { eq, sql } from 'drizzle-orm';
 import type { Tx } from './connection.ts';
-import { reasoningRecords, usageEvents } from './schema.ts';
+import { reasoningRecords, trainingUsage, usageCursors, usageEvents } from './schema.ts';
+import { lockUsage } from './usage-windows.ts';
 
-export type UsageEventRow = typeof usageEvents.$inferInsert;
+export type UsageEventRow = Omit<typeof usageEvents.$inferInsert, 'windowAt'>;
 export type ReasoningRecordRow = typeof reasoningRecords.$inferInsert;
+export type TrainingUsageRow = Omit<typeof trainingUsage.$inferInsert, 'at' | 'windowAt'>;
 
 /**
  * Writes a worker's records of one tenant, within `withTenant`. Ids are derived from session, epoch
@@ -13,10 +16,8 @@ export async function writeRecords(
   records: { usage: readonly UsageEventRow[]; reasoning: readonly ReasoningRecordRow[] },
 ): Promise<void> {
   if (records.usage.length > 0) {
-    await tx
-      .insert(usageEvents)
-      .values([...records.usage])
-      .onConflictDoNothing();
+    const rows = await inOpenWindows(tx, records.usage);
+    await tx.insert(usageEvents).values(rows).onConflictDoNothing();
   }
   if (records.reasoning.length > 0) {
     await tx
@@ -24,4 +25,31 @@ export async function writeRecords(
       .values([...records.reasoning])
       .onConflictDoNothing();
   }
+}
+
+/** Writes what an attempt of a fine-tune took until now, once however often it is written. */
+export async function writeTrainingUsage(tx: Tx, row: TrainingUsageRow): Promise<void> {
+  const [clock] = await tx.execute<{ ms: number }>(
+    sql`select extract(epoch from now())::float8 * 1000 as ms`,
+  );
+  if (clock === undefined) throw new Error('now() gave no row');
+  const rows = await inOpenWindows(tx, [{ ...row, at: new Date(clock.ms) }]);
+  await tx.insert(trainingUsage).values(rows).onConflictDoNothing();
+}
+
+/** What comes after its window was closed counts in the first that is open. */
+async function inOpenWindows<R extends { at: Date }>(
+  tx: Tx,
+  rows: readonly R[],
+): Promise<(R & { windowAt: Date })[]> {
+  await lockUsage(tx, 'write');
+  const [cursor] = await tx
+    .select()
+    .from(usageCursors)
+    .where(eq(usageCursors.tenantId, sql`armature_tenant()`));
+  const closed = cursor?.closedUntil ?? null;
+  return rows.map((row) => ({
+    ...row,
+    windowAt: closed !== null && closed > row.at ? closed : row.at,
+  }));
 }

@@ -6,6 +6,7 @@ import { bytea, instant, tenantTable, whole } from './columns.ts';
 export const tenants = pgTable('tenants', {
   id: text('id').primaryKey(),
   name: text('name').notNull(),
+  timeZone: text('time_zone').notNull().default('UTC'),
   createdAt: instant('created_at').notNull().defaultNow(),
 });
 
@@ -110,6 +111,8 @@ export const finetunes = tenantTable('finetunes', {
   train: jsonb('train'),
   evaluation: jsonb('evaluation'),
   error: jsonb('error'),
+  estimate: jsonb('estimate'),
+  etaAt: instant('eta_at'),
   checkpoint: jsonb('checkpoint').$type<{ key: string; step: number; sha256: string }>(),
   policyVersionId: text('policy_version_id'),
   createdAt: instant('created_at').notNull().defaultNow(),
@@ -181,6 +184,33 @@ export const usageEvents = tenantTable('usage_events', {
   reasoningTokens: integer('reasoning_tokens').notNull(),
   computeUs: whole('compute_us').notNull(),
   at: instant('at').notNull(),
+  windowAt: instant('window_at').notNull(),
+});
+
+export const trainingUsage = tenantTable('training_usage', {
+  id: text('id').primaryKey(),
+  finetuneId: text('finetune_id').notNull(),
+  computeUs: whole('compute_us').notNull(),
+  at: instant('at').notNull(),
+  windowAt: instant('window_at').notNull(),
+});
+
+export const usageWindows = tenantTable('usage_windows', {
+  id: text('id').primaryKey(),
+  windowAt: instant('window_at').notNull(),
+  sessionId: text('session_id'),
+  robot: text('robot'),
+  policyVersionId: text('policy_version_id'),
+  finetuneId: text('finetune_id'),
+  chunks: integer('chunks').notNull(),
+  actions: whole('actions').notNull(),
+  reasoningTokens: whole('reasoning_tokens').notNull(),
+  computeUs: whole('compute_us').notNull(),
+  trainingUs: whole('training_us').notNull(),
+});
+
+export const usageCursors = tenantTable('usage_cursors', {
+  closedUntil: instant('closed_until').notNull(),
 });
 
 export const reasoningRecords = tenantTable('reasoning_records', {

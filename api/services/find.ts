@@ -7,6 +7,7 @@ import {
   finetunes,
   policyVersions,
   sessions,
+  tenants,
   type Tx,
 } from '@armature/db';
 import { ArmatureError } from '@armature/sdk/contract';
@@ -20,6 +21,13 @@ export function notFound(kind: string, id: string, field: string): ArmatureError
     field,
     fix: `Check ${field}; list your ${kind}s to see their ids.`,
   });
+}
+
+/** The tenant's own row. */
+export async function findTenant(tx: Tx, tenant: string): Promise<typeof tenants.$inferSelect> {
+  const [row] = await tx.select().from(tenants).where(eq(tenants.id, tenant));
+  if (row === undefined) throw notFound('tenant', tenant, 'authorization');
+  return row;
 }
 
 export const findKeyById: Find<typeof apiKeys.$inferSelect> = async (

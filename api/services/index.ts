@@ -12,6 +12,7 @@ import { getEmbodiment } from './embodiments-get.ts';
 import { listEmbodiments } from './embodiments-list.ts';
 import { cancelFinetune } from './finetunes-cancel.ts';
 import { createFinetune } from './finetunes-create.ts';
+import { estimateFinetune } from './finetunes-estimate.ts';
 import { listFinetuneEvents } from './finetunes-events.ts';
 import { getFinetune } from './finetunes-get.ts';
 import { listFinetunes } from './finetunes-list.ts';
@@ -22,6 +23,7 @@ import { rotateKey } from './keys-rotate.ts';
 import { deployPolicy } from './policies-deploy.ts';
 import { getPolicy } from './policies-get.ts';
 import { listPolicies } from './policies-list.ts';
+import { listPrices } from './prices-list.ts';
 import { listReasoning } from './reasoning-list.ts';
 import { createSession } from './sessions-create.ts';
 import { endSession } from './sessions-end.ts';
@@ -31,13 +33,16 @@ import { resumeSession } from './sessions-resume.ts';
 import { createTenant } from './tenants-create.ts';
 import { currentTenant } from './tenants-current.ts';
 import { limitTenant } from './tenants-limit.ts';
+import { updateTenant } from './tenants-update.ts';
 import { getUsage } from './usage-get.ts';
+import { listUsageLines } from './usage-lines.ts';
 
 /** One function a verb of the contract; REST and tRPC both come through here. */
 export const services: { readonly [N in RouteName]: Service<N> } = {
   'tenants.create': createTenant,
   'tenants.limit': limitTenant,
   'tenants.current': currentTenant,
+  'tenants.update': updateTenant,
   'keys.create': createKey,
   'keys.list': listKeys,
   'keys.revoke': revokeKey,
@@ -53,6 +58,7 @@ export const services: { readonly [N in RouteName]: Service<N> } = {
   'datasets.list': listDatasets,
   'datasets.get': getDataset,
   'finetunes.create': createFinetune,
+  'finetunes.estimate': estimateFinetune,
   'finetunes.list': listFinetunes,
   'finetunes.get': getFinetune,
   'finetunes.cancel': cancelFinetune,
@@ -66,5 +72,7 @@ export const services: { readonly [N in RouteName]: Service<N> } = {
   'sessions.list': listSessions,
   'sessions.get': getSession,
   'usage.get': getUsage,
+  'usage.lines': listUsageLines,
+  'prices.list': listPrices,
   'reasoning.list': listReasoning,
 };

@@ -12,6 +12,7 @@ import {
   datasetReportSchema,
   embodimentSpecSchema,
   evaluationSchema,
+  finetuneEstimateSchema,
   finetuneModeSchema,
   finetuneOptionsSchema,
   finetuneSchema,
@@ -34,7 +35,12 @@ const iso = (date: Date): string => date.toISOString();
 const isoOrNull = (date: Date | null): string | null => (date === null ? null : iso(date));
 
 export function presentTenant(row: typeof tenants.$inferSelect): Tenant {
-  return { id: row.id, name: row.name, created_at: iso(row.createdAt) };
+  return {
+    id: row.id,
+    name: row.name,
+    time_zone: row.timeZone,
+    created_at: iso(row.createdAt),
+  };
 }
 
 export function presentKey(row: typeof apiKeys.$inferSelect): Key {
@@ -86,6 +92,8 @@ export function presentFinetune(row: typeof finetunes.$inferSelect, attempt: num
     attempt,
     progress: row.progress,
     error: finetuneSchema.shape.error.parse(row.error),
+    estimate: finetuneEstimateSchema.nullable().parse(row.estimate),
+    eta_at: isoOrNull(row.etaAt),
     train: trainSummarySchema.nullable().parse(row.train),
     evaluation: evaluationSchema.nullable().parse(row.evaluation),
     policy_version_id: row.policyVersionId,

@@ -4,7 +4,14 @@ import { limitDefaults } from '../limits.ts';
 
 /** Minutes after which a session without a chunk counts as a robot that is gone. */
 const IDLE_MINUTES = 10;
-const LIVE = ['queued', 'preparing', 'training', 'evaluating', 'packaging', 'cancelling'] as const;
+export const LIVE = [
+  'queued',
+  'preparing',
+  'training',
+  'evaluating',
+  'packaging',
+  'cancelling',
+] as const;
 
 /** The tenant's own limit, or the default. */
 export async function limitOf(tx: Tx, tenant: string, name: LimitName): Promise<number> {
@@ -50,11 +57,22 @@ export async function needRobot(tx: Tx, tenant: string): Promise<void> {
   await needCompute(tx, tenant);
 }
 
+/**
+ * @param would what the month would have cost with one more fine-tune, in the currency
+ * @throws ArmatureError `quota_exceeded` where that is more than the tenant's limit.
+ */
+export async function needBudget(tx: Tx, tenant: string, would: string): Promise<void> {
+  await need(tx, tenant, 'cost_per_month', Number(would), 'Train fewer steps');
+}
+
 async function needCompute(tx: Tx, tenant: string): Promise<void> {
+  const month = sql`date_trunc('month', now() at time zone 'UTC') at time zone 'UTC'`;
   const [row] = await tx.execute<{ seconds: string }>(sql`
-    select coalesce(sum(compute_us), 0) / 1000000.0 as seconds from usage_events
-    where tenant_id = ${tenant}
-      and at >= date_trunc('month', now() at time zone 'UTC') at time zone 'UTC'`);
+    select coalesce(sum(compute_us), 0) / 1000000.0 as seconds from (
+      select compute_us from usage_events where tenant_id = ${tenant} and at >= ${month}
+      union all
+      select compute_us from training_usage where tenant_id = ${tenant} and at >= ${month}
+    ) used`);
   const used = Number(row?.seconds ?? 0);
   await need(tx, tenant, 'compute_s_per_month', used, 'Wait for the next month');
 }

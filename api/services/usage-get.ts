@@ -1,63 +1,64 @@
-import { and, count, eq, gte, lt, sql, usageEvents, withTenant } from '@armature/db';
-import { ArmatureError, type Usage } from '@armature/sdk/contract';
+import { closeUsageWindows, withTenant } from '@armature/db';
+import { priceSheets } from '../metering/price-sheets.ts';
+import { usageSums } from '../metering/usage-lines.ts';
 import type { Service } from './context.ts';
-import { findSession } from './find.ts';
+import { findSession, findTenant } from './find.ts';
+import { presentUsed, type PricedSum } from './present-used.ts';
+import { closableUntil, usagePeriod } from './usage-period.ts';
 
-/** How far back usage is read when `from` is absent. */
-const DEFAULT_WINDOW_MS = 30 * 24 * 3600 * 1000;
+const NOTHING: PricedSum = {
+  chunks: 0,
+  actions: 0,
+  reasoningTokens: 0,
+  computeUs: 0,
+  trainingUs: 0,
+  cost: 0n,
+};
 
-const keys = {
-  day: sql<string>`to_char(${usageEvents.at} at time zone 'UTC', 'YYYY-MM-DD')`,
-  session: sql<string>`${usageEvents.sessionId}`,
-  policy_version: sql<string>`${usageEvents.policyVersionId}`,
-} as const;
-
-/** Sums of what was served, `from` inclusive, `to` exclusive; without `to`, up to the latest. */
+/** Sums of what was served and trained, and what they cost; closes the windows that are due. */
 export const getUsage: Service<'usage.get'> = async (ctx, input) => {
-  const to = input.to === undefined ? ctx.clock() : new Date(input.to);
-  const from =
-    input.from === undefined ? new Date(to.getTime() - DEFAULT_WINDOW_MS) : new Date(input.from);
-  if (from >= to) {
-    throw new ArmatureError('invalid_request', 'from: does not lie before to', {
-      field: 'from',
-      fix: 'Give an earlier from.',
-    });
-  }
-  const key = keys[input.group_by];
-  const items = await withTenant(ctx.db, ctx.tenant, async (tx) => {
+  const now = ctx.clock();
+  const { from, to, open } = usagePeriod(input, now);
+  return withTenant(ctx.db, ctx.tenant, async (tx) => {
+    const { timeZone } = await findTenant(tx, ctx.tenant);
     if (input.session_id !== undefined) {
       await findSession(tx, ctx.tenant, input.session_id, 'session_id');
     }
-    return tx
-      .select({
-        key,
-        chunks: count(),
-        actions: sql`sum(${usageEvents.actions})`.mapWith(Number),
-        reasoning_tokens: sql`sum(${usageEvents.reasoningTokens})`.mapWith(Number),
-        compute_ms: sql`sum(${usageEvents.computeUs}) / 1000.0`.mapWith(Number),
-      })
-      .from(usageEvents)
-      .where(
-        and(
-          eq(usageEvents.tenantId, ctx.tenant),
-          gte(usageEvents.at, from),
-          input.to === undefined ? undefined : lt(usageEvents.at, to),
-          input.session_id === undefined ? undefined : eq(usageEvents.sessionId, input.session_id),
-        ),
-      )
-      .groupBy(key)
-      .orderBy(key);
+    const closedUntil = await closeUsageWindows(tx, ctx.tenant, closableUntil(now));
+    const rows = await usageSums(tx, priceSheets, {
+      tenant: ctx.tenant,
+      from,
+      to: open ? null : to,
+      sessionId: input.session_id,
+      robot: input.robot,
+      by: input.group_by,
+      timeZone,
+      closedUntil,
+    });
+    const sums = new Map<string, PricedSum>();
+    for (const row of rows) {
+      const priced = { ...row, cost: priceSheets.cost(row.sheet, row) };
+      sums.set(row.key, add(sums.get(row.key) ?? NOTHING, priced));
+    }
+    return {
+      from: from.toISOString(),
+      to: to.toISOString(),
+      time_zone: timeZone,
+      currency: priceSheets.currency,
+      closed_until: closedUntil.toISOString(),
+      items: [...sums].map(([key, sum]) => ({ key, ...presentUsed(sum) })),
+      totals: presentUsed([...sums.values()].reduce(add, NOTHING)),
+    };
   });
-  return { from: from.toISOString(), to: to.toISOString(), items, totals: totalsOf(items) };
 };
 
-function totalsOf(items: Usage['items']): Usage['totals'] {
-  const totals = { chunks: 0, actions: 0, reasoning_tokens: 0, compute_ms: 0 };
-  for (const item of items) {
-    totals.chunks += item.chunks;
-    totals.actions += item.actions;
-    totals.reasoning_tokens += item.reasoning_tokens;
-    totals.compute_ms += item.compute_ms;
-  }
-  return totals;
+function add(a: PricedSum, b: PricedSum): PricedSum {
+  return {
+    chunks: a.chunks + b.chunks,
+    actions: a.actions + b.actions,
+    reasoningTokens: a.reasoningTokens + b.reasoningTokens,
+    computeUs: a.computeUs + b.computeUs,
+    trainingUs: a.trainingUs + b.trainingUs,
+    cost: a.cost + b.cost,
+  };
 }

@@ -2,6 +2,7 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { parquetReadObjects } from 'hyparquet';
 import { afterEach, beforeAll, describe, expect, it, afterAll } from 'vitest';
 import { ArmatureError, type DatasetFile } from '../contract/index.ts';
 import { FakeApi, type Handlers } from '../src/testing/fake-api.ts';
@@ -19,7 +20,7 @@ import { runCli } from './run-cli.ts';
 
 const bin = join(import.meta.dirname, '../bin/armature.mjs');
 const at = '2026-01-02T03:04:05.000Z';
-const tenant = { id: 'ten_1', name: 'acme', created_at: at };
+const tenant = { id: 'ten_1', name: 'acme', time_zone: 'UTC', created_at: at };
 const key = {
   id: 'key_1',
   name: 'robots',
@@ -295,7 +296,24 @@ describe('resources', () => {
       created_at: at,
       ended_at: null,
     };
-    const counts = { chunks: 3, actions: 24, reasoning_tokens: 30, compute_ms: 1500 };
+    const counts = {
+      chunks: 3,
+      actions: 24,
+      reasoning_tokens: 30,
+      compute_ms: 1500,
+      training_ms: 0,
+      cost: '0.00063',
+    };
+    const line = {
+      ...counts,
+      id: 'l1',
+      window_at: at,
+      session_id: 'ses_1',
+      robot: 'arm "1", left',
+      policy_version_id: 'pv_1',
+      finetune_id: null,
+      price_sheet: '2026-01',
+    };
     const handlers: Handlers = {
       'policies.deploy': () => policyVersion,
       'sessions.create': () => ({
@@ -309,9 +327,16 @@ describe('resources', () => {
       'usage.get': () => ({
         from: at,
         to: at,
+        time_zone: 'UTC',
+        currency: 'USD',
+        closed_until: at,
         items: [{ key: '2026-01-02', ...counts }],
         totals: counts,
       }),
+      'usage.lines': ({ cursor }) =>
+        cursor === undefined
+          ? { items: [line], next_cursor: 'c' }
+          : { items: [{ ...line, id: 'l2', finetune_id: 'ft_1', robot: null }], next_cursor: null },
       'reasoning.list': () => ({
         items: [
           {
@@ -336,7 +361,27 @@ describe('resources', () => {
     expect(api.calls[1]?.input).toMatchObject({ reasoning: { when: 'interval', ms: 250 } });
     expect((await armature(handlers, ['sessions', 'end', 'ses_1'])).stdout).toContain(at);
     const usage = await armature(handlers, ['usage', '--by', 'session', '--session', 'ses_1']);
-    expect(usage.stdout).toMatch(/all +3 +24 +30 +1\.5 s/);
+    expect(usage.stdout).toMatch(/all +3 +24 +30 +1\.5 s +0 s +0\.00063/);
+    expect(usage.stderr).toContain(`final up to ${at}`);
+    for (const format of ['csv', 'parquet']) {
+      const out = join(home, `usage.${format}`);
+      const words = ['usage', 'export', '--from', at, '--format', format, '--out', out];
+      expect((await armature(handlers, words)).stdout).toContain(format);
+    }
+    expect(api.calls.at(-1)?.input).toMatchObject({ from: at, cursor: 'c' });
+    const text = readFileSync(join(home, 'usage.csv'), 'utf8');
+    expect(text.split('\r\n')).toEqual([
+      'id,window_at,session_id,robot,policy_version_id,finetune_id,chunks,actions,reasoning_tokens,compute_ms,training_ms,cost,price_sheet',
+      `l1,${at},ses_1,"arm ""1"", left",pv_1,,3,24,30,1500,0,0.00063,2026-01`,
+      `l2,${at},ses_1,,pv_1,ft_1,3,24,30,1500,0,0.00063,2026-01`,
+      '',
+    ]);
+    const file = readFileSync(join(home, 'usage.parquet'));
+    const rows = await parquetReadObjects({ file: new Uint8Array(file).buffer });
+    expect(rows).toMatchObject([
+      { id: 'l1', window_at: new Date(at), robot: line.robot, chunks: 3n, finetune_id: null },
+      { id: 'l2', actions: 24n, compute_ms: 1500, cost: '0.00063', robot: null },
+    ]);
     const reasoning = await armature(handlers, ['reasoning', '--session', 'ses_1']);
     expect(reasoning.stdout).toContain('reach for the cup');
   });

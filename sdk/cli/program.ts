@@ -6,6 +6,7 @@ import { addFinetunes } from './commands/finetunes.ts';
 import { addPolicies } from './commands/policies.ts';
 import { addRecords } from './commands/records.ts';
 import { addSessions } from './commands/sessions.ts';
+import { addUsage } from './commands/usage.ts';
 import type { Runner } from './context.ts';
 
 /** The command line `armature`: its commands, options and help. */
@@ -38,5 +39,6 @@ Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 130 interrupted.
   addPolicies(program, run);
   addSessions(program, run);
   addRecords(program, run);
+  addUsage(program, run);
   return program;
 }

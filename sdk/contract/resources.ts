@@ -10,7 +10,13 @@ const id = z.string().min(3).max(64);
 const label = z.string().min(1).max(120);
 const sha256 = z.string().regex(/^[0-9a-f]{64}$/, 'must be 64 lower-case hexadecimal digits');
 
-export const tenantSchema = z.object({ id, name: label, created_at: instant });
+export const tenantSchema = z.object({
+  id,
+  name: label,
+  /** IANA name of the zone whose days and hours its usage is told by. */
+  time_zone: z.string(),
+  created_at: instant,
+});
 export type Tenant = z.infer<typeof tenantSchema>;
 
 export const scopeSchema = z.enum(['admin', 'write', 'read', 'robot']);
@@ -37,6 +43,7 @@ export const limitNameSchema = z.enum([
   'concurrent_jobs',
   'concurrent_robots',
   'compute_s_per_month',
+  'cost_per_month',
 ]);
 export type LimitName = z.infer<typeof limitNameSchema>;
 
@@ -151,6 +158,8 @@ export const uploadPlanSchema = z.object({
 
 export const finetuneModeSchema = z.enum(['head', 'policy', 'full']);
 
+export type FinetuneMode = z.infer<typeof finetuneModeSchema>;
+
 export const finetuneOptionsSchema = z.strictObject({
   mode: finetuneModeSchema.default('head'),
   /** Optimiser steps; 0 makes a version with a fresh head and the set's statistics. */
@@ -184,6 +193,22 @@ export const finetuneStatusSchema = z.enum([
 ]);
 export type FinetuneStatus = z.infer<typeof finetuneStatusSchema>;
 
+/** An amount of the currency as an exact decimal. */
+export const amountSchema = z.string().regex(/^\d+\.\d{2,12}$/, 'must be a decimal amount');
+
+/** What a fine-tune is expected to take, and what it costs then. */
+export const finetuneEstimateSchema = z.object({
+  steps: z.number().int(),
+  /** Seconds that a worker is busy with it. */
+  seconds: z.number().int(),
+  cost: amountSchema,
+  currency: z.string(),
+  price_sheet: z.string(),
+  /** Whether the tenant's own fine-tunes of this mode say so, or the platform's reference. */
+  basis: z.enum(['measured', 'reference']),
+});
+export type FinetuneEstimate = z.infer<typeof finetuneEstimateSchema>;
+
 export const trainSummarySchema = z.object({
   mode: finetuneModeSchema,
   steps: z.number().int(),
@@ -212,6 +237,10 @@ export const finetuneSchema = z.object({
       fix: z.string().optional(),
     })
     .nullable(),
+  /** As it was when the job was made; null for jobs from before there were estimates. */
+  estimate: finetuneEstimateSchema.nullable(),
+  /** When the worker expects the job to end; null before it knows, and after the end. */
+  eta_at: instant.nullable(),
   train: trainSummarySchema.nullable(),
   evaluation: evaluationSchema.nullable(),
   policy_version_id: id.nullable(),
@@ -279,21 +308,59 @@ export const sessionOptionsSchema = z.strictObject({
   max_hz: z.number().positive().max(1000).optional(),
 });
 
-export const usageRowSchema = z.object({
-  /** Day (UTC), session or policy version, as asked by `group_by`. */
-  key: z.string(),
+const usedSchema = z.object({
   chunks: z.number().int(),
   actions: z.number().int(),
   reasoning_tokens: z.number().int(),
+  /** Computation of serving, and of fine-tunes. */
   compute_ms: z.number(),
+  training_ms: z.number(),
+  cost: amountSchema,
+});
+export const usageRowSchema = usedSchema.extend({
+  /** As asked by `group_by`; days and hours are the tenant's. Training has the key `training`. */
+  key: z.string(),
 });
 export const usageSchema = z.object({
+  /** Widened to whole windows of a quarter of an hour. */
   from: instant,
   to: instant,
+  time_zone: z.string(),
+  currency: z.string(),
+  /** Up to here nothing changes any more. */
+  closed_until: instant,
   items: z.array(usageRowSchema),
-  totals: usageRowSchema.omit({ key: true }),
+  totals: usedSchema,
 });
 export type Usage = z.infer<typeof usageSchema>;
+
+/** A closed window of a quarter of an hour: of a session and version, or of a fine-tune. */
+export const usageLineSchema = usedSchema.extend({
+  id: z.string(),
+  window_at: instant,
+  session_id: id.nullable(),
+  robot: label.nullable(),
+  policy_version_id: id.nullable(),
+  finetune_id: id.nullable(),
+  price_sheet: z.string(),
+});
+export type UsageLine = z.infer<typeof usageLineSchema>;
+
+const price = z.string().regex(/^\d+(\.\d{1,12})?$/, 'must be a decimal price');
+export const priceSheetSchema = z.object({
+  version: z.string(),
+  currency: z.string(),
+  valid_from: instant,
+  prices: z.object({
+    chunk: price,
+    action: price,
+    reasoning_token: price,
+    /** A second of computation of serving, and of training. */
+    compute_s: price,
+    training_s: price,
+  }),
+});
+export type PriceSheet = z.infer<typeof priceSheetSchema>;
 
 export const reasoningRecordSchema = z.object({
   id: z.string(),

@@ -6,12 +6,14 @@ import {
   datasetFileSchema,
   datasetSchema,
   embodimentSchema,
+  finetuneEstimateSchema,
   finetuneOptionsSchema,
   finetuneSchema,
   jobEventSchema,
   keySchema,
   limitNameSchema,
   policyVersionSchema,
+  priceSheetSchema,
   reasoningRecordSchema,
   scopeSchema,
   sessionGrantSchema,
@@ -19,6 +21,7 @@ import {
   sessionSchema,
   tenantSchema,
   uploadPlanSchema,
+  usageLineSchema,
   usageSchema,
 } from './resources.ts';
 
@@ -32,6 +35,12 @@ const pageQuery = z.strictObject({
 const page = <T extends z.ZodType>(item: T) =>
   z.object({ items: z.array(item), next_cursor: z.string().nullable() });
 const empty = z.strictObject({});
+const finetuneInput = z.strictObject({
+  dataset_id: z.string(),
+  heldout_dataset_id: z.string().optional(),
+  options: finetuneOptionsSchema,
+});
+const period = { from: z.iso.datetime().optional(), to: z.iso.datetime().optional() };
 
 /**
  * The control plane's verbs: one entry each, from which the REST routes, the tRPC procedures and
@@ -66,6 +75,13 @@ export const routes = {
     z.object({ name: limitNameSchema, value: z.number().nullable() }),
   ),
   'tenants.current': verb('GET', '/v1/tenant', 'read', empty, tenantSchema),
+  'tenants.update': verb(
+    'POST',
+    '/v1/tenant',
+    'admin',
+    z.strictObject({ name: name.optional(), time_zone: z.string().min(1).max(64).optional() }),
+    tenantSchema,
+  ),
 
   'keys.create': verb(
     'POST',
@@ -147,13 +163,16 @@ export const routes = {
     'POST',
     '/v1/finetunes',
     'write',
-    z.strictObject({
-      name,
-      dataset_id: z.string(),
-      heldout_dataset_id: z.string().optional(),
-      options: finetuneOptionsSchema,
-    }),
+    finetuneInput.extend({ name }),
     finetuneSchema,
+  ),
+  /** What a fine-tune would take and cost; refused as its creation would be. */
+  'finetunes.estimate': verb(
+    'POST',
+    '/v1/finetunes/estimate',
+    'write',
+    finetuneInput,
+    finetuneEstimateSchema,
   ),
   'finetunes.list': verb('GET', '/v1/finetunes', 'read', pageQuery, page(finetuneSchema)),
   'finetunes.get': verb('GET', '/v1/finetunes/:id', 'read', byId, finetuneSchema),
@@ -195,11 +214,26 @@ export const routes = {
     'read',
     z.strictObject({
       session_id: z.string().optional(),
-      from: z.iso.datetime().optional(),
-      to: z.iso.datetime().optional(),
-      group_by: z.enum(['day', 'session', 'policy_version']).default('day'),
+      robot: z.string().optional(),
+      ...period,
+      group_by: z.enum(['hour', 'day', 'session', 'robot', 'policy_version']).default('day'),
     }),
     usageSchema,
+  ),
+  /** Closed windows, newest first: what an export is made of. */
+  'usage.lines': verb(
+    'GET',
+    '/v1/usage/lines',
+    'read',
+    pageQuery.extend(period),
+    page(usageLineSchema),
+  ),
+  'prices.list': verb(
+    'GET',
+    '/v1/prices',
+    'read',
+    empty,
+    z.object({ items: z.array(priceSheetSchema) }),
   ),
   'reasoning.list': verb(
     'GET',
@@ -224,12 +258,15 @@ export const schemaNames = {
   Dataset: datasetSchema,
   UploadPlan: uploadPlanSchema,
   FinetuneOptions: finetuneOptionsSchema,
+  FinetuneEstimate: finetuneEstimateSchema,
   Finetune: finetuneSchema,
   JobEvent: jobEventSchema,
   PolicyVersion: policyVersionSchema,
   Session: sessionSchema,
   SessionGrant: sessionGrantSchema,
   Usage: usageSchema,
+  UsageLine: usageLineSchema,
+  PriceSheet: priceSheetSchema,
   ReasoningRecord: reasoningRecordSchema,
 } as const;
 

@@ -81,6 +81,7 @@ export class Armature {
   readonly policies: Group<'policies'>;
   readonly sessions: Group<'sessions'>;
   readonly usage: Group<'usage'>;
+  readonly prices: Group<'prices'>;
   readonly reasoning: Group<'reasoning'>;
   /** The `fetch` that the client was given, for what goes past the control plane (uploads). */
   readonly fetch: typeof fetch;
@@ -121,6 +122,7 @@ export class Armature {
     this.policies = group(http, 'policies');
     this.sessions = group(http, 'sessions');
     this.usage = group(http, 'usage');
+    this.prices = group(http, 'prices');
     this.reasoning = group(http, 'reasoning');
   }
 }

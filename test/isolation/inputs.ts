@@ -36,6 +36,7 @@ export const inputs: { [N in RouteName]: (ids: World['ids']) => RouteInput<N> } 
   'tenants.create': () => ({ name: 'another' }),
   'tenants.limit': ({ tenant }) => ({ id: tenant, name: 'concurrent_jobs', value: 9 }),
   'tenants.current': () => ({}),
+  'tenants.update': () => ({ time_zone: 'Asia/Kolkata' }),
   'keys.create': () => ({ name: 'k', scopes: ['read'] }),
   'keys.list': () => ({}),
   'keys.revoke': ({ key }) => ({ id: key }),
@@ -60,6 +61,11 @@ export const inputs: { [N in RouteName]: (ids: World['ids']) => RouteInput<N> } 
     heldout_dataset_id: heldout,
     options: {},
   }),
+  'finetunes.estimate': ({ dataset, heldout }) => ({
+    dataset_id: dataset,
+    heldout_dataset_id: heldout,
+    options: {},
+  }),
   'finetunes.list': () => ({}),
   'finetunes.get': ({ finetune }) => ({ id: finetune }),
   'finetunes.cancel': ({ finetune }) => ({ id: finetune }),
@@ -77,6 +83,8 @@ export const inputs: { [N in RouteName]: (ids: World['ids']) => RouteInput<N> } 
   'sessions.list': () => ({}),
   'sessions.get': ({ session }) => ({ id: session }),
   'usage.get': ({ session }) => ({ session_id: session }),
+  'usage.lines': () => ({}),
+  'prices.list': () => ({}),
   'reasoning.list': ({ session }) => ({ session_id: session }),
 };
 

@@ -1,5 +1,5 @@
 import { InvalidArgumentError, type Command } from 'commander';
-import { ArmatureError, scopeSchema, type Scope } from '../../contract/index.ts';
+import { ArmatureError, scopeSchema, type Scope, type Tenant } from '../../contract/index.ts';
 import { Armature } from '../../src/index.ts';
 import { storeAccess } from '../config.ts';
 import { clientOf, type Context, type Runner } from '../context.ts';
@@ -33,13 +33,20 @@ export function addAccess(program: Command, run: Runner): void {
     .action(() =>
       run(async (context) => {
         const tenant = await (await clientOf(context)).tenants.current({}, context);
-        show(context.output, tenant, () =>
-          fields([
-            ['id', tenant.id],
-            ['name', tenant.name],
-            ['created', tenant.created_at],
-          ]),
-        );
+        show(context.output, tenant, () => describeTenant(tenant));
+      }),
+    );
+  tenants
+    .command('update')
+    .description('change the tenant that the key belongs to')
+    .option('--name <name>', 'its name')
+    .option('--time-zone <zone>', 'whose days its usage is told by, e.g. Europe/Berlin')
+    .action((flags: { name?: string; timeZone?: string }) =>
+      run(async (context) => {
+        const client = await clientOf(context);
+        const changes = given({ name: flags.name, time_zone: flags.timeZone });
+        const tenant = await client.tenants.update(changes, context);
+        show(context.output, tenant, () => describeTenant(tenant));
       }),
     );
 
@@ -98,6 +105,15 @@ export function addAccess(program: Command, run: Runner): void {
         show(context.output, key, () => `${key.id} is revoked`);
       }),
     );
+}
+
+function describeTenant(tenant: Tenant): string {
+  return fields([
+    ['id', tenant.id],
+    ['name', tenant.name],
+    ['time zone', tenant.time_zone],
+    ['created', tenant.created_at],
+  ]);
 }
 
 async function login(context: Context): Promise<void> {

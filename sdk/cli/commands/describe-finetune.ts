@@ -1,4 +1,4 @@
-import type { Evaluation, Finetune } from '../../contract/index.ts';
+import type { Evaluation, Finetune, FinetuneEstimate } from '../../contract/index.ts';
 import { duration, fields, table } from '../output.ts';
 
 /** A job for people: how it stands, what training did, what the evaluation says. */
@@ -11,6 +11,13 @@ export function describeFinetune(job: Finetune): string {
     ['data set', job.dataset_id],
     ['held out', job.heldout_dataset_id],
     ['mode', job.options.mode],
+    [
+      'estimate',
+      job.estimate === null
+        ? null
+        : `${duration(job.estimate.seconds)}, ${job.estimate.cost} ${job.estimate.currency}`,
+    ],
+    ['expected end', job.eta_at],
     [
       'training',
       train === null
@@ -28,6 +35,19 @@ export function describeFinetune(job: Finetune): string {
         ] as const)),
   ]);
   return job.evaluation === null ? head : `${head}\n\n${describeEvaluation(job.evaluation)}`;
+}
+
+/** What a job is expected to take and cost, for people. */
+export function describeEstimate(estimate: FinetuneEstimate): string {
+  return fields([
+    ['steps', estimate.steps],
+    ['time', `about ${duration(estimate.seconds)}`],
+    ['cost', `about ${estimate.cost} ${estimate.currency}, price sheet ${estimate.price_sheet}`],
+    [
+      'basis',
+      estimate.basis === 'measured' ? 'your own jobs of this mode' : 'the platform’s reference',
+    ],
+  ]);
 }
 
 function describeEvaluation(evaluation: Evaluation): string {

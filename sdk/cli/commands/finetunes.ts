@@ -4,7 +4,7 @@ import { clientOf, type Context, type Runner } from '../context.ts';
 import { showList } from '../list.ts';
 import { choice, decimal, given, integer, paged, type PageOptions } from '../options.ts';
 import { show, table } from '../output.ts';
-import { describeFinetune } from './describe-finetune.ts';
+import { describeEstimate, describeFinetune } from './describe-finetune.ts';
 import { ON_INTERRUPT, watch, type OnInterrupt } from './watch.ts';
 
 interface CreateFlags {
@@ -21,6 +21,7 @@ interface CreateFlags {
   readonly images?: FinetuneOptions['images'];
   readonly labels?: FinetuneOptions['labels'];
   readonly maxEpisodes?: number;
+  readonly estimate?: true;
   readonly watch?: true;
   readonly onInterrupt?: OnInterrupt;
 }
@@ -66,20 +67,23 @@ export function addFinetunes(program: Command, run: Runner): void {
       ]),
     )
     .option('--max-episodes <n>', 'use only the first n episodes', integer(1))
+    .option('--estimate', 'only say what it would take and cost')
     .option('--watch', 'stay and show the progress')
     .addOption(interrupt())
     .action((flags: CreateFlags) =>
       run(async (context) => {
         const client = await clientOf(context);
-        const job = await client.finetunes.create(
-          {
-            name: flags.name,
-            dataset_id: flags.dataset,
-            ...given({ heldout_dataset_id: flags.heldout }),
-            options: optionsOf(flags),
-          },
-          context,
-        );
+        const input = {
+          dataset_id: flags.dataset,
+          ...given({ heldout_dataset_id: flags.heldout }),
+          options: optionsOf(flags),
+        };
+        if (flags.estimate === true) {
+          const estimate = await client.finetunes.estimate(input, context);
+          show(context.output, estimate, () => describeEstimate(estimate));
+          return;
+        }
+        const job = await client.finetunes.create({ name: flags.name, ...input }, context);
         if (flags.watch === true) {
           await watch(context, client, job.id, onInterrupt(context, flags.onInterrupt, 'cancel'));
         } else show(context.output, job, () => describeFinetune(job));

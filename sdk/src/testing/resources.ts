@@ -64,6 +64,8 @@ export function finetune(change: Partial<Finetune> = {}): Finetune {
     attempt: 1,
     progress: 1,
     error: null,
+    estimate: null,
+    eta_at: null,
     train: null,
     evaluation: null,
     policy_version_id: 'pv_1',

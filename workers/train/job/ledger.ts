@@ -16,8 +16,10 @@ import {
   settle,
   sql,
   withTenant,
+  writeTrainingUsage,
   type ClaimedJob,
   type Db,
+  type JobOutcome,
   type NewJobEvent,
   type Tx,
 } from '@armature/db';
@@ -54,10 +56,13 @@ export type JobProblem = Pick<Problem, 'code' | 'field' | 'fix'> & { message: st
 export class Ledger {
   private readonly db: Db;
   private readonly job: ClaimedJob;
+  private readonly elapsedMs: () => number;
 
-  constructor(db: Db, job: ClaimedJob) {
+  /** @param elapsedMs how long the attempt has kept its worker busy. */
+  constructor(db: Db, job: ClaimedJob, elapsedMs: () => number) {
     this.db = db;
     this.job = job;
+    this.elapsedMs = elapsedMs;
   }
 
   async input(): Promise<FinetuneInput> {
@@ -74,9 +79,13 @@ export class Ledger {
     });
   }
 
-  async note(event: NewJobEvent, progress?: number): Promise<void> {
+  /** @param etaS seconds until the whole job is expected to end, where that is known. */
+  async note(event: NewJobEvent, progress?: number, etaS?: number): Promise<void> {
     await this.write(async (tx) => {
-      if (progress !== undefined) await this.update(tx, { progress });
+      if (progress !== undefined) {
+        const etaAt = sql`now() + ${etaS ?? 0} * interval '1 second'`;
+        await this.update(tx, { progress, ...(etaS === undefined ? {} : { etaAt }) });
+      }
       await appendEvents(tx, this.job.subjectId, [event]);
     });
   }
@@ -119,13 +128,14 @@ export class Ledger {
         evaluation,
         error: null,
         checkpoint: null,
+        etaAt: null,
         policyVersionId: id,
         finishedAt: sql`now()`,
       });
       await appendEvents(tx, this.job.subjectId, [
         { kind: 'status', message: `succeeded: policy version ${id}` },
       ]);
-      await settle(tx, this.job, { status: 'succeeded' });
+      await this.settle(tx, { status: 'succeeded' });
     });
     return id;
   }
@@ -136,29 +146,36 @@ export class Ledger {
         status: 'failed',
         error,
         checkpoint: null,
+        etaAt: null,
         finishedAt: sql`now()`,
       });
       await appendEvents(tx, this.job.subjectId, [
         { kind: 'error', message: error.message },
         { kind: 'status', message: 'failed' },
       ]);
-      await settle(tx, this.job, { status: 'failed', error });
+      await this.settle(tx, { status: 'failed', error });
     });
   }
 
   async cancelled(): Promise<void> {
     await this.end(async (tx) => {
-      await this.update(tx, { status: 'cancelled', checkpoint: null, finishedAt: sql`now()` });
+      await this.update(tx, {
+        status: 'cancelled',
+        checkpoint: null,
+        etaAt: null,
+        finishedAt: sql`now()`,
+      });
       await appendEvents(tx, this.job.subjectId, [{ kind: 'status', message: 'cancelled' }]);
-      await settle(tx, this.job, { status: 'cancelled' });
+      await this.settle(tx, { status: 'cancelled' });
     });
   }
 
   /** Gives the job back to the queue; its checkpoint stays. */
   async release(delayMs: number, event: NewJobEvent): Promise<void> {
     await this.end(async (tx) => {
+      await this.update(tx, { etaAt: null });
       await appendEvents(tx, this.job.subjectId, [event]);
-      await settle(tx, this.job, { status: 'queued', delayMs });
+      await this.settle(tx, { status: 'queued', delayMs });
     });
   }
 
@@ -191,6 +208,18 @@ export class Ledger {
     await withTenant(this.db, this.job.tenantId, async (tx) => {
       await holdLease(tx, this.job);
       await work(tx);
+    });
+  }
+
+  /** Ends the attempt, with what it has taken. */
+  private async settle(tx: Tx, outcome: JobOutcome): Promise<void> {
+    const { id, attempt, tenantId, subjectId } = this.job;
+    await settle(tx, this.job, outcome);
+    await writeTrainingUsage(tx, {
+      id: `${id}:${attempt}`,
+      tenantId,
+      finetuneId: subjectId,
+      computeUs: Math.round(this.elapsedMs() * 1000),
     });
   }
 

@@ -11,6 +11,7 @@ import {
   jobEvents,
   jobs,
   policyVersions,
+  trainingUsage,
   withTenant,
   type ClaimedJob,
 } from '@armature/db';
@@ -118,6 +119,12 @@ async function look(queued: QueuedFinetune) {
   });
 }
 
+/** What was metered of its attempts. */
+const usageOf = (queued: QueuedFinetune) =>
+  withTenant(database.app, queued.tenantId, (tx) =>
+    tx.select().from(trainingUsage).orderBy(asc(trainingUsage.id)),
+  );
+
 async function keys(queued: QueuedFinetune, below: 'finetunes' | 'policies'): Promise<string[]> {
   const found: string[] = [];
   for await (const { key } of store.list(`tenants/${queued.tenantId}/${below}/`)) found.push(key);
@@ -177,6 +184,11 @@ describe('runFinetune', () => {
     ]);
     expect(events.some(({ message }) => message === 'features of the toy: none')).toBe(true);
     expect(events.filter(({ kind }) => kind === 'checkpoint').at(-1)?.data).toEqual({ step: 40 });
+    expect(finetune?.etaAt).toBeNull();
+    const used = await usageOf(queued);
+    expect(used).toMatchObject([{ id: `${queued.jobId}:1`, finetuneId: queued.finetuneId }]);
+    // Forty steps of five milliseconds.
+    expect(used[0]?.computeUs).toBeGreaterThan(200_000);
     const metrics = events.find(({ kind }) => kind === 'metrics');
     expect(Object.keys(metrics?.data ?? {}).sort()).toEqual([
       'action_loss',
@@ -214,6 +226,10 @@ describe('runFinetune', () => {
     expect(steps[0]).toBe(24);
     expect(after.versions[0]?.digest).toBe(wanted);
     expect(trainSummarySchema.parse(after.finetune?.train)).toMatchObject({ steps: 40 });
+    expect((await usageOf(queued)).map(({ id }) => id)).toEqual([
+      `${queued.jobId}:1`,
+      `${queued.jobId}:2`,
+    ]);
     expect(
       after.events.some(
         ({ kind, message }) =>

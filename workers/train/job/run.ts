@@ -33,7 +33,7 @@ export async function runFinetune(
   stop: AbortSignal,
 ): Promise<void> {
   const log = services.log.child({ job: job.id, finetune: job.subjectId, attempt: job.attempt });
-  const ledger = new Ledger(services.db, job);
+  const ledger = new Ledger(services.db, job, () => services.nowMs() - claimedAtMs);
   const running: Running = { job, services, ledger, log, made: { digest: null } };
   log.info('fine-tune starts');
   await runHeld({

@@ -5,7 +5,7 @@ import { soFarOf, type Resumed } from './checkpoints.ts';
 import type { FinetuneInput } from './input.ts';
 import type { TrainSummary } from './ledger.ts';
 import { metricsEvent } from './metrics-event.ts';
-import type { TrainingSoFar } from './meter.ts';
+import type { Metrics, TrainingSoFar } from './meter.ts';
 import type { ProgressLines } from './progress.ts';
 import { runSteps } from './training-loop.ts';
 import {
@@ -52,7 +52,11 @@ export async function trainVersion(
       checkpointEveryS: services.checkpointEveryS,
       now: () => services.nowMs() / 1000,
       report: (metrics) =>
-        ledger.note(metricsEvent(metrics), within('steps', 'evaluating', metrics.share)),
+        ledger.note(
+          metricsEvent(metrics),
+          within('steps', 'evaluating', metrics.share),
+          endOf(metrics),
+        ),
       save: async (bytes, state) => {
         await attempt.checkpoints.save(bytes, state);
       },
@@ -157,6 +161,12 @@ async function resume(attempt: Attempt): Promise<Resumed | null> {
     });
   }
   return loaded;
+}
+
+/** Seconds until the whole job ends, if what follows the steps takes its share of it. */
+function endOf({ etaS, share }: Metrics): number {
+  const steps = share < 1 ? etaS / (1 - share) : 0;
+  return etaS + (steps * (1 - BEGINS.evaluating)) / (BEGINS.evaluating - BEGINS.steps);
 }
 
 function summaryOf(input: FinetuneInput, soFar: TrainingSoFar): TrainSummary | null {

@@ -1,0 +1,92 @@
+import type { datasets, embodiments, Tx } from '@armature/db';
+import {
+  ArmatureError,
+  embodimentSpecSchema,
+  type EmbodimentSpec,
+  type FinetuneOptions,
+} from '@armature/sdk/contract';
+import { findDataset, findEmbodiment } from './find.ts';
+
+type DatasetRow = typeof datasets.$inferSelect;
+
+/** What a fine-tune is made from. */
+export interface FinetuneSets {
+  readonly dataset: DatasetRow;
+  readonly heldout: DatasetRow | null;
+  readonly embodiment: typeof embodiments.$inferSelect;
+}
+
+/**
+ * The sets that a fine-tune names, ready and of one embodiment that its options fit.
+ * @throws ArmatureError naming the field that does not fit, and what to do.
+ */
+export async function findFinetuneSets(
+  tx: Tx,
+  tenant: string,
+  input: {
+    readonly dataset_id: string;
+    readonly heldout_dataset_id?: string | undefined;
+    readonly options: FinetuneOptions;
+  },
+): Promise<FinetuneSets> {
+  const dataset = await findDataset(tx, tenant, input.dataset_id, 'dataset_id');
+  checkReady(dataset, 'dataset_id');
+  let heldout: DatasetRow | null = null;
+  if (input.heldout_dataset_id !== undefined) {
+    const field = 'heldout_dataset_id';
+    if (input.heldout_dataset_id === dataset.id) {
+      throw new ArmatureError('invalid_request', `${field}: is the training set itself`, {
+        field,
+        fix: 'Hold out another data set, or leave it out.',
+      });
+    }
+    heldout = await findDataset(tx, tenant, input.heldout_dataset_id, field);
+    checkReady(heldout, field);
+    if (heldout.embodimentId !== dataset.embodimentId) {
+      throw new ArmatureError(
+        'embodiment_mismatch',
+        `${field}: is of embodiment ${heldout.embodimentId}, the data set of ${dataset.embodimentId}`,
+        { field, fix: 'Hold out episodes of the same embodiment.' },
+      );
+    }
+  }
+  const embodiment = await findEmbodiment(tx, tenant, dataset.embodimentId, 'dataset_id');
+  checkReference(embodimentSpecSchema.parse(embodiment.spec), input.options);
+  return { dataset, heldout, embodiment };
+}
+
+function checkReady(dataset: DatasetRow, field: string): void {
+  switch (dataset.status) {
+    case 'ready':
+      return;
+    case 'uploading':
+      throw new ArmatureError('incomplete_upload', `${field}: ${dataset.id} is not uploaded yet`, {
+        field,
+        fix: 'Finish the upload and complete the data set first.',
+      });
+    case 'validating':
+      throw new ArmatureError('conflict', `${field}: ${dataset.id} is still being validated`, {
+        field,
+        fix: 'Wait until the data set is ready.',
+      });
+    case 'rejected':
+      throw new ArmatureError('invalid_dataset', `${field}: ${dataset.id} was rejected`, {
+        field,
+        fix: 'Read the findings of its report, correct the data and upload it as a new set.',
+      });
+  }
+}
+
+/** A relative action is measured from the joint of its name, so the state must have that joint. */
+function checkReference(spec: EmbodimentSpec, options: FinetuneOptions): void {
+  const { reference } = options;
+  if (reference === undefined || reference === 'absolute') return;
+  const state = new Set(spec.state.map(({ name }) => name));
+  const lacking = spec.action.find(({ name }) => !state.has(name));
+  if (lacking === undefined) return;
+  throw new ArmatureError(
+    'invalid_request',
+    `options.reference: actions cannot be relative (${reference}), the state has no joint ${lacking.name}`,
+    { field: 'options.reference', fix: 'Use reference absolute, or leave it to the embodiment.' },
+  );
+}

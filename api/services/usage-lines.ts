@@ -1,0 +1,47 @@
+import { and, closeUsageWindows, eq, gte, lt, usageWindows, withTenant } from '@armature/db';
+import { priceSheets } from '../metering/price-sheets.ts';
+import type { Service } from './context.ts';
+import { keyset, pageOf } from './page.ts';
+import { presentUsed } from './present-used.ts';
+
+import { closableUntil, usagePeriod } from './usage-period.ts';
+
+/** Closed windows of a period, newest first; closes those that are due before. */
+export const listUsageLines: Service<'usage.lines'> = async (ctx, input) => {
+  const now = ctx.clock();
+  const { from, to } = usagePeriod(input, now);
+  const { where, orderBy, limit } = keyset(input, usageWindows.windowAt, usageWindows.id);
+  const rows = await withTenant(ctx.db, ctx.tenant, async (tx) => {
+    await closeUsageWindows(tx, ctx.tenant, closableUntil(now));
+    return tx
+      .select()
+      .from(usageWindows)
+      .where(
+        and(
+          eq(usageWindows.tenantId, ctx.tenant),
+          gte(usageWindows.windowAt, from),
+          lt(usageWindows.windowAt, to),
+          where,
+        ),
+      )
+      .orderBy(...orderBy)
+      .limit(limit);
+  });
+  return pageOf(
+    input,
+    rows.map((row) => ({ ...row, createdAt: row.windowAt })),
+    (row) => {
+      const sheet = priceSheets.indexAt(row.windowAt);
+      return {
+        id: row.id,
+        window_at: row.windowAt.toISOString(),
+        session_id: row.sessionId,
+        robot: row.robot,
+        policy_version_id: row.policyVersionId,
+        finetune_id: row.finetuneId,
+        ...presentUsed({ ...row, cost: priceSheets.cost(sheet, row) }),
+        price_sheet: priceSheets.at(sheet).version,
+      };
+    },
+  );
+};
