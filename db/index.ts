@@ -17,9 +17,12 @@ export {
   heartbeat,
   holdLease,
   LeaseLostError,
+  pauseJob,
+  resumeJob,
   settle,
   type ClaimedJob,
   type JobOutcome,
+  type JobSubject,
 } from './jobs.ts';
 export {
   writeRecords,

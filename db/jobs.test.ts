@@ -6,7 +6,7 @@ import {
   type TestDatabase,
   type TestPostgres,
 } from '../test/support/postgres.ts';
-import { withTenant } from './connection.ts';
+import { withTenant, type Tx } from './connection.ts';
 import { appendEvents } from './events.ts';
 import { newId } from './ids.ts';
 import {
@@ -16,6 +16,8 @@ import {
   heartbeat,
   holdLease,
   LeaseLostError,
+  pauseJob,
+  resumeJob,
   settle,
   type ClaimedJob,
 } from './jobs.ts';
@@ -159,6 +161,43 @@ describe('cancelJob', () => {
     expect(await heartbeat(db.worker, job)).toBe('cancel');
     await withTenant(db.worker, a, (tx) => settle(tx, job, { status: 'cancelled' }));
     expect(await rowOf(job.id)).toMatchObject({ status: 'cancelled' });
+  });
+});
+
+describe('pauseJob', () => {
+  const subject = { tenantId: a, kind: 'finetune' as const, subjectId: 'ft_1' };
+  const act = <T>(work: (tx: Tx) => Promise<T>) => withTenant(db.app, a, work);
+
+  it('sets a queued job aside at once and a running one with its heartbeat', async () => {
+    const id = await queue(a, 'ft_1');
+    expect(await act((tx) => pauseJob(tx, subject))).toBe('paused');
+    expect(await claim('w')).toBeNull();
+    await expect(queue(a, 'ft_1')).rejects.toMatchObject({ code: '23505' });
+    expect(await act((tx) => resumeJob(tx, subject))).toBe(true);
+    expect(await act((tx) => resumeJob(tx, subject))).toBe(false);
+
+    const job = await need(claim('w'));
+    expect(await act((tx) => pauseJob(tx, subject))).toBe('requested');
+    expect(await heartbeat(db.worker, job)).toBe('pause');
+    await withTenant(db.worker, a, (tx) => settle(tx, job, { status: 'paused' }));
+    expect(await rowOf(id)).toMatchObject({ status: 'paused', leaseOwner: null });
+    expect(await heartbeat(db.worker, job)).toBe('lost');
+    expect(await act((tx) => resumeJob(tx, subject))).toBe(true);
+    const again = await need(claim('w'));
+    expect(again).toMatchObject({ id, attempt: 2, fence: job.fence + 1 });
+    expect(await heartbeat(db.worker, again)).toBe('ok');
+  });
+
+  it('leaves a job alone that has ended or is to be cancelled, and lets a paused one be cancelled', async () => {
+    expect(await act((tx) => pauseJob(tx, subject))).toBe('none');
+    await queue(a, 'ft_1');
+    await act((tx) => pauseJob(tx, subject));
+    expect(await act((tx) => cancelJob(tx, subject))).toBe('cancelled');
+    await queue(a, 'ft_1');
+    const job = await need(claim('w'));
+    await act((tx) => cancelJob(tx, subject));
+    expect(await act((tx) => pauseJob(tx, subject))).toBe('none');
+    expect(await heartbeat(db.worker, job)).toBe('cancel');
   });
 });
 

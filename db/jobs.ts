@@ -19,9 +19,18 @@ export interface ClaimedJob {
 export type JobOutcome =
   | { status: 'succeeded' }
   | { status: 'cancelled' }
+  /** Waits until `resumeJob`. */
+  | { status: 'paused' }
   | { status: 'failed'; error: Readonly<Record<string, unknown>> }
   /** Gives the job back, to be claimed after `delayMs`: a worker that leaves. */
   | { status: 'queued'; delayMs: number };
+
+/** Whose job, and what it is about. */
+export interface JobSubject {
+  tenantId: string;
+  kind: JobKind;
+  subjectId: string;
+}
 
 /** Thrown when another worker holds the job, or nobody may any more: undo and stop. */
 export class LeaseLostError extends Error {
@@ -32,10 +41,7 @@ export class LeaseLostError extends Error {
 }
 
 /** Queues a job in the transaction that makes its subject; one live job a kind and subject. */
-export async function enqueue(
-  tx: Tx,
-  job: { tenantId: string; kind: JobKind; subjectId: string },
-): Promise<string> {
+export async function enqueue(tx: Tx, job: JobSubject): Promise<string> {
   const id = newId('job');
   await tx.insert(jobs).values({ id, ...job });
   return id;
@@ -87,16 +93,22 @@ export async function claimJob(
   });
 }
 
-/** Prolongs the lease. `lost`: stop at once, write nothing. `cancel`: stop, then settle. */
-export async function heartbeat(db: Db, job: ClaimedJob): Promise<'ok' | 'lost' | 'cancel'> {
+/**
+ * Prolongs the lease. `lost`: stop at once, write nothing. `cancel`, `pause`: stop, then settle.
+ */
+export async function heartbeat(
+  db: Db,
+  job: ClaimedJob,
+): Promise<'ok' | 'lost' | 'cancel' | 'pause'> {
   return withTenant(db, job.tenantId, async (tx) => {
     const [row] = await tx
       .update(jobs)
       .set({ leaseUntil: leaseEnd(job.leaseMs) })
       .where(held(job))
-      .returning({ cancelRequested: jobs.cancelRequested });
+      .returning({ cancel: jobs.cancelRequested, pause: jobs.pauseRequested });
     if (row === undefined) return 'lost';
-    return row.cancelRequested ? 'cancel' : 'ok';
+    if (row.cancel) return 'cancel';
+    return row.pause ? 'pause' : 'ok';
   });
 }
 
@@ -115,49 +127,92 @@ export async function holdLease(tx: Tx, job: ClaimedJob): Promise<void> {
  * @throws LeaseLostError, which undoes that transaction.
  */
 export async function settle(tx: Tx, job: ClaimedJob, outcome: JobOutcome): Promise<void> {
-  const ended =
-    outcome.status === 'queued'
-      ? { runAt: sql`now() + ${outcome.delayMs} * interval '1 millisecond'` }
-      : { finishedAt: sql`now()`, error: outcome.status === 'failed' ? outcome.error : null };
   const rows = await tx
     .update(jobs)
-    .set({ status: outcome.status, leaseOwner: null, leaseUntil: null, ...ended })
+    .set({ status: outcome.status, leaseOwner: null, leaseUntil: null, ...consequences(outcome) })
     .where(held(job))
     .returning({ id: jobs.id });
   if (rows.length === 0) throw new LeaseLostError(job);
 }
 
+function consequences(outcome: JobOutcome) {
+  switch (outcome.status) {
+    case 'queued':
+      return { runAt: sql`now() + ${outcome.delayMs} * interval '1 millisecond'` };
+    case 'paused':
+      return { pauseRequested: false };
+    case 'failed':
+      return { finishedAt: sql`now()`, error: outcome.error };
+    case 'succeeded':
+    case 'cancelled':
+      return { finishedAt: sql`now()`, error: null };
+  }
+}
+
 /**
- * Cancels the live job of a subject: a queued one at once (`cancelled`), a running one when its
+ * Cancels the live job of a subject: a queued or paused one at once (`cancelled`), a running one when its
  * worker next beats (`requested`); `none` when no job of it is live.
  */
 export async function cancelJob(
   tx: Tx,
-  subject: { tenantId: string; kind: JobKind; subjectId: string },
+  subject: JobSubject,
 ): Promise<'cancelled' | 'requested' | 'none'> {
+  const job = await lockLive(tx, subject);
+  if (job === null) return 'none';
+  const isRunning = job.status === 'running';
+  const cancelled = { status: 'cancelled', finishedAt: sql`now()` } as const;
+  await tx
+    .update(jobs)
+    .set({ cancelRequested: true, ...(isRunning ? {} : cancelled) })
+    .where(and(eq(jobs.tenantId, subject.tenantId), eq(jobs.id, job.id)));
+  return isRunning ? 'requested' : 'cancelled';
+}
+
+/**
+ * Pauses the live job of a subject: a queued one at once (`paused`), a running one when its worker
+ * next beats (`requested`); `none` when no job of it is live, or it is to be cancelled.
+ */
+export async function pauseJob(
+  tx: Tx,
+  subject: JobSubject,
+): Promise<'paused' | 'requested' | 'none'> {
+  const job = await lockLive(tx, subject);
+  if (job === null || job.cancelRequested) return 'none';
+  if (job.status === 'paused') return 'paused';
+  const isQueued = job.status === 'queued';
+  await tx
+    .update(jobs)
+    .set(isQueued ? { status: 'paused' } : { pauseRequested: true })
+    .where(and(eq(jobs.tenantId, subject.tenantId), eq(jobs.id, job.id)));
+  return isQueued ? 'paused' : 'requested';
+}
+
+/** Queues the paused job of a subject again; false when it has none. */
+export async function resumeJob(tx: Tx, subject: JobSubject): Promise<boolean> {
+  const job = await lockLive(tx, subject);
+  if (job?.status !== 'paused') return false;
+  await tx
+    .update(jobs)
+    .set({ status: 'queued', runAt: sql`now()` })
+    .where(and(eq(jobs.tenantId, subject.tenantId), eq(jobs.id, job.id)));
+  return true;
+}
+
+/** The job of a subject that has not ended, locked until the transaction ends. */
+async function lockLive(tx: Tx, subject: JobSubject) {
   const [job] = await tx
-    .select({ id: jobs.id, status: jobs.status })
+    .select({ id: jobs.id, status: jobs.status, cancelRequested: jobs.cancelRequested })
     .from(jobs)
     .where(
       and(
         eq(jobs.tenantId, subject.tenantId),
         eq(jobs.kind, subject.kind),
         eq(jobs.subjectId, subject.subjectId),
-        inArray(jobs.status, ['queued', 'running']),
+        inArray(jobs.status, ['queued', 'running', 'paused']),
       ),
     )
     .for('update');
-  if (job === undefined) return 'none';
-  const isQueued = job.status === 'queued';
-  await tx
-    .update(jobs)
-    .set(
-      isQueued
-        ? { status: 'cancelled', cancelRequested: true, finishedAt: sql`now()` }
-        : { cancelRequested: true },
-    )
-    .where(and(eq(jobs.tenantId, subject.tenantId), eq(jobs.id, job.id)));
-  return isQueued ? 'cancelled' : 'requested';
+  return job ?? null;
 }
 
 function held(job: ClaimedJob) {

@@ -95,6 +95,8 @@ export type FinetuneStatus =
   | 'training'
   | 'evaluating'
   | 'packaging'
+  | 'pausing'
+  | 'paused'
   | 'succeeded'
   | 'failed'
   | 'cancelling'
@@ -135,7 +137,7 @@ export const policyVersions = tenantTable('policy_versions', {
 });
 
 export type JobKind = 'ingest' | 'finetune';
-export type JobStatus = 'queued' | 'running' | 'succeeded' | 'failed' | 'cancelled';
+export type JobStatus = 'queued' | 'running' | 'paused' | 'succeeded' | 'failed' | 'cancelled';
 export const jobs = tenantTable('jobs', {
   id: text('id').primaryKey(),
   kind: text('kind').$type<JobKind>().notNull(),
@@ -147,6 +149,7 @@ export const jobs = tenantTable('jobs', {
   leaseUntil: instant('lease_until'),
   runAt: instant('run_at').notNull().defaultNow(),
   cancelRequested: boolean('cancel_requested').notNull().default(false),
+  pauseRequested: boolean('pause_requested').notNull().default(false),
   createdAt: instant('created_at').notNull().defaultNow(),
   finishedAt: instant('finished_at'),
   error: jsonb('error'),

@@ -12,6 +12,9 @@ import { getEmbodiment } from './embodiments-get.ts';
 import { listEmbodiments } from './embodiments-list.ts';
 import { cancelFinetune } from './finetunes-cancel.ts';
 import { createFinetune } from './finetunes-create.ts';
+import { pauseFinetune } from './finetunes-pause.ts';
+import { resumeFinetune } from './finetunes-resume.ts';
+import { retryFinetune } from './finetunes-retry.ts';
 import { estimateFinetune } from './finetunes-estimate.ts';
 import { listFinetuneEvents } from './finetunes-events.ts';
 import { getFinetune } from './finetunes-get.ts';
@@ -62,6 +65,9 @@ export const services: { readonly [N in RouteName]: Service<N> } = {
   'finetunes.list': listFinetunes,
   'finetunes.get': getFinetune,
   'finetunes.cancel': cancelFinetune,
+  'finetunes.pause': pauseFinetune,
+  'finetunes.resume': resumeFinetune,
+  'finetunes.retry': retryFinetune,
   'finetunes.events': listFinetuneEvents,
   'policies.list': listPolicies,
   'policies.get': getPolicy,

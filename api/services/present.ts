@@ -93,6 +93,7 @@ export function presentFinetune(row: typeof finetunes.$inferSelect, attempt: num
     progress: row.progress,
     error: finetuneSchema.shape.error.parse(row.error),
     estimate: finetuneEstimateSchema.nullable().parse(row.estimate),
+    checkpoint: row.checkpoint === null ? null : { step: row.checkpoint.step },
     eta_at: isoOrNull(row.etaAt),
     train: trainSummarySchema.nullable().parse(row.train),
     evaluation: evaluationSchema.nullable().parse(row.evaluation),

@@ -10,6 +10,7 @@ export const LIVE = [
   'training',
   'evaluating',
   'packaging',
+  'pausing',
   'cancelling',
 ] as const;
 

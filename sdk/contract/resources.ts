@@ -186,6 +186,8 @@ export const finetuneStatusSchema = z.enum([
   'training',
   'evaluating',
   'packaging',
+  'pausing',
+  'paused',
   'succeeded',
   'failed',
   'cancelling',
@@ -239,6 +241,8 @@ export const finetuneSchema = z.object({
     .nullable(),
   /** As it was when the job was made; null for jobs from before there were estimates. */
   estimate: finetuneEstimateSchema.nullable(),
+  /** The last checkpoint that is durable: where a job that is resumed or retried goes on. */
+  checkpoint: z.object({ step: z.number().int() }).nullable(),
   /** When the worker expects the job to end; null before it knows, and after the end. */
   eta_at: instant.nullable(),
   train: trainSummarySchema.nullable(),

@@ -177,6 +177,11 @@ export const routes = {
   'finetunes.list': verb('GET', '/v1/finetunes', 'read', pageQuery, page(finetuneSchema)),
   'finetunes.get': verb('GET', '/v1/finetunes/:id', 'read', byId, finetuneSchema),
   'finetunes.cancel': verb('POST', '/v1/finetunes/:id/cancel', 'write', byId, finetuneSchema),
+  /** Sets a job aside, with a checkpoint where it has trained, until it is resumed. */
+  'finetunes.pause': verb('POST', '/v1/finetunes/:id/pause', 'write', byId, finetuneSchema),
+  'finetunes.resume': verb('POST', '/v1/finetunes/:id/resume', 'write', byId, finetuneSchema),
+  /** Queues a failed job again, from its last checkpoint where it has one. */
+  'finetunes.retry': verb('POST', '/v1/finetunes/:id/retry', 'write', byId, finetuneSchema),
   'finetunes.events': verb(
     'GET',
     '/v1/finetunes/:id/events',

@@ -21,6 +21,8 @@ export interface World {
     open: string;
     rejected: string;
     finetune: string;
+    /** One that has failed. */
+    failed: string;
     policy: string;
     session: string;
   };
@@ -69,6 +71,9 @@ export const inputs: { [N in RouteName]: (ids: World['ids']) => RouteInput<N> } 
   'finetunes.list': () => ({}),
   'finetunes.get': ({ finetune }) => ({ id: finetune }),
   'finetunes.cancel': ({ finetune }) => ({ id: finetune }),
+  'finetunes.pause': ({ finetune }) => ({ id: finetune }),
+  'finetunes.resume': ({ finetune }) => ({ id: finetune }),
+  'finetunes.retry': ({ failed }) => ({ id: failed }),
   'finetunes.events': ({ finetune }) => ({ id: finetune }),
   'policies.list': () => ({}),
   'policies.get': ({ policy }) => ({ id: policy }),

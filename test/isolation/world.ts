@@ -5,6 +5,7 @@ import {
   addPolicyVersion,
   addServeWorker,
   addUsage,
+  failFinetune,
   markDataset,
   markReady,
 } from '../support/rows.ts';
@@ -29,6 +30,12 @@ export async function makeWorld(api: TestApi, name: string): Promise<World> {
     dataset_id: dataset.dataset.id,
     options: {},
   });
+  const failed = await api.must('finetunes.create', admin, {
+    name: 'g',
+    dataset_id: dataset.dataset.id,
+    options: {},
+  });
+  await failFinetune(api.db.worker, tenant, failed.id);
   const policy = await addPolicyVersion(api.db.worker, tenant, embodiment.id);
   await api.must('policies.deploy', admin, { id: policy });
   await addServeWorker(api.db.worker);
@@ -51,6 +58,7 @@ export async function makeWorld(api: TestApi, name: string): Promise<World> {
       open: open.dataset.id,
       rejected: rejected.dataset.id,
       finetune: finetune.id,
+      failed: failed.id,
       policy,
       session: session.id,
     },

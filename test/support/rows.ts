@@ -2,6 +2,8 @@ import { randomUUID } from 'node:crypto';
 import {
   eq,
   datasets,
+  finetunes,
+  jobs,
   newId,
   policyVersions,
   reportServeWorker,
@@ -27,6 +29,18 @@ export async function markDataset(
 ): Promise<void> {
   await withTenant(db, tenant, async (tx) => {
     await tx.update(datasets).set({ status, progress: 1 }).where(eq(datasets.id, datasetId));
+  });
+}
+
+/** A fine-tune whose job has failed, with a checkpoint that it can be retried from. */
+export async function failFinetune(db: Db, tenant: string, finetuneId: string): Promise<void> {
+  await withTenant(db, tenant, async (tx) => {
+    const ended = { finishedAt: new Date(), status: 'failed' as const };
+    const checkpoint = { key: 'k', step: 7, sha256: 's' };
+    const error = { code: 'internal', message: 'm' };
+    await tx.update(jobs).set(ended).where(eq(jobs.subjectId, finetuneId));
+    const row = { ...ended, checkpoint, error };
+    await tx.update(finetunes).set(row).where(eq(finetunes.id, finetuneId));
   });
 }
 

@@ -88,7 +88,7 @@ export class Ledger {
   async finish(
     report: DatasetReport,
     status: 'ready' | 'rejected',
-    outcome: Exclude<JobOutcome, { status: 'queued' }> = { status: 'succeeded' },
+    outcome: Exclude<JobOutcome, { status: 'queued' | 'paused' }> = { status: 'succeeded' },
   ): Promise<void> {
     const errors = report.findings.filter((finding) => finding.severity === 'error').length;
     const warnings = report.findings.length - errors;

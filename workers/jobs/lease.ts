@@ -1,8 +1,8 @@
-import { CancelRequested, LeaseLost, type Stopping } from './reasons.ts';
+import { CancelRequested, LeaseLost, PauseRequested, type Stopping } from './reasons.ts';
 
 export interface LeaseOptions {
-  /** Extends the lease in the database, or tells that it is no longer ours or to be cancelled. */
-  readonly beat: () => Promise<'ok' | 'lost' | 'cancel'>;
+  /** Extends the lease in the database, or tells why the work is to stop. */
+  readonly beat: () => Promise<'ok' | 'lost' | 'cancel' | 'pause'>;
   /** When the lease was taken, by `now`. */
   readonly takenAt: number;
   /** Length of the lease from the moment that the database extended it, milliseconds. */
@@ -21,7 +21,7 @@ const OWN_SHARE = 0.8;
 /**
  * Keeps a job's lease alive and aborts `signal` when it must end: with `LeaseLost` when another
  * worker holds it or the database has not extended it for 80 % of its length (the handler stops
- * before a successor can start), with `CancelRequested`, or with what `abort` is given. Beats go on
+ * before a successor can start), with `CancelRequested` or `PauseRequested`, or with what `abort` is given. Beats go on
  * after a cancellation, so that cleaning up is still covered.
  */
 export class Lease {
@@ -77,6 +77,7 @@ export class Lease {
       this.heldUntil = asked + leaseMs * OWN_SHARE;
       this.watch();
       if (answer === 'cancel') this.controller.abort(new CancelRequested());
+      if (answer === 'pause') this.controller.abort(new PauseRequested());
     } catch (error) {
       onBeatFailed(error);
     }

@@ -14,6 +14,14 @@ export class CancelRequested extends Error {
   }
 }
 
+/** The tenant asked to pause the job. */
+export class PauseRequested extends Error {
+  constructor() {
+    super('the job was paused');
+    this.name = 'PauseRequested';
+  }
+}
+
 /** This process ends; the job goes back to the queue. */
 export class Stopping extends Error {
   constructor() {

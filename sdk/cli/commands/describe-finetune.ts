@@ -17,6 +17,7 @@ export function describeFinetune(job: Finetune): string {
         ? null
         : `${duration(job.estimate.seconds)}, ${job.estimate.cost} ${job.estimate.currency}`,
     ],
+    ['checkpoint', job.checkpoint === null ? null : `step ${job.checkpoint.step}`],
     ['expected end', job.eta_at],
     [
       'training',

@@ -153,16 +153,25 @@ export function addFinetunes(program: Command, run: Runner): void {
         );
       }),
     );
-  finetune
-    .command('cancel')
-    .description('cancel a job')
-    .argument('<id>', 'id of the job')
-    .action((id: string) =>
-      run(async (context) => {
-        const job = await (await clientOf(context)).finetunes.cancel({ id }, context);
-        show(context.output, job, () => `${job.id} is ${job.status}`);
-      }),
-    );
+  const changes = [
+    ['cancel', 'cancel a job'],
+    ['pause', 'set a job aside; it keeps what it has trained'],
+    ['resume', 'let a paused job go on'],
+    ['retry', 'let a failed job try again, from its last checkpoint where it has one'],
+  ] as const;
+  for (const [verb, description] of changes) {
+    finetune
+      .command(verb)
+      .description(description)
+      .argument('<id>', 'id of the job')
+      .action((id: string) =>
+        run(async (context) => {
+          const { finetunes } = await clientOf(context);
+          const job = await finetunes[verb]({ id }, context);
+          show(context.output, job, () => `${job.id} is ${job.status}`);
+        }),
+      );
+  }
 }
 
 function onInterrupt(

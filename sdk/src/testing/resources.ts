@@ -65,6 +65,7 @@ export function finetune(change: Partial<Finetune> = {}): Finetune {
     progress: 1,
     error: null,
     estimate: null,
+    checkpoint: null,
     eta_at: null,
     train: null,
     evaluation: null,

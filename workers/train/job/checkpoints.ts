@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import type { ClaimedJob } from '@armature/db';
 import { ArmatureError } from '@armature/sdk/contract';
 import type { ObjectStore } from '@armature/storage';
 import type { CheckpointRecord, FinetuneInput } from './input.ts';
@@ -20,14 +21,14 @@ export class Checkpoints {
   private readonly store: ObjectStore;
   private readonly ledger: Ledger;
   private readonly input: FinetuneInput;
-  private readonly attempt: number;
+  private readonly job: ClaimedJob;
   private current: CheckpointRecord | null;
 
-  constructor(store: ObjectStore, ledger: Ledger, input: FinetuneInput, attempt: number) {
+  constructor(store: ObjectStore, ledger: Ledger, input: FinetuneInput, job: ClaimedJob) {
     this.store = store;
     this.ledger = ledger;
     this.input = input;
-    this.attempt = attempt;
+    this.job = job;
     this.current = input.checkpoint;
   }
 
@@ -50,7 +51,7 @@ export class Checkpoints {
   }
 
   async save(bytes: Uint8Array, soFar: TrainingSoFar): Promise<void> {
-    const key = checkpointKey(this.input.tenantId, this.input.id, this.attempt, soFar.step);
+    const key = checkpointKey(this.job, soFar.step);
     const { sha256: hash } = await this.store.put(key, bytes, {
       contentType: 'application/octet-stream',
     });

@@ -1,16 +1,14 @@
+import type { ClaimedJob } from '@armature/db';
+
 /** Where a fine-tune keeps what it needs until it ends. */
 export function finetunePrefix(tenantId: string, finetuneId: string): string {
   return `tenants/${tenantId}/finetunes/${finetuneId}/`;
 }
 
-/** A key of its own for every attempt, so that two of them never write the same object. */
-export function checkpointKey(
-  tenantId: string,
-  finetuneId: string,
-  attempt: number,
-  step: number,
-): string {
-  return `${finetunePrefix(tenantId, finetuneId)}attempt-${attempt}/checkpoint-${step}.safetensors`;
+/** A key of its own for every attempt of every job, so that two never write the same object. */
+export function checkpointKey(job: ClaimedJob, step: number): string {
+  const { tenantId, subjectId, id, attempt } = job;
+  return `${finetunePrefix(tenantId, subjectId)}${id}/attempt-${attempt}/checkpoint-${step}.safetensors`;
 }
 
 /** Where the objects of a policy version lie, by the sha256 of its manifest. */

@@ -25,7 +25,7 @@ import {
 } from '@armature/db';
 import type { z } from 'zod';
 import { readInput, type CheckpointRecord, type FinetuneInput } from './input.ts';
-import { CancelRequested } from '../../jobs/reasons.ts';
+import { CancelRequested, PauseRequested } from '../../jobs/reasons.ts';
 
 export type RunningStatus = Extract<
   FinetuneStatus,
@@ -51,7 +51,8 @@ export type JobProblem = Pick<Problem, 'code' | 'field' | 'fix'> & { message: st
 /**
  * All that a running fine-tune writes to the database. Every write locks the job by its fence first,
  * so a worker that lost its lease writes nothing (`LeaseLostError`), and one whose job is to be
- * cancelled stops at its next write (`CancelRequested`).
+ * cancelled stops at its next write (`CancelRequested`). One that is to be paused stops where its
+ * next part would begin (`PauseRequested`), or with its lease's signal, once a checkpoint is saved.
  */
 export class Ledger {
   private readonly db: Db;
@@ -71,9 +72,13 @@ export class Ledger {
     );
   }
 
-  /** Moves to the next status, with an event that says so. */
+  /**
+   * Moves to the next status, with an event that says so.
+   * @throws PauseRequested
+   */
   async enter(status: RunningStatus, progress: number, message: string): Promise<void> {
     await this.write(async (tx) => {
+      if (await this.isToPause(tx)) throw new PauseRequested();
       await this.update(tx, { status, progress });
       await appendEvents(tx, this.job.subjectId, [{ kind: 'status', message }]);
     });
@@ -140,12 +145,13 @@ export class Ledger {
     return id;
   }
 
-  async fail(error: JobProblem): Promise<void> {
+  /** @param again whether a retry may go on from the last checkpoint, which is kept then. */
+  async fail(error: JobProblem, again: boolean): Promise<void> {
     await this.end(async (tx) => {
       await this.update(tx, {
         status: 'failed',
         error,
-        checkpoint: null,
+        ...(again ? {} : { checkpoint: null }),
         etaAt: null,
         finishedAt: sql`now()`,
       });
@@ -167,6 +173,18 @@ export class Ledger {
       });
       await appendEvents(tx, this.job.subjectId, [{ kind: 'status', message: 'cancelled' }]);
       await this.settle(tx, { status: 'cancelled' });
+    });
+  }
+
+  /**
+   * Sets the job aside until it is resumed; its checkpoint stays.
+   * @throws CancelRequested when it was cancelled meanwhile
+   */
+  async paused(): Promise<void> {
+    await this.write(async (tx) => {
+      await this.update(tx, { status: 'paused', etaAt: null });
+      await appendEvents(tx, this.job.subjectId, [{ kind: 'status', message: 'paused' }]);
+      await this.settle(tx, { status: 'paused' });
     });
   }
 
@@ -202,6 +220,14 @@ export class Ledger {
       if (row?.cancel === true) throw new CancelRequested();
       await work(tx);
     });
+  }
+
+  private async isToPause(tx: Tx): Promise<boolean> {
+    const [row] = await tx
+      .select({ pause: jobs.pauseRequested })
+      .from(jobs)
+      .where(and(eq(jobs.tenantId, this.job.tenantId), eq(jobs.id, this.job.id)));
+    return row?.pause === true;
   }
 
   private async end(work: (tx: Tx) => Promise<void>): Promise<void> {

@@ -6,11 +6,14 @@ import {
   asc,
   cancelJob,
   claimJob,
+  enqueue,
   eq,
   finetunes,
   jobEvents,
   jobs,
+  pauseJob,
   policyVersions,
+  resumeJob,
   trainingUsage,
   withTenant,
   type ClaimedJob,
@@ -343,6 +346,69 @@ describe('runFinetune', () => {
       },
     });
     expect(job?.status).toBe('failed');
+  });
+
+  it('saves a checkpoint when it is paused and goes on from it when resumed, to the same version', async () => {
+    const wanted = await undisturbedDigest();
+    const queued = await queue();
+    const subject = {
+      tenantId: queued.tenantId,
+      kind: 'finetune' as const,
+      subjectId: queued.finetuneId,
+    };
+    const pause = () => withTenant(database.app, queued.tenantId, (tx) => pauseJob(tx, subject));
+    await run(
+      toyWorkshop({
+        stepMs: 20,
+        onStep: async (step) => {
+          if (step === 9) await pause();
+        },
+      }),
+    );
+    const between = await look(queued);
+    expect(between.job).toMatchObject({ status: 'paused', attempt: 1 });
+    expect(between.finetune).toMatchObject({ status: 'paused', etaAt: null });
+    const saved = between.finetune?.checkpoint?.step ?? 0;
+    expect(saved).toBeGreaterThanOrEqual(9);
+    expect(saved).toBeLessThan(40);
+    expect(await keys(queued, 'finetunes')).toHaveLength(1);
+
+    await withTenant(database.app, queued.tenantId, (tx) => resumeJob(tx, subject));
+    const steps: number[] = [];
+    await run(toyWorkshop({ onStep: (step) => void steps.push(step) }));
+    expect(steps[0]).toBe(saved + 1);
+    expect((await look(queued)).versions[0]?.digest).toBe(wanted);
+  });
+
+  it('goes on from its checkpoint when it is retried after failures of ours', async () => {
+    const wanted = await undisturbedDigest();
+    const queued = await queue();
+    const failing = toyWorkshop({
+      onStep: (step) => {
+        if (step === 20) throw new Error('the engine broke');
+      },
+      stepMs: 2,
+    });
+    const admin = postgres(database.adminUrl, { max: 1 });
+    for (let attempt = 1; attempt <= 5; attempt++) {
+      // A checkpoint after every step.
+      await run(failing, { checkpointEveryS: 0 });
+      await admin`update jobs set run_at = now() where id = ${queued.jobId}`;
+    }
+    await admin.end();
+    const failed = await look(queued);
+    expect(failed.job).toMatchObject({ status: 'failed', attempt: 5 });
+    expect(failed.finetune?.checkpoint).toMatchObject({ step: 19 });
+    await withTenant(database.app, queued.tenantId, (tx) =>
+      enqueue(tx, { tenantId: queued.tenantId, kind: 'finetune', subjectId: queued.finetuneId }),
+    );
+    const steps: number[] = [];
+    await run(toyWorkshop({ onStep: (step) => void steps.push(step) }));
+    expect(steps[0]).toBe(20);
+    const { finetune, versions } = await look(queued);
+    expect(finetune).toMatchObject({ status: 'succeeded', checkpoint: null, error: null });
+    expect(versions[0]?.digest).toBe(wanted);
+    expect(await keys(queued, 'finetunes')).toEqual([]);
   });
 
   it('refuses to train on one episode, and makes a fresh head of it without training', async () => {

@@ -1,7 +1,7 @@
 import { LeaseLostError, type ClaimedJob } from '@armature/db';
 import type { Logger } from 'pino';
 import type { Lease } from '../../jobs/lease.ts';
-import { CancelRequested, LeaseLost, Stopping } from '../../jobs/reasons.ts';
+import { CancelRequested, LeaseLost, PauseRequested, Stopping } from '../../jobs/reasons.ts';
 import { runHeld } from '../../jobs/run-held.ts';
 import { Checkpoints } from './checkpoints.ts';
 import type { FinetuneInput } from './input.ts';
@@ -66,7 +66,7 @@ async function attemptOnce(running: Running, lease: Lease): Promise<void> {
   }
   lease.assertHeld();
   const input: FinetuneInput = await ledger.input();
-  const checkpoints = new Checkpoints(services.store, ledger, input, job.attempt);
+  const checkpoints = new Checkpoints(services.store, ledger, input, job);
   await runPipeline({
     job,
     input,
@@ -101,6 +101,17 @@ async function conclude(reason: unknown, running: Running): Promise<void> {
     });
     return;
   }
+  if (reason instanceof PauseRequested) {
+    try {
+      await ledger.paused();
+      log.info('paused');
+      return;
+    } catch (error) {
+      if (!(error instanceof CancelRequested)) throw error;
+      await conclude(error, running);
+      return;
+    }
+  }
   const removeCheckpoints = (): Promise<number> =>
     services.store.deletePrefix(finetunePrefix(job.tenantId, job.subjectId));
   if (reason instanceof CancelRequested) {
@@ -111,8 +122,10 @@ async function conclude(reason: unknown, running: Running): Promise<void> {
   }
   if (isUserError(reason) || job.attempt >= LAST_FAILURE) {
     log.warn({ err: reason }, 'the fine-tune failed');
-    await removeCheckpoints();
-    await ledger.fail(problemOf(reason));
+    // What the tenant is to mend makes other weights; after a failure of ours a retry goes on.
+    const again = !isUserError(reason);
+    if (!again) await removeCheckpoints();
+    await ledger.fail(problemOf(reason), again);
     return;
   }
   log.error({ err: reason }, 'the attempt failed; another follows');

@@ -1,6 +1,6 @@
 import { ArmatureError } from '@armature/sdk/contract';
 import { TrainingMeter, type Metrics, type StepResult, type TrainingSoFar } from './meter.ts';
-import { reasonOf, Stopping } from '../../jobs/reasons.ts';
+import { PauseRequested, reasonOf, Stopping } from '../../jobs/reasons.ts';
 
 /** What the loop needs of a trainer. */
 export interface Steppable {
@@ -26,7 +26,8 @@ export interface LoopOptions {
 /**
  * Runs the optimiser to its last step or to `maxSeconds`, reports about once a second (less often
  * in long jobs, so that a job has some thousand lines at most), saves a checkpoint every
- * `checkpointEveryS` seconds and at the end. When the process stops it saves before it throws.
+ * `checkpointEveryS` seconds and at the end. When the process stops, or
+ * the job is paused, it saves before it throws.
  *
  * @returns what was trained over all attempts; nothing new if there was nothing left to do.
  * @throws ArmatureError invalid_request when the loss is no longer finite; the signal's reason
@@ -50,7 +51,7 @@ export async function runSteps(trainer: Steppable, o: LoopOptions): Promise<Trai
   while (!done()) {
     if (o.signal.aborted) {
       const reason = reasonOf(o.signal);
-      if (reason instanceof Stopping) await save();
+      if (reason instanceof Stopping || reason instanceof PauseRequested) await save();
       throw reason;
     }
     const before = o.now();

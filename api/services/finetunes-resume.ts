@@ -1,0 +1,21 @@
+import { resumeJob } from '@armature/db';
+import { ArmatureError } from '@armature/sdk/contract';
+import type { Service } from './context.ts';
+import { findFinetune } from './find.ts';
+import { changeFinetune, jobOf } from './finetune-change.ts';
+import { mutate } from './mutate.ts';
+import { needJob } from './quotas.ts';
+
+/** Queues a paused fine-tune again; it goes on from its checkpoint. */
+export const resumeFinetune: Service<'finetunes.resume'> = async (ctx, { id }) =>
+  mutate(ctx, async (tx, note) => {
+    const { status } = await findFinetune(tx, ctx.tenant, id);
+    await needJob(tx, ctx.tenant);
+    if (!(await resumeJob(tx, jobOf(ctx.tenant, id)))) {
+      throw new ArmatureError('conflict', `finetune ${id} is ${status}, not paused`, {
+        field: 'id',
+        fix: 'Only a paused fine-tune can be resumed; a failed one can be retried.',
+      });
+    }
+    return changeFinetune(tx, ctx, id, { status: 'queued' }, note);
+  });
