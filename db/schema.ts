@@ -63,6 +63,8 @@ export const embodiments = tenantTable('embodiments', {
   id: text('id').primaryKey(),
   spec: jsonb('spec').notNull(),
   activePolicyVersionId: text('active_policy_version_id'),
+  canaryPolicyVersionId: text('canary_policy_version_id'),
+  canaryShare: doublePrecision('canary_share'),
   createdAt: instant('created_at').notNull().defaultNow(),
 });
 
@@ -133,6 +135,7 @@ export const policyVersions = tenantTable('policy_versions', {
   mode: text('mode').notNull(),
   sampler: jsonb('sampler').notNull(),
   bytes: whole('bytes').notNull(),
+  retiredAt: instant('retired_at'),
   createdAt: instant('created_at').notNull().defaultNow(),
 });
 

@@ -12,6 +12,15 @@ import {
 } from '@armature/db';
 import { ArmatureError } from '@armature/sdk/contract';
 
+/** @throws ArmatureError `conflict` for a version that may have no new sessions. */
+export function needUnretired(version: typeof policyVersions.$inferSelect, field: string): void {
+  if (version.retiredAt === null) return;
+  throw new ArmatureError('conflict', `policy version ${version.id} is retired`, {
+    field,
+    fix: 'Choose another version; list the policies to see which there are.',
+  });
+}
+
 /** A row by id within the tenant; `field` is where the caller named it. */
 export type Find<R> = (tx: Tx, tenant: string, id: string, field?: string) => Promise<R>;
 

@@ -23,9 +23,11 @@ import { createKey } from './keys-create.ts';
 import { listKeys } from './keys-list.ts';
 import { revokeKey } from './keys-revoke.ts';
 import { rotateKey } from './keys-rotate.ts';
+import { canaryPolicy } from './policies-canary.ts';
 import { deployPolicy } from './policies-deploy.ts';
 import { getPolicy } from './policies-get.ts';
 import { listPolicies } from './policies-list.ts';
+import { retirePolicy } from './policies-retire.ts';
 import { listPrices } from './prices-list.ts';
 import { listReasoning } from './reasoning-list.ts';
 import { createSession } from './sessions-create.ts';
@@ -72,6 +74,8 @@ export const services: { readonly [N in RouteName]: Service<N> } = {
   'policies.list': listPolicies,
   'policies.get': getPolicy,
   'policies.deploy': deployPolicy,
+  'policies.canary': canaryPolicy,
+  'policies.retire': retirePolicy,
   'sessions.create': createSession,
   'sessions.resume': resumeSession,
   'sessions.end': endSession,

@@ -61,6 +61,10 @@ export function presentEmbodiment(row: typeof embodiments.$inferSelect): Embodim
     id: row.id,
     spec: embodimentSpecSchema.parse(row.spec),
     active_policy_version_id: row.activePolicyVersionId,
+    canary:
+      row.canaryPolicyVersionId === null || row.canaryShare === null
+        ? null
+        : { policy_version_id: row.canaryPolicyVersionId, share: row.canaryShare },
     created_at: iso(row.createdAt),
   };
 }
@@ -124,6 +128,7 @@ export function presentPolicyVersion(
     sampler: samplerSchema.parse(row.sampler),
     bytes: row.bytes,
     active,
+    retired_at: isoOrNull(row.retiredAt),
     created_at: iso(row.createdAt),
   };
 }

@@ -1,18 +1,20 @@
 import { newId, sessions } from '@armature/db';
 import { ArmatureError } from '@armature/sdk/contract';
 import type { Service } from './context.ts';
-import { findEmbodiment, findPolicyVersion } from './find.ts';
+import { findEmbodiment, findPolicyVersion, needUnretired } from './find.ts';
+import { versionFor } from './canary.ts';
 import { grantSession, pickServeWorker } from './session-grant.ts';
 import { mutate } from './mutate.ts';
 import { needRobot } from './quotas.ts';
 
-/** A robot's session on a serve worker, with the version it names or the deployed one. */
+/** A robot's session on a serve worker, with the version it names, the deployed one or its canary. */
 export const createSession: Service<'sessions.create'> = async (ctx, input) => {
   const rows = await mutate(ctx, async (tx, note) => {
     const { tenant } = ctx;
     await needRobot(tx, tenant);
     const embodiment = await findEmbodiment(tx, tenant, input.embodiment_id, 'embodiment_id');
-    const versionId = input.policy_version_id ?? embodiment.activePolicyVersionId;
+    const id = newId('ses');
+    const versionId = input.policy_version_id ?? versionFor(embodiment, id);
     if (versionId === null) {
       throw new ArmatureError('conflict', `embodiment ${embodiment.id} has no deployed policy`, {
         field: 'policy_version_id',
@@ -27,11 +29,12 @@ export const createSession: Service<'sessions.create'> = async (ctx, input) => {
         { field: 'policy_version_id', fix: 'Name a version of this embodiment.' },
       );
     }
+    needUnretired(version, 'policy_version_id');
     const worker = await pickServeWorker(tx);
     const [session] = await tx
       .insert(sessions)
       .values({
-        id: newId('ses'),
+        id,
         tenantId: tenant,
         robot: input.robot,
         embodimentId: embodiment.id,

@@ -65,6 +65,8 @@ export const embodimentSchema = z.object({
   spec: embodimentSpecSchema,
   /** The policy version that new sessions of this embodiment get, if one is deployed. */
   active_policy_version_id: id.nullable(),
+  /** The version that a share of new sessions gets in its place, for comparison. */
+  canary: z.object({ policy_version_id: id, share: z.number() }).nullable(),
   created_at: instant,
 });
 export type Embodiment = z.infer<typeof embodimentSchema>;
@@ -276,6 +278,8 @@ export const policyVersionSchema = z.object({
   sampler: samplerSchema,
   bytes: z.number().int(),
   active: z.boolean(),
+  /** From when it gets no new sessions. */
+  retired_at: instant.nullable(),
   created_at: instant,
 });
 export type PolicyVersion = z.infer<typeof policyVersionSchema>;

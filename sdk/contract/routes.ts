@@ -199,6 +199,16 @@ export const routes = {
   'policies.get': verb('GET', '/v1/policies/:id', 'read', byId, policyVersionSchema),
   /** Makes a version the one that new sessions of its embodiment get. */
   'policies.deploy': verb('POST', '/v1/policies/:id/deploy', 'write', byId, policyVersionSchema),
+  /** Gives a version to a share of new sessions, beside the deployed one; 0 ends that. */
+  'policies.canary': verb(
+    'POST',
+    '/v1/policies/:id/canary',
+    'write',
+    z.strictObject({ id: z.string(), share: z.number().min(0).lt(1) }),
+    embodimentSchema,
+  ),
+  /** Lets a version have no new sessions any more. */
+  'policies.retire': verb('POST', '/v1/policies/:id/retire', 'write', byId, policyVersionSchema),
 
   'sessions.create': verb(
     'POST',

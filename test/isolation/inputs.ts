@@ -24,6 +24,9 @@ export interface World {
     /** One that has failed. */
     failed: string;
     policy: string;
+    /** Versions that are not deployed. */
+    canary: string;
+    unused: string;
     session: string;
   };
 }
@@ -78,6 +81,8 @@ export const inputs: { [N in RouteName]: (ids: World['ids']) => RouteInput<N> } 
   'policies.list': () => ({}),
   'policies.get': ({ policy }) => ({ id: policy }),
   'policies.deploy': ({ policy }) => ({ id: policy }),
+  'policies.canary': ({ canary }) => ({ id: canary, share: 0.5 }),
+  'policies.retire': ({ unused }) => ({ id: unused }),
   'sessions.create': ({ embodiment, policy }) => ({
     robot: 'r',
     embodiment_id: embodiment,

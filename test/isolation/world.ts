@@ -37,6 +37,10 @@ export async function makeWorld(api: TestApi, name: string): Promise<World> {
   });
   await failFinetune(api.db.worker, tenant, failed.id);
   const policy = await addPolicyVersion(api.db.worker, tenant, embodiment.id);
+  const [canary, unused] = [
+    await addPolicyVersion(api.db.worker, tenant, embodiment.id),
+    await addPolicyVersion(api.db.worker, tenant, embodiment.id),
+  ];
   await api.must('policies.deploy', admin, { id: policy });
   await addServeWorker(api.db.worker);
   const { session, token } = await api.must('sessions.create', admin, {
@@ -60,6 +64,8 @@ export async function makeWorld(api: TestApi, name: string): Promise<World> {
       finetune: finetune.id,
       failed: failed.id,
       policy,
+      canary,
+      unused,
       session: session.id,
     },
   };

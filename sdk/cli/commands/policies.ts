@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import type { PolicyVersion } from '../../contract/index.ts';
 import { clientOf, type Runner } from '../context.ts';
 import { showList } from '../list.ts';
-import { paged, type PageOptions } from '../options.ts';
+import { decimal, paged, type PageOptions } from '../options.ts';
 import { bytes, fields, show, table } from '../output.ts';
 
 /** `policies`. */
@@ -46,6 +46,32 @@ export function addPolicies(program: Command, run: Runner): void {
         show(context.output, version, () => describe(version));
       }),
     );
+  policies
+    .command('canary')
+    .description('give a version to a share of new sessions, beside the deployed one')
+    .argument('<id>', 'id of the version')
+    .requiredOption('--share <share>', 'share of new sessions, below 1; 0 ends it', decimal(0))
+    .action((id: string, { share }: { share: number }) =>
+      run(async (context) => {
+        const embodiment = await (await clientOf(context)).policies.canary({ id, share }, context);
+        const { canary } = embodiment;
+        show(context.output, embodiment, () =>
+          canary === null
+            ? `${embodiment.id} has no canary`
+            : `${canary.policy_version_id} gets ${canary.share * 100} % of new sessions`,
+        );
+      }),
+    );
+  policies
+    .command('retire')
+    .description('let a version have no new sessions any more')
+    .argument('<id>', 'id of the version')
+    .action((id: string) =>
+      run(async (context) => {
+        const version = await (await clientOf(context)).policies.retire({ id }, context);
+        show(context.output, version, () => describe(version));
+      }),
+    );
 }
 
 function describe(version: PolicyVersion): string {
@@ -59,6 +85,7 @@ function describe(version: PolicyVersion): string {
     ['digest', version.digest],
     ['size', bytes(version.bytes)],
     ['deployed', version.active ? 'yes' : 'no'],
+    ['retired', version.retired_at],
     ['created', version.created_at],
   ]);
 }

@@ -18,6 +18,7 @@ export const embodiment: Embodiment = {
   id: 'emb_1',
   spec: armSpec,
   active_policy_version_id: null,
+  canary: null,
   created_at: at,
 };
 
@@ -92,5 +93,6 @@ export const policyVersion: PolicyVersion = {
   sampler: { steps: 5, noise_scale: 0 },
   bytes: 1000,
   active: true,
+  retired_at: null,
   created_at: at,
 };
