@@ -84,7 +84,8 @@ export const boundaries: readonly Boundary[] = [
     name: 'cli-uses-the-client',
     binds: (file) => isWithin(file, 'sdk/cli') && !isTest(file),
     forbids: (target) => outside(target, ['sdk']),
-    message: 'sdk/cli goes through the client and the contract, into no other room.',
+    message:
+      'sdk/cli goes through the client and the contract, into no other room: what may be missing is looked for by name (model-tools.ts).',
   },
   {
     name: 'no-client-inside',

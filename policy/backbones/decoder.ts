@@ -1,10 +1,11 @@
-import { embedding, dense, rms } from '../nn/layers.ts';
+import { affine, dense, embedding, rms, toHalf } from '../nn/layers.ts';
 import type { Params } from '../nn/params.ts';
 import {
   add,
   attention,
+  cast,
+  clamp,
   concat,
-  linear,
   mul,
   reshape,
   rotate,
@@ -53,7 +54,7 @@ export function causalDecoder(options: DecoderOptions): LanguageModel {
     decode: (p, input) => decode(options, p.scope('model'), input),
     logits: (p, hidden) =>
       shape.tied
-        ? linear(hidden, table(p))
+        ? affine(hidden, table(p))
         : dense(p.scope('lm_head'), hidden, shape.vocabulary, { bias: false }),
   };
 }
@@ -62,6 +63,8 @@ function decode(options: DecoderOptions, p: Params, input: DecodeInput): Decoded
   const { shape, normEps } = options;
   const project = input.project ?? plainProject;
   const turn = options.rotation(input.positions);
+  const half = input.halfAttention === true;
+  const mask = half ? cast(clamp(input.mask, HALF_HIDDEN, 0), 'float16') : input.mask;
   const caches: LayerCache[] = [];
   const layers: Tensor[] = [];
   let h = input.x;
@@ -72,8 +75,7 @@ function decode(options: DecoderOptions, p: Params, input: DecodeInput): Decoded
       layer.scope('self_attn'),
       rms(layer.scope('input_layernorm'), h, normEps),
       turn,
-      input.mask,
-      input.past?.[i],
+      { mask, half, past: input.past?.[i] },
       project,
     );
     caches.push(attended.cache);
@@ -88,13 +90,22 @@ function decode(options: DecoderOptions, p: Params, input: DecodeInput): Decoded
   return { layers, hidden: rms(p.scope('norm'), h, normEps), caches };
 }
 
+/** What hides a key in half precision: far below every score, and two of them still finite. */
+const HALF_HIDDEN = -3e4;
+
+/** What attention reads beside its layer's input. */
+interface Context {
+  readonly mask: Tensor;
+  readonly half: boolean;
+  readonly past: LayerCache | undefined;
+}
+
 function attend(
   { shape, qkvBias, outBias }: DecoderOptions,
   p: Params,
   x: Tensor,
   turn: Rotation,
-  mask: Tensor,
-  past: LayerCache | undefined,
+  { mask, half, past }: Context,
   project: Project,
 ): { y: Tensor; cache: LayerCache } {
   const [batch, length] = x.shape as [number, number, number];
@@ -108,14 +119,17 @@ function attend(
       ]),
       [0, 2, 1, 3],
     );
-  const q = rotate(heads('q_proj', shape.heads), turn);
+  const keep = half ? toHalf : (t: Tensor): Tensor => t;
+  // Scaled before it is rounded: products of published models exceed half precision otherwise.
+  const q = keep(mul(rotate(heads('q_proj', shape.heads), turn), 1 / Math.sqrt(shape.headDim)));
   const own = {
-    k: rotate(heads('k_proj', shape.kvHeads), turn),
-    v: heads('v_proj', shape.kvHeads),
+    k: keep(rotate(heads('k_proj', shape.kvHeads), turn)),
+    v: keep(heads('v_proj', shape.kvHeads)),
   };
   const cache =
     past === undefined ? own : { k: concat([past.k, own.k], 2), v: concat([past.v, own.v], 2) };
-  const mixed = transpose(attention(q, cache.k, cache.v, { mask }), [0, 2, 1, 3]);
+  const heard = cast(attention(q, cache.k, cache.v, { mask, scale: 1 }), x.dtype);
+  const mixed = transpose(heard, [0, 2, 1, 3]);
   const joined = reshape(mixed, [batch, length, shape.heads * shape.headDim]);
   return { y: project(p.scope('o_proj'), joined, shape.hidden, outBias), cache };
 }

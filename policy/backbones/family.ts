@@ -41,6 +41,8 @@ export interface DecodeInput {
   readonly past?: readonly LayerCache[];
   /** Plain affine layers when absent. */
   readonly project?: Project;
+  /** Caches and attention's products in half precision: half the memory of long prompts. */
+  readonly halfAttention?: boolean;
 }
 
 export interface Decoded {

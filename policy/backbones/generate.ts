@@ -25,20 +25,23 @@ export interface Greedy {
 /**
  * Greedy continuation inside the graph: the prompt once, then one token a trip over growing caches.
  * Prompts end at the last position, so that shorter ones are padded on the left.
- * @returns ids i64 [B, tokens] and their logits [B, tokens, vocabulary]
+ * @returns ids i64 [B, tokens], their logits [B, tokens, vocabulary], and the hidden states that the
+ * prompt left [B, T, hidden] and that chose each token [B, tokens, hidden]
  */
 export function greedy(
   model: LanguageModel,
   p: Params,
   options: Greedy,
-): { ids: Tensor; logits: Tensor } {
+): { ids: Tensor; logits: Tensor; prompted: Tensor; states: Tensor } {
   const { prompt, start, tokens } = options;
   const graph = prompt.x.graph;
   const [batch, length] = prompt.x.shape as [number, number, number];
   const first = model.decode(p, prompt);
-  const scored = model.logits(p, slice(first.hidden, 1, length - 1, length));
+  const prompted = first.hidden;
+  const last = slice(prompted, 1, length - 1, length);
+  const scored = model.logits(p, last);
   const chosen = argmax(scored, -1);
-  if (tokens === 1) return { ids: chosen, logits: scored };
+  if (tokens === 1) return { ids: chosen, logits: scored, prompted, states: last };
   const promptMask = slice(prompt.mask, 2, length - 1, length);
   const caches = first.caches.flatMap(({ k, v }) => [k, v]);
   const axes = model.shape.positionAxes;
@@ -60,17 +63,22 @@ export function greedy(
         mask: concat([promptMask, own], 3),
         past: pairs(past),
         ...(prompt.project && { project: prompt.project }),
+        halfAttention: prompt.halfAttention === true,
       });
       const logits = model.logits(p, step.hidden);
       const next = argmax(logits, -1);
       const grown = step.caches.flatMap(({ k, v }) => [k, v]);
-      return { carried: [next, own, ...grown], scan: [next, logits] };
+      return { carried: [next, own, ...grown], scan: [next, logits, step.hidden] };
     },
   });
-  const [ids, logits] = scan as [Tensor, Tensor];
+  const [ids, logits, states] = scan as [Tensor, Tensor, Tensor];
+  const byRow = (trips: Tensor): Tensor =>
+    reshape(transpose(trips, [1, 0, 2, 3]), [batch, tokens - 1, -1]);
   return {
     ids: concat([chosen, reshape(transpose(ids, [1, 0, 2]), [batch, tokens - 1])], 1),
-    logits: concat([scored, reshape(transpose(logits, [1, 0, 2, 3]), [batch, tokens - 1, -1])], 1),
+    logits: concat([scored, byRow(logits)], 1),
+    prompted,
+    states: concat([last, byRow(states)], 1),
   };
 }
 

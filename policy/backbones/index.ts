@@ -23,5 +23,5 @@ export type { QwenVisionResult, QwenVisionShape } from './qwen2-vl-vision.ts';
 export { siglip, siglipPool, siglipShape, siglipTokens } from './siglip.ts';
 export type { SiglipResult, SiglipShape } from './siglip.ts';
 export { languageName, siglipName } from './huggingface/names.ts';
-export { modelWeights, openModelFolder } from './huggingface/folder.ts';
+export { modelWeights, openModelFolder, storedTensors } from './huggingface/folder.ts';
 export type { HuggingFaceModel, ModelFolder } from './huggingface/folder.ts';

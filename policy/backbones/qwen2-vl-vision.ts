@@ -1,12 +1,11 @@
 import { z } from 'zod';
-import { dense, lastDim, norm } from '../nn/layers.ts';
+import { affine, dense, lastDim, norm } from '../nn/layers.ts';
 import { fanIn, type Params } from '../nn/params.ts';
 import {
   add,
   attention,
   concat,
   gelu,
-  linear,
   quickGelu,
   reshape,
   rotate,
@@ -116,7 +115,7 @@ function patchEmbed(p: Params, shape: QwenVisionShape, pixels: Tensor): Tensor {
   const { width, channels, frames, patch } = shape;
   const inner = channels * frames * patch ** 2;
   const weight = p.param('weight', [width, channels, frames, patch, patch], fanIn(inner), true);
-  return linear(pixels, reshape(weight, [width, inner]));
+  return affine(pixels, reshape(weight, [width, inner]));
 }
 
 function merge(p: Params, shape: QwenVisionShape, x: Tensor): Tensor {

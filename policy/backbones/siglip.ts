@@ -1,12 +1,12 @@
 import { z } from 'zod';
-import { dense, norm } from '../nn/layers.ts';
+import { affine, dense, norm } from '../nn/layers.ts';
 import { fanIn, zeros, type Params } from '../nn/params.ts';
 import {
   add,
   attention,
+  cast,
   expand,
   gelu,
-  linear,
   quickGelu,
   reshape,
   slice,
@@ -107,7 +107,7 @@ export function siglipPool(p: Params, shape: SiglipShape, last: Tensor): Tensor 
   const weights = split(joint, [hidden, hidden, hidden], 0);
   const biases = split(jointBias, [hidden, hidden, hidden], 0);
   const [q, k, v] = [probe, last, last].map((x, i) =>
-    byHead(linear(x, weights[i] as Tensor, biases[i] as Tensor), heads),
+    byHead(affine(x, weights[i] as Tensor, biases[i] as Tensor), heads),
   ) as [Tensor, Tensor, Tensor];
   const mixed = reshape(attention(expand(q, [batch, ...q.shape.slice(1)]), k, v), [batch, hidden]);
   const asked = dense(attending.scope('out_proj'), mixed, hidden);
@@ -132,7 +132,7 @@ function embed(p: Params, shape: SiglipShape, pixels: Tensor): Tensor {
   const positions = p
     .scope('position_embedding')
     .param('weight', [side ** 2, hidden], { kind: 'normal', std: 0.02 });
-  return add(linear(rows, reshape(weight, [hidden, inner]), bias), positions);
+  return add(affine(rows, reshape(weight, [hidden, inner]), bias), cast(positions, rows.dtype));
 }
 
 function attend(p: Params, shape: SiglipShape, x: Tensor): Tensor {

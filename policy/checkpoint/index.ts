@@ -10,7 +10,7 @@ export type { SafetensorsFile } from './safetensors.ts';
 export { SafetensorsError } from './safetensors-header.ts';
 export type { SafeDType, SafeTensor } from './safetensors-header.ts';
 export { openSafetensors } from './safetensors-file.ts';
-export type { ByteSource, OpenSafetensors } from './safetensors-file.ts';
+export type { ByteSource, ElementRange, OpenSafetensors } from './safetensors-file.ts';
 export { WeightsError, readWeights, writeWeights } from './weights.ts';
 export type { Weights } from './weights.ts';
 export { baseWeightsUrl, loadBase } from './base.ts';

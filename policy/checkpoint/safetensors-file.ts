@@ -1,6 +1,7 @@
 import {
   PREFIX_BYTES,
   SafetensorsError,
+  arrays,
   headerEnd,
   readHeader,
   tensorOf,
@@ -20,8 +21,17 @@ export interface ByteSource {
 export interface OpenSafetensors {
   readonly entries: ReadonlyMap<string, Entry>;
   readonly metadata: Readonly<Record<string, string>>;
-  /** One tensor's bytes are read, and no others. Rejects with SafetensorsError for a name it lacks. */
-  read(name: string): Promise<SafeTensor>;
+  /**
+   * One tensor's bytes are read, and no others; with `range` only those of some elements, as a vector.
+   * Rejects with SafetensorsError for a name it lacks or a range outside.
+   */
+  read(name: string, range?: ElementRange): Promise<SafeTensor>;
+}
+
+/** Elements of a tensor, row after row: `from` up to, not including, `to`. */
+export interface ElementRange {
+  readonly from: number;
+  readonly to: number;
 }
 
 /** Reads the header of a file. Rejects with SafetensorsError. */
@@ -33,10 +43,21 @@ export async function openSafetensors(source: ByteSource): Promise<OpenSafetenso
   return {
     entries,
     metadata,
-    async read(name) {
-      const entry = entries.get(name);
-      if (entry === undefined) throw new SafetensorsError(`there is no tensor ${name}`);
+    async read(name, range) {
+      const whole = entries.get(name);
+      if (whole === undefined) throw new SafetensorsError(`there is no tensor ${name}`);
+      const entry = range === undefined ? whole : part(name, whole, range);
       return tensorOf(entry, await source.read(start + entry.begin, entry.end - entry.begin));
     },
   };
+}
+
+function part(name: string, whole: Entry, { from, to }: ElementRange): Entry {
+  const width = arrays[whole.dtype].BYTES_PER_ELEMENT;
+  const begin = whole.begin + from * width;
+  const end = whole.begin + to * width;
+  if (!(from >= 0 && from <= to && end <= whole.end)) {
+    throw new SafetensorsError(`${name} has no elements ${from} to ${to}`);
+  }
+  return { dtype: whole.dtype, shape: [to - from], begin, end };
 }

@@ -111,8 +111,15 @@ export class Engine {
     return engine;
   }
 
-  /** Creates the session `id` from an ONNX model; it stays until `unload` or `close`. */
-  async load(id: string, model: Uint8Array, options: LoadOptions = {}): Promise<void> {
+  /**
+   * Creates the session `id` from an ONNX model, its bytes or the path of its file (which weights in a
+   * file beside it need); it stays until `unload` or `close`.
+   */
+  async load(id: string, model: Uint8Array | string, options: LoadOptions = {}): Promise<void> {
+    if (typeof model === 'string') {
+      await this.call({ kind: 'load', id, model, options });
+      return;
+    }
     const bytes = new Uint8Array(model);
     await this.call({ kind: 'load', id, model: bytes, options }, [bytes.buffer]);
   }

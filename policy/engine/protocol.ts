@@ -22,6 +22,11 @@ export interface WorkerSettings {
 export interface LoadOptions {
   /** File stem for a profile that ONNX Runtime writes when the session is dropped. */
   readonly profile?: string;
+  /**
+   * Whether the runtime keeps weights a second time, in the order that its products read them (default).
+   * Without it weights in a file beside the model are only mapped.
+   */
+  readonly prepack?: boolean;
 }
 
 export interface RunOptions {
@@ -50,7 +55,7 @@ export type Call =
   | {
       readonly kind: 'load';
       readonly id: string;
-      readonly model: Uint8Array;
+      readonly model: Uint8Array | string;
       readonly options: LoadOptions;
     }
   | { readonly kind: 'unload'; readonly id: string }

@@ -41,11 +41,14 @@ export class Sessions {
     }
   }
 
-  async load(id: string, model: Uint8Array, options: LoadOptions): Promise<void> {
+  async load(id: string, model: Uint8Array | string, options: LoadOptions): Promise<void> {
     if (this.loaded.has(id)) throw new EngineError('load_failed', 'is loaded already', id);
     const started = performance.now();
+    const settings = sessionOptions(this.settings, options);
     const session = await orThrow('load_failed', id, () =>
-      InferenceSession.create(model, sessionOptions(this.settings, options)),
+      typeof model === 'string'
+        ? InferenceSession.create(model, settings)
+        : InferenceSession.create(model, settings),
     );
     const loadMs = performance.now() - started;
     const profiled = options.profile !== undefined;
@@ -179,6 +182,9 @@ function sessionOptions(
     extra: {
       session: {
         intra_op: { allow_spinning: settings.spin ? '1' : '0' },
+        // Processors without VNNI would saturate sums of 8-bit products.
+        x64quantprecision: '1',
+        disable_prepacking: options.prepack === false ? '1' : '0',
         // Threads that spin do so during a run only, never while the engine waits for work.
         force_spinning_stop: '1',
       },

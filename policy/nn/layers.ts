@@ -1,5 +1,7 @@
 import {
   add,
+  cast,
+  clamp,
   gather,
   gelu,
   groupNorm,
@@ -23,8 +25,26 @@ export function dense(
 ): Tensor {
   const width = lastDim(x);
   const weight = p.param('weight', [out, width], options.init ?? fanIn(width), true);
-  if (options.bias === false) return linear(x, weight);
-  return linear(x, weight, p.param('bias', [out], options.biasInit ?? zeros));
+  if (options.bias === false) return affine(x, weight);
+  return affine(x, weight, p.param('bias', [out], options.biasInit ?? zeros));
+}
+
+/** The largest number that float16 holds. */
+const HALF_MAX = 65_504;
+
+/**
+ * x […, in]·weightᵀ (+ bias), weight [out, in]. A float16 weight multiplies in float16 and the result has
+ * x's type again, so that sums of layers, norms and biases stay in float32.
+ */
+export function affine(x: Tensor, weight: Tensor, bias?: Tensor): Tensor {
+  if (weight.dtype === x.dtype) return linear(x, weight, bias);
+  const y = cast(linear(toHalf(x), weight), x.dtype);
+  return bias === undefined ? y : add(y, bias);
+}
+
+/** In float16: published models have activations beyond its range here and there, which become its largest. */
+export function toHalf(x: Tensor): Tensor {
+  return cast(clamp(x, -HALF_MAX, HALF_MAX), 'float16');
 }
 
 /** Two affine layers with GELU between them: x [..., in] → [..., out]. */
@@ -57,9 +77,9 @@ export function groups(p: Params, x: Tensor, count: number, eps = 1e-5): Tensor 
   );
 }
 
-/** Rows of an embedding table: ids i64 [...] → [..., width]. */
+/** Rows of an embedding table: ids i64 [...] → f32 [..., width]. */
 export function embedding(table: Tensor, ids: Tensor): Tensor {
-  return gather(table, ids, 0);
+  return cast(gather(table, ids, 0), 'float32');
 }
 
 /** Feature-wise modulation x·(1 + scale) + shift (Perez et al. 2018); scale and shift are [B, C]. */

@@ -3,5 +3,5 @@ export { LARGE_PRESETS } from './presets.ts';
 export type { LargePreset, LargePresetName } from './presets.ts';
 export { adapterParameters, countOf, languageParameters, presetParameters } from './parameters.ts';
 export type { PresetParameters } from './parameters.ts';
-export { planMemory, planTable } from './memory.ts';
-export type { MemoryPart, MemoryPlan, PlanOptions, WeightFormat } from './memory.ts';
+export { PLANNED_FORMATS, planMemory } from './memory.ts';
+export type { MemoryPart, MemoryPlan, PlanOptions, PlannedFormat } from './memory.ts';

@@ -1,13 +1,15 @@
 import type { LoraConfig } from '../lora/index.ts';
 import { siglipTokens } from '../backbones/index.ts';
+import type { WeightFormat } from '../export/index.ts';
 import { adapterParameters, presetParameters } from './parameters.ts';
 import type { LargePreset } from './presets.ts';
 
-/** How the matrices of the language model's layers are stored; everything else is float16. */
-export type WeightFormat = 'float16' | 'int8' | 'int4';
+/** Formats of the language model's layers on a GPU; everything else is float16. */
+export const PLANNED_FORMATS = ['float16', 'int8', 'int4'] as const satisfies WeightFormat[];
+export type PlannedFormat = (typeof PLANNED_FORMATS)[number];
 
 /** Bytes a weight takes with its scales: one float16 a column of thousands, or a block of 32. */
-const WEIGHT_BYTES: Readonly<Record<WeightFormat, number>> = {
+const WEIGHT_BYTES: Readonly<Record<PlannedFormat, number>> = {
   float16: 2,
   int8: 1,
   int4: 0.5 + 2 / 32,
@@ -18,7 +20,7 @@ const SINGLE = 4;
 const GIB = 2 ** 30;
 
 export interface PlanOptions {
-  readonly format: WeightFormat;
+  readonly format: PlannedFormat;
   /** Rows of a batch, and the views of each. */
   readonly batch: number;
   readonly external: number;
@@ -122,29 +124,4 @@ function activationBytes(preset: LargePreset, options: PlanOptions): number {
   );
   const pixels = views * vision.channels * vision.image ** 2;
   return Math.max(seen + pixels, read) * HALF + vocabulary * SINGLE;
-}
-
-/** The plans of every format as a table: GiB by part, whether it fits, and how many rows and policies do. */
-export function planTable(preset: LargePreset, options: Omit<PlanOptions, 'format'>): string {
-  const formats: readonly WeightFormat[] = ['float16', 'int8', 'int4'];
-  const plans = formats.map((format) => planMemory(preset, { ...options, format }));
-  const gib = (bytes: number): string => (bytes / GIB).toFixed(2);
-  const names = plans[0]?.parts.map(({ name }) => name) ?? [];
-  const rows = [
-    [`${preset.name}, GiB`, ...formats],
-    ...names.map((name, i) => [name, ...plans.map((plan) => gib(plan.parts[i]?.bytes ?? 0))]),
-    ['total', ...plans.map((plan) => gib(plan.bytes))],
-    [`fits ${options.gpuMemory} GiB`, ...plans.map((plan) => (plan.fits ? 'yes' : 'no'))],
-    ['rows that fit', ...plans.map((plan) => String(plan.largestBatch))],
-    ['policies that fit', ...plans.map((plan) => String(plan.largestSlots))],
-  ];
-  const widths =
-    rows[0]?.map((_, i) => Math.max(...rows.map((row) => (row[i] ?? '').length))) ?? [];
-  return rows
-    .map((row) =>
-      row
-        .map((cell, i) => (i === 0 ? cell.padEnd(widths[i] ?? 0) : cell.padStart(widths[i] ?? 0)))
-        .join('  '),
-    )
-    .join('\n');
 }

@@ -7,7 +7,6 @@ import {
   countOf,
   languageParameters,
   planMemory,
-  planTable,
   presetParameters,
   type LargePresetName,
   type PlanOptions,
@@ -85,13 +84,6 @@ describe('a plan', () => {
     expect(at({ slots: plan.largestSlots + 1 }).fits).toBe(false);
     expect(plan.bytes).toBe(plan.parts.reduce((sum, { bytes }) => sum + bytes, 0));
     expect(plan.bytes / GIB).toBeGreaterThan((2 * 7.6e9) / GIB);
-  });
-
-  it('is a table with a column a format', () => {
-    const { format: _, ...rest } = OPTIONS;
-    const lines = planTable(LARGE_PRESETS['72b'], rest).split('\n');
-    expect(lines[0]).toMatch(/^72b, GiB +float16 +int8 +int4$/);
-    expect(lines.find((line) => line.startsWith('fits 80 GiB'))).toMatch(/no +yes +yes$/);
   });
 
   it('refuses what is no size', () => {

@@ -62,6 +62,12 @@ export interface Constant {
   readonly data: TensorData;
 }
 
+/** A constant whose bytes lie in a file beside the model. */
+export interface External {
+  readonly name: string;
+  readonly tensor: Tensor;
+}
+
 /** Elements of a constant up to which equal constants are one. */
 const SHARED_LIMIT = 64;
 
@@ -73,6 +79,7 @@ export class Graph {
   readonly inputs: { readonly name: string; readonly tensor: Tensor }[] = [];
   readonly outputs: { readonly name: string; readonly tensor: Tensor }[] = [];
   readonly constants = new Map<number, Constant>();
+  readonly externals: External[] = [];
   readonly origins = new Map<number, Origin>();
   private readonly shared = new Map<string, Tensor>();
   private nextId = 0;
@@ -129,6 +136,20 @@ export class Graph {
     const tensor = this.tensor(type, dims);
     this.constants.set(tensor.id, { tensor, data: elements });
     if (key !== undefined && !hasNegativeZero(elements)) this.shared.set(key, tensor);
+    return tensor;
+  }
+
+  /**
+   * A constant whose bytes lie in a file beside the model: `toOnnx` is told where. It belongs to the
+   * outermost graph, and loops read it there. Throws ShapeError if the name is taken.
+   */
+  external(name: string, dtype: DType, shape: readonly number[]): Tensor {
+    const { root } = this;
+    if (root.names().includes(name) || root.externals.some((known) => known.name === name)) {
+      throw new ShapeError('external', `the name ${name} is taken`);
+    }
+    const tensor = root.tensor(dtype, shape);
+    root.externals.push({ name, tensor });
     return tensor;
   }
 

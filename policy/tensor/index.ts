@@ -79,4 +79,4 @@ export type { LoopOptions, LoopResult, LoopStep } from './loop.ts';
 export { gradients } from './autodiff.ts';
 export type { Seed } from './autodiff.ts';
 export { toOnnx } from './onnx-writer.ts';
-export type { OnnxOptions } from './onnx-writer.ts';
+export type { ExternalData, OnnxOptions } from './onnx-writer.ts';

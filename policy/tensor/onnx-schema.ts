@@ -33,6 +33,12 @@ message TensorProto {
   int32 data_type = 2;
   string name = 8;
   bytes raw_data = 9;
+  repeated StringStringEntryProto external_data = 13;
+  int32 data_location = 14;
+}
+message StringStringEntryProto {
+  string key = 1;
+  string value = 2;
 }
 message TensorShapeProto {
   message Dimension {
@@ -73,6 +79,9 @@ message ModelProto {
 export const modelProto: Type = parse(source, { keepCase: true }).root.lookupType(
   'onnx.ModelProto',
 );
+
+/** TensorProto.DataLocation: in a file beside the model. */
+export const outside = 1;
 
 /** AttributeProto.AttributeType */
 export const attributeType = { float: 1, int: 2, text: 3, graph: 5, ints: 7 } as const;

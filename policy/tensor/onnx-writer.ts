@@ -1,17 +1,29 @@
-import { onnxType } from './dtype.ts';
+import { elementBytes, onnxType } from './dtype.ts';
 import { ShapeError } from './errors.ts';
-import type { Attribute, Constant, Graph, Node, Tensor } from './graph.ts';
-import { attributeType, modelProto } from './onnx-schema.ts';
+import type { Attribute, Constant, External, Graph, Node, Tensor } from './graph.ts';
+import { attributeType, modelProto, outside } from './onnx-schema.ts';
+import { sizeOf } from './shapes.ts';
 
 export interface OnnxOptions {
   /** Operator set of the standard domain; at least 20. */
   readonly opset?: number;
   readonly irVersion?: number;
+  /** Where the bytes of the graph's external constants lie. */
+  readonly external?: (name: string) => ExternalData;
+}
+
+/** A place in a file of raw bytes, little-endian, beside the model. */
+export interface ExternalData {
+  /** Relative to the model's own folder. */
+  readonly location: string;
+  /** In bytes. */
+  readonly offset: number;
+  readonly length: number;
 }
 
 /**
  * The graph as an ONNX model: the nodes that its outputs need, and every input.
- * Throws ShapeError if it has no output.
+ * Throws ShapeError if it has no output, or external constants of which nobody says where they lie.
  */
 export function toOnnx(graph: Graph, options: OnnxOptions = {}): Uint8Array {
   if (graph.outputs.length === 0)
@@ -21,7 +33,7 @@ export function toOnnx(graph: Graph, options: OnnxOptions = {}): Uint8Array {
   const message = {
     ir_version: options.irVersion ?? 10,
     producer_name: 'armature',
-    graph: graphMessage(graph, needs(graph), new Map()),
+    graph: graphMessage(graph, needs(graph), new Map(), options.external),
     opset_import: [
       { domain: '', version: opset },
       { domain: 'com.microsoft', version: 1 },
@@ -51,8 +63,11 @@ function graphMessage(
   graph: Graph,
   needed: ReadonlySet<number>,
   outer: ReadonlyMap<number, string>,
+  external?: OnnxOptions['external'],
 ): object {
   const names = new Map(outer);
+  const externals = graph.externals.filter((e) => needed.has(e.tensor.id));
+  for (const e of externals) names.set(e.tensor.id, e.name);
   for (const i of graph.inputs) names.set(i.tensor.id, i.name);
   const made = new Set(graph.nodes.flatMap((n) => n.outputs.map((t) => t.id)));
   const aliases: object[] = [];
@@ -66,7 +81,10 @@ function graphMessage(
   return {
     name: graph.name,
     node: [...nodes.map((n) => nodeMessage(n, names, needed)), ...aliases],
-    initializer: constants.map((c) => constantMessage(c, names)),
+    initializer: [
+      ...constants.map((c) => constantMessage(c, names)),
+      ...externals.map((e) => externalMessage(e, external)),
+    ],
     input: graph.inputs.map((i) => valueMessage(i.name, i.tensor)),
     output: graph.outputs.map((o) => valueMessage(o.name, o.tensor)),
   };
@@ -113,6 +131,22 @@ function constantMessage(constant: Constant, names: ReadonlyMap<number, string>)
     dims: [...tensor.shape],
     data_type: onnxType[tensor.dtype],
     raw_data: new Uint8Array(data.buffer, data.byteOffset, data.byteLength),
+  };
+}
+
+function externalMessage({ name, tensor }: External, place: OnnxOptions['external']): object {
+  const where = place?.(name);
+  const bytes = sizeOf(tensor.shape) * elementBytes[tensor.dtype];
+  if (where?.length !== bytes) {
+    throw new ShapeError('toOnnx', `${name} has ${bytes} bytes, which lie nowhere`, [tensor.shape]);
+  }
+  return {
+    name,
+    dims: [...tensor.shape],
+    data_type: onnxType[tensor.dtype],
+    // Texts, so that no size is too large for the format.
+    external_data: Object.entries(where).map(([key, value]) => ({ key, value: String(value) })),
+    data_location: outside,
   };
 }
 

@@ -30,9 +30,11 @@ export function quantizeColumns(w: Float32Array, shape: readonly [number, number
     const column = i % width;
     scales[column] = Math.max(scales[column] ?? 0, Math.abs(x) / 127);
   });
-  const data = Int8Array.from(w, (x, i) => {
+  const data = new Int8Array(w.length);
+  // Not Int8Array.from: its iteration takes several times as long.
+  w.forEach((x, i) => {
     const scale = scales[i % width] ?? 0;
-    return scale === 0 ? 0 : Math.round(x / scale);
+    data[i] = scale === 0 ? 0 : Math.round(x / scale);
   });
   return { rows: height, columns: width, data, scales };
 }
@@ -78,30 +80,42 @@ export interface BlockWeights {
   readonly scales: Float32Array;
 }
 
-/** Rounds w [out, in] (PyTorch's order) to `bits` per block of `block` inputs, symmetric. */
+/**
+ * Rounds w [out, in] (PyTorch's order) to `bits` per block of `block` inputs around a zero in the middle;
+ * a last block that the inputs do not fill is padded with zeros. The element of largest size takes the
+ * lowest level, so that every level is used.
+ * @param round what the scales are stored as, applied before the weights are rounded with them
+ */
 export function quantizeBlocks(
   w: Float32Array,
   shape: readonly [number, number],
   bits: 4 | 8,
   block = 32,
+  round: (scale: number) => number = Math.fround,
 ): BlockWeights {
   const [features, inner] = shape;
-  if (w.length !== features * inner || inner % block !== 0) {
-    throw new ShapeError('quantizeBlocks', `blocks of ${block} do not divide the inputs`, [shape]);
-  }
+  if (w.length !== features * inner) throw new ShapeError('quantizeBlocks', 'wrong size', [shape]);
   const middle = 2 ** (bits - 1);
-  const blocks = inner / block;
+  const blocks = Math.ceil(inner / block);
   const scales = new Float32Array(features * blocks);
-  const data = new Uint8Array((features * inner * bits) / 8);
+  const data = new Uint8Array((features * blocks * block * bits) / 8);
+  // What a padded element reads as: zero.
+  data.fill(bits === 8 ? middle : middle * 0x11);
   for (let b = 0; b < scales.length; b += 1) {
-    const part = w.subarray(b * block, (b + 1) * block);
-    const scale = part.reduce((m, x) => Math.max(m, Math.abs(x)), 0) / (middle - 1);
+    const row = Math.floor(b / blocks);
+    const start = (b % blocks) * block;
+    const part = w.subarray(row * inner + start, row * inner + Math.min(start + block, inner));
+    let extreme = 0;
+    for (const x of part) if (Math.abs(x) > Math.abs(extreme)) extreme = x;
+    const scale = round(-extreme / middle);
     scales[b] = scale;
     part.forEach((x, i) => {
-      const q = (scale === 0 ? 0 : Math.round(x / scale)) + middle;
+      const q = scale === 0 ? 0 : Math.round(x / scale);
+      const level = Math.max(-middle, Math.min(q, middle - 1)) + middle;
       const at = b * block + i;
-      if (bits === 8) data[at] = q;
-      else data[at >> 1] = (data[at >> 1] ?? 0) | (q << (4 * (at & 1)));
+      if (bits === 8) data[at] = level;
+      else if ((at & 1) === 0) data[at >> 1] = (data[at >> 1]! & 0xf0) | level;
+      else data[at >> 1] = (data[at >> 1]! & 0x0f) | (level << 4);
     });
   }
   return { rows: inner, columns: features, bits, block, data, scales };
@@ -114,10 +128,13 @@ export interface BlockLayout {
   readonly columns: number;
 }
 
-/** x […, in]·w for block weights: data uint8 [out, blocks, block·bits/8], scales [out·blocks]. Best for few rows. */
+/**
+ * x […, in]·w for block weights: data uint8 [out, blocks, block·bits/8], scales [out·blocks] of x's type.
+ * Best for few rows.
+ */
 export function blockLinear(x: Tensor, data: Tensor, scales: Tensor, layout: BlockLayout): Tensor {
   const inner = dim(x.shape, -1);
-  const blocks = inner / layout.block;
+  const blocks = Math.ceil(inner / layout.block);
   const packed = [layout.columns, blocks, (layout.block * layout.bits) / 8];
   if (data.shape.join() !== packed.join() || dim(scales.shape, 0) !== layout.columns * blocks) {
     throw new ShapeError('blockLinear', 'the weight does not take x', [
@@ -133,6 +150,7 @@ export function blockLinear(x: Tensor, data: Tensor, scales: Tensor, layout: Blo
     block_size: { int: layout.block },
     accuracy_level: { int: 4 },
   };
+  if (scales.dtype !== x.dtype) throw new ShapeError('blockLinear', 'scales have the type of x');
   const output = { dtype: x.dtype, shape: [...x.shape.slice(0, -1), layout.columns] };
   return emit('MatMulNBits', [x, data, scales], output, attributes, frozen, 'com.microsoft');
 }

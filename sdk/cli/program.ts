@@ -3,6 +3,7 @@ import { addAccess } from './commands/access.ts';
 import { addDatasets } from './commands/datasets.ts';
 import { addEmbodiments } from './commands/embodiments.ts';
 import { addFinetunes } from './commands/finetunes.ts';
+import { addModels } from './commands/models.ts';
 import { addPolicies } from './commands/policies.ts';
 import { addRecords } from './commands/records.ts';
 import { addSessions } from './commands/sessions.ts';
@@ -40,5 +41,6 @@ Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 130 interrupted.
   addSessions(program, run);
   addRecords(program, run);
   addUsage(program, run);
+  addModels(program, run);
   return program;
 }

@@ -1,5 +1,5 @@
 import { fixturePath } from './fixtures.ts';
-import { modelFolder } from './model-folder.ts';
+import { modelFolder } from '../../infra/models/model-folder.ts';
 import type { Engine, Value, Values } from '../../policy/engine/index.ts';
 import { paramsOf, type Params, type ParamSpec } from '../../policy/nn/params.ts';
 import { toOnnx, type Graph, type Tensor } from '../../policy/tensor/index.ts';

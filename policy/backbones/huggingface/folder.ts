@@ -3,6 +3,7 @@ import {
   openSafetensors,
   toFloat32,
   type ByteSource,
+  type ElementRange,
   type OpenSafetensors,
   type SafeTensor,
 } from '../../checkpoint/index.ts';
@@ -20,8 +21,11 @@ export interface HuggingFaceModel {
   readonly config: Readonly<Record<string, unknown>>;
   /** The tensors' own names, with the file that holds each. */
   readonly tensors: ReadonlyMap<string, OpenSafetensors>;
-  read(name: string): Promise<SafeTensor>;
+  /** A tensor, or some of its elements as a vector. */
+  read(name: string, range?: ElementRange): Promise<SafeTensor>;
 }
+
+const FLOATS: ReadonlySet<SafeTensor['dtype']> = new Set(['F32', 'F16', 'BF16']);
 
 const SINGLE = 'model.safetensors';
 const INDEX = 'model.safetensors.index.json';
@@ -39,10 +43,10 @@ export async function openModelFolder(folder: ModelFolder): Promise<HuggingFaceM
   return {
     config: config.data,
     tensors,
-    async read(name) {
+    async read(name, range) {
       const file = tensors.get(name);
       if (file === undefined) throw new ModelFolderError(`the folder has no tensor ${name}`);
-      return file.read(name);
+      return file.read(name, range);
     },
   };
 }
@@ -99,20 +103,40 @@ export async function* modelWeights(
   readonly shape: readonly number[];
   readonly data: Float32Array;
 }> {
-  const stored = new Map<string, string>();
+  const stored = storedTensors(model, specs, rename);
+  for (const { name, shape } of specs) {
+    yield { name, shape, data: toFloat32(await model.read(stored.get(name) ?? name)) };
+  }
+}
+
+/**
+ * The folder's own name of each of a model's tensors, from the headers alone.
+ * @throws ModelFolderError naming a tensor that is absent, has another shape, or holds whole numbers.
+ */
+export function storedTensors(
+  model: HuggingFaceModel,
+  specs: readonly Pick<ParamSpec, 'name' | 'shape'>[],
+  rename: (name: string) => string | undefined,
+): ReadonlyMap<string, string> {
+  const owned = new Map<string, string>();
   for (const name of model.tensors.keys()) {
     const own = rename(name);
-    if (own !== undefined) stored.set(own, name);
+    if (own !== undefined) owned.set(own, name);
   }
+  const stored = new Map<string, string>();
   for (const { name, shape } of specs) {
-    const found = stored.get(name);
-    if (found === undefined) throw new ModelFolderError(`the folder lacks the tensor ${name}`);
-    const tensor = await model.read(found);
-    if (tensor.shape.join() !== shape.join()) {
+    const found = owned.get(name);
+    const entry = found === undefined ? undefined : model.tensors.get(found)?.entries.get(found);
+    if (found === undefined || entry === undefined) {
+      throw new ModelFolderError(`the folder lacks the tensor ${name}`);
+    }
+    if (entry.shape.join() !== shape.join()) {
       throw new ModelFolderError(
-        `${found} is [${tensor.shape.join(', ')}], the config makes it [${shape.join(', ')}]`,
+        `${found} is [${entry.shape.join(', ')}], the config makes it [${shape.join(', ')}]`,
       );
     }
-    yield { name, shape, data: toFloat32(tensor) };
+    if (!FLOATS.has(entry.dtype)) throw new ModelFolderError(`${found} holds ${entry.dtype}`);
+    stored.set(name, found);
   }
+  return stored;
 }

@@ -1,8 +1,8 @@
 import { open, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { ModelFolder } from '../../policy/backbones/index.ts';
+import type { ModelFolder } from '@armature/policy/backbones';
 
-/** A folder of model files on this disk. */
+/** A folder of model files on this disk; files are read in parts, and open while they are read alone. */
 export async function modelFolder(path: string): Promise<ModelFolder> {
   return {
     files: await readdir(path),

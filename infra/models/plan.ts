@@ -1,0 +1,57 @@
+import type { LoraConfig } from '@armature/policy/lora';
+import {
+  LARGE_PRESETS,
+  PLANNED_FORMATS,
+  planMemory,
+  type LargePresetName,
+  type MemoryPlan,
+  type PlannedFormat,
+} from '@armature/policy/plan';
+import { ArmatureError } from '@armature/sdk/contract';
+
+export interface PlanRequest {
+  readonly preset: LargePresetName;
+  /** Of one GPU, GiB. */
+  readonly gpuMemory: number;
+  readonly batch: number;
+  readonly external: number;
+  readonly wrist: number;
+  readonly textTokens: number;
+  readonly reasoningTokens: number;
+  /** Policies resident beside each other. */
+  readonly policies: number;
+  /** Rank of each policy's adapter; 0: none has one. */
+  readonly loraRank: number;
+  /** What the driver and the runtime's workspace are given, GiB. */
+  readonly reserve: number;
+}
+
+/** A plan for each format that the language model's layers may have. */
+export interface PlanReport {
+  readonly preset: LargePresetName;
+  readonly gpu_memory_gib: number;
+  readonly formats: readonly (MemoryPlan & { readonly format: PlannedFormat })[];
+}
+
+/** Layers of the language model that an adapter is given. */
+const ADAPTED = ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj'];
+
+/** @throws ArmatureError invalid_request for a count that is none. */
+export function planModel(request: PlanRequest): PlanReport {
+  const { preset, gpuMemory, policies, loraRank, ...rest } = request;
+  const lora: LoraConfig = { rank: loraRank, scaling: 1, targets: ADAPTED };
+  const options = { ...rest, gpuMemory, slots: policies, ...(loraRank === 0 ? {} : { lora }) };
+  try {
+    return {
+      preset,
+      gpu_memory_gib: gpuMemory,
+      formats: PLANNED_FORMATS.map((format) => ({
+        format,
+        ...planMemory(LARGE_PRESETS[preset], { ...options, format }),
+      })),
+    };
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    throw new ArmatureError('invalid_request', error.message, { cause: error });
+  }
+}
