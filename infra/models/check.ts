@@ -58,5 +58,8 @@ export function logitsError(exact: Float32Array, got: Float32Array): LogitsError
     ofGot += other * other;
     difference = Math.max(difference, Math.abs(value - other));
   });
-  return { cosine: product / Math.sqrt(ofExact * ofGot), max_difference: difference };
+  // Nothing but zeros points nowhere: it is like itself and like nothing else.
+  const sizes = Math.sqrt(ofExact * ofGot);
+  const cosine = sizes > 0 ? product / sizes : Number(ofExact === ofGot);
+  return { cosine, max_difference: difference };
 }

@@ -5,8 +5,8 @@ import { ArmatureError } from '../contract/index.ts';
  * here imports it: it is looked for by name when a command of it is run.
  */
 export interface ModelTools {
-  planModel(request: PlanRequest): PlanReport;
-  importModel(request: ImportRequest): Promise<ImportReport>;
+  readonly planModel: (request: PlanRequest) => PlanReport;
+  readonly importModel: (request: ImportRequest) => Promise<ImportReport>;
 }
 
 export const PRESETS = ['2b', '7b', '72b'] as const;

@@ -1,0 +1,181 @@
+import { execFile, spawn } from 'node:child_process';
+import { randomFillSync } from 'node:crypto';
+import { mkdir, mkdtemp, open, readFile, readdir, rm, stat, writeFile } from 'node:fs/promises';
+import os from 'node:os';
+import path from 'node:path';
+import { promisify } from 'node:util';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { readModelManifest } from '@armature/policy/export';
+import { fixturePath } from '../../test/support/fixtures.ts';
+import { loadModelTools, type ModelTools } from '../../sdk/cli/model-tools.ts';
+import * as tools from './index.ts';
+
+const BIN = path.resolve(import.meta.dirname, '../../sdk/bin/armature.mjs');
+const TINY = fixturePath('qwen2-vl-tiny', 'folder-bf16-sharded');
+const run = promisify(execFile);
+
+let scratch: string;
+beforeAll(async () => {
+  scratch = await mkdtemp(path.join(os.tmpdir(), 'models-'));
+});
+afterAll(() => rm(scratch, { recursive: true, force: true }));
+
+const armature = async (...args: string[]) =>
+  run(process.execPath, [BIN, 'models', ...args]).then(
+    ({ stdout, stderr }) => ({ code: 0, stdout, stderr }),
+    (error: unknown) => error as { code: number; stdout: string; stderr: string },
+  );
+
+/** A Llama of random bfloat16 weights, some 270 MB, in one file. */
+async function syntheticFolder(): Promise<{ dir: string; bytes: number }> {
+  const dir = path.join(scratch, 'synthetic');
+  await mkdir(dir);
+  const [hidden, intermediate, layers, vocabulary] = [1024, 4096, 7, 24_000];
+  await writeFile(
+    path.join(dir, 'config.json'),
+    JSON.stringify({
+      model_type: 'llama',
+      hidden_size: hidden,
+      intermediate_size: intermediate,
+      num_hidden_layers: layers,
+      num_attention_heads: 16,
+      num_key_value_heads: 4,
+      vocab_size: vocabulary,
+      rms_norm_eps: 1e-5,
+      hidden_act: 'silu',
+      attention_bias: false,
+      tie_word_embeddings: true,
+      rope_theta: 10_000,
+    }),
+  );
+  const tensors: [string, number[]][] = [['model.embed_tokens.weight', [vocabulary, hidden]]];
+  for (let i = 0; i < layers; i += 1) {
+    const layer = `model.layers.${i}`;
+    tensors.push(
+      [`${layer}.input_layernorm.weight`, [hidden]],
+      [`${layer}.post_attention_layernorm.weight`, [hidden]],
+      [`${layer}.self_attn.q_proj.weight`, [hidden, hidden]],
+      [`${layer}.self_attn.k_proj.weight`, [hidden / 4, hidden]],
+      [`${layer}.self_attn.v_proj.weight`, [hidden / 4, hidden]],
+      [`${layer}.self_attn.o_proj.weight`, [hidden, hidden]],
+      [`${layer}.mlp.gate_proj.weight`, [intermediate, hidden]],
+      [`${layer}.mlp.up_proj.weight`, [intermediate, hidden]],
+      [`${layer}.mlp.down_proj.weight`, [hidden, intermediate]],
+    );
+  }
+  tensors.push(['model.norm.weight', [hidden]]);
+  let end = 0;
+  const header: Record<string, unknown> = {};
+  for (const [name, shape] of tensors) {
+    const begin = end;
+    end += 2 * shape.reduce((a, b) => a * b, 1);
+    header[name] = { dtype: 'BF16', shape, data_offsets: [begin, end] };
+  }
+  const json = Buffer.from(JSON.stringify(header));
+  const length = Buffer.alloc(8);
+  length.writeBigUInt64LE(BigInt(json.length));
+  const handle = await open(path.join(dir, 'model.safetensors'), 'wx');
+  await handle.appendFile(Buffer.concat([length, json]));
+  for (let left = end / 2; left > 0;) {
+    const piece = new Uint16Array(Math.min(left, 2 ** 22));
+    randomFillSync(piece);
+    // Of size 2^-6 to 2^-5, of either sign.
+    await handle.appendFile(Buffer.from(piece.map((bits) => 0x3c80 | (bits & 0x807f)).buffer));
+    left -= piece.length;
+  }
+  await handle.close();
+  return { dir, bytes: end };
+}
+
+it('are the tools that the command line asks for', async () => {
+  const asked: ModelTools = tools;
+  expect(Object.keys(await loadModelTools()).sort()).toEqual(Object.keys(asked).sort());
+  await expect(loadModelTools('@armature/absent')).rejects.toMatchObject({ code: 'not_found' });
+});
+
+describe('armature models plan', () => {
+  it('says what fits', async () => {
+    const { code, stdout } = await armature(
+      'plan',
+      '72b',
+      '--gpu-memory',
+      '80',
+      '--json',
+      '--lora-rank',
+      '0',
+    );
+    expect(code).toBe(0);
+    const report = JSON.parse(stdout) as ReturnType<typeof tools.planModel>;
+    const fits = Object.fromEntries(report.formats.map((plan) => [plan.format, plan.fits]));
+    expect(fits).toEqual({ float16: false, int8: true, int4: true });
+  });
+
+  it('refuses a preset that it does not know', async () => {
+    const { code, stderr } = await armature('plan', '3b', '--gpu-memory', '80');
+    expect(code).toBe(2);
+    expect(stderr).toContain('2b, 7b, 72b');
+  });
+});
+
+describe('armature models import', () => {
+  it('writes files that the manifest counts, and says how far they are from float32', async () => {
+    const out = path.join(scratch, 'tiny');
+    const args = [TINY, '--out', out, '--weights', 'int8', '--image-size', '56'];
+    const { code, stdout } = await armature('import', ...args, '--json');
+    expect(code).toBe(0);
+    const report = JSON.parse(stdout) as tools.ImportReport;
+    expect(report.logits?.cosine).toBeGreaterThan(0.99);
+    expect(report.errors.filter(({ format }) => format === 'int8').length).toBe(14);
+    const manifest = readModelManifest(await readFile(path.join(out, 'model.json')));
+    expect(await readdir(out)).toEqual([...Object.keys(manifest.files), 'model.json'].sort());
+    for (const [name, { size }] of Object.entries(manifest.files)) {
+      expect((await stat(path.join(out, name))).size).toBe(size);
+    }
+    const again = await armature('import', ...args);
+    expect(again.code).toBe(1);
+    expect(again.stderr).toContain('conflict');
+  });
+
+  it.each([
+    [['/nowhere'], 'not_found'],
+    [[TINY, '--image-size', '57'], 'image-size'],
+    [[TINY, '--weights', 'int8', '--rest', 'float16'], 'rest'],
+    [[TINY, '--vision', TINY], 'vision'],
+  ])('refuses %j', async (args, told) => {
+    const out = path.join(scratch, 'refused');
+    const { code, stderr } = await armature('import', ...args, '--out', out, '--no-check');
+    expect(code).toBe(1);
+    expect(stderr).toContain(told);
+    expect((await readdir(scratch)).filter((name) => name.startsWith('refused'))).toEqual([]);
+  });
+
+  it('holds a piece of a model in memory, and leaves nothing behind when it is interrupted', async () => {
+    const { dir, bytes } = await syntheticFolder();
+    const peak = async (from: string, out: string): Promise<number> => {
+      const script = `
+        const { importModel } = await import(${JSON.stringify(path.join(import.meta.dirname, 'index.ts'))});
+        await importModel({ dir: ${JSON.stringify(from)}, out: ${JSON.stringify(path.join(scratch, out))},
+          weights: 'int4', check: false, batch: 1, views: 1, imageSize: 56, textTokens: 8,
+          reasoningTokens: 2, signal: new AbortController().signal, onProgress: () => {} });
+        console.log(process.resourceUsage().maxRSS * 1024);`;
+      const args = ['--import', 'tsx', '--input-type=module', '-e', script];
+      return Number((await run(process.execPath, args)).stdout);
+    };
+    const [idle, busy] = [await peak(TINY, 'idle'), await peak(dir, 'busy')];
+    expect(bytes).toBeGreaterThan(2.5e8);
+    expect(busy - idle).toBeLessThan(bytes / 2);
+    const child = spawn(process.execPath, [
+      BIN,
+      ...['models', 'import', dir, '--out', path.join(scratch, 'cut'), '--no-check'],
+    ]);
+    let said = '';
+    child.stderr.on('data', (text: Buffer) => {
+      if (said === '') child.kill('SIGINT');
+      said += text.toString();
+    });
+    const code = await new Promise((resolve) => child.on('close', resolve));
+    expect(code).toBe(130);
+    expect(said).toContain('cancelled');
+    expect((await readdir(scratch)).filter((name) => name.startsWith('cut'))).toEqual([]);
+  });
+});
