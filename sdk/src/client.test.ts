@@ -52,7 +52,7 @@ describe('the client', () => {
     expect(await client.embodiments.create({ spec: armSpec })).toEqual(embodiment);
     await client.embodiments.get({ id: 'emb/1?' });
     await client.datasets.list({ limit: 7 });
-    expect(api.calls).toEqual([
+    expect(api.calls).toMatchObject([
       { name: 'embodiments.create', input: { spec: armSpec }, authorization: 'Bearer arm_1_key' },
       { name: 'embodiments.get', input: { id: 'emb/1?' }, authorization: 'Bearer arm_1_key' },
       { name: 'datasets.list', input: { limit: 7 }, authorization: 'Bearer arm_1_key' },
@@ -190,15 +190,113 @@ describe('repeats', () => {
     expect(api.calls).toHaveLength(3);
   });
 
-  it('a creation is repeated only where it was not performed', async () => {
+  it('a mutation carries one id over its attempts, and another call has another', async () => {
+    const lost = failing(2, new ArmatureError('internal', 'oops'), embodiment);
     const { api, client } = await start({
-      'embodiments.create': failing(1, new ArmatureError('internal', 'oops'), embodiment),
+      'embodiments.create': lost,
+      'embodiments.get': () => embodiment,
     });
-    expect((await refusal(client.embodiments.create({ spec: armSpec }))).code).toBe('internal');
-    expect(api.calls).toHaveLength(1);
-    const busy = new ArmatureError('rate_limited', 'too many');
-    api.handlers['embodiments.create'] = failing(1, busy, embodiment);
     expect(await client.embodiments.create({ spec: armSpec })).toEqual(embodiment);
+    await client.embodiments.create({ spec: armSpec });
+    await client.embodiments.create({ spec: armSpec }, { idempotencyKey: 'from-my-own-job' });
+    await client.embodiments.get({ id: embodiment.id });
+    const ids = api.calls.map(({ idempotencyKey }) => idempotencyKey);
+    expect(ids[0]).toMatch(/^[0-9a-f-]{36}$/);
+    expect(ids.slice(1, 3)).toEqual([ids[0], ids[0]]);
+    expect(ids[3]).not.toBe(ids[0]);
+    expect(ids.slice(4)).toEqual(['from-my-own-job', undefined]);
+  });
+
+  it('a connection that breaks off is tried again, with the same id', async () => {
+    let broken = 0;
+    const { api, client } = await start({ 'embodiments.create': () => embodiment });
+    const ids = new Set<unknown>();
+    api.extra = async (request) => {
+      ids.add(request.headers['idempotency-key']);
+      if (broken++ < 2) request.socket.destroy();
+      return broken <= 2;
+    };
+    expect(await client.embodiments.create({ spec: armSpec })).toEqual(embodiment);
+    expect(ids.size).toBe(1);
+  });
+
+  it('the operator’s verbs carry no id, and are repeated only where they were not performed', async () => {
+    const input = { name: 'acme' };
+    const { api, client } = await start({
+      'tenants.create': failing(1, new ArmatureError('internal', 'oops'), {}),
+    });
+    expect((await refusal(client.tenants.create(input))).code).toBe('internal');
+    expect(api.calls.map(({ idempotencyKey }) => idempotencyKey)).toEqual([undefined]);
+    const busy = new ArmatureError('rate_limited', 'too many', { retryAfterS: 0.01 });
+    api.handlers['tenants.create'] = failing(1, busy, {});
+    expect((await refusal(client.tenants.create(input))).field).toBe('tenant');
+    expect(api.calls).toHaveLength(3);
+  });
+
+  it('comes again when a rate limit says, however often, within its patience', async () => {
+    const times: number[] = [];
+    const busy = new ArmatureError('rate_limited', 'too many', { retryAfterS: 0.05 });
+    const answer = failing(6, busy, dataset());
+    const { client } = await start({
+      'datasets.get': () => {
+        times.push(performance.now());
+        return answer();
+      },
+    });
+    expect((await client.datasets.get({ id: 'ds_1' })).id).toBe('ds_1');
+    expect(times).toHaveLength(7);
+    // No attempt comes before the time that it was told.
+    const gaps = times.slice(1).map((time, i) => time - (times[i] ?? 0));
+    expect(Math.min(...gaps)).toBeGreaterThanOrEqual(49);
+  });
+
+  it('gives up at once where the limit asks for more patience than it has', async () => {
+    const busy = new ArmatureError('rate_limited', 'too many', { retryAfterS: 3600 });
+    const { api, client } = await start({ 'datasets.get': failing(9, busy, dataset()) });
+    const error = await refusal(client.datasets.get({ id: 'ds_1' }));
+    expect([error.code, error.retryAfterS]).toEqual(['rate_limited', 3600]);
+    expect(api.calls).toHaveLength(1);
+  });
+
+  it('waits no longer than its signal lets it', async () => {
+    const busy = new ArmatureError('rate_limited', 'too many', { retryAfterS: 30 });
+    const { client } = await start({ 'datasets.get': failing(9, busy, dataset()) });
+    const stop = new AbortController();
+    setTimeout(() => stop.abort(), 50);
+    const asked = client.datasets.get({ id: 'ds_1' }, { signal: stop.signal });
+    expect((await refusal(asked)).code).toBe('cancelled');
+  });
+
+  it('reads Retry-After of a proxy in seconds and as a date', async () => {
+    for (const header of ['0', new Date(Date.now() - 1000).toUTCString()]) {
+      let asked = 0;
+      const client = new Armature({
+        apiUrl: 'http://localhost',
+        apiKey: 'k',
+        retry: { attempts: 1, baseMs: 1 },
+        fetch: async () => {
+          const headers = { 'retry-after': header };
+          if (asked++ < 3) return new Response('slow down', { status: 429, headers });
+          return Response.json(dataset());
+        },
+      });
+      expect((await client.datasets.get({ id: 'ds_1' })).id).toBe('ds_1');
+      expect(asked).toBe(4);
+    }
+  });
+
+  it('waits for the answer of an attempt that is still carried out, not for other conflicts', async () => {
+    const twin = new ArmatureError('conflict', 'is being carried out', {
+      field: 'idempotency-key',
+      retryAfterS: 0.01,
+    });
+    const { api, client } = await start({ 'embodiments.create': failing(1, twin, embodiment) });
+    expect(await client.embodiments.create({ spec: armSpec })).toEqual(embodiment);
+    const taken = new ArmatureError('conflict', 'the name is taken', { field: 'name' });
+    api.handlers['embodiments.create'] = failing(1, taken, embodiment);
+    expect((await refusal(client.embodiments.create({ spec: armSpec }))).message).toContain(
+      'taken',
+    );
   });
 
   it('what a repeat does not mend is not repeated', async () => {

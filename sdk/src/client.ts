@@ -62,6 +62,10 @@ export interface ArmatureOptions {
   readonly fetch?: typeof fetch;
   /** Longest wait for one attempt's answer, ms; 30,000 unless told. */
   readonly timeoutMs?: number;
+  /**
+   * Repeats of calls that may succeed later: 4 attempts, waits of 200 ms doubled up to 5 s, and as long
+   * as a rate limit says, a minute in all, unless told.
+   */
   readonly retry?: Partial<RetryOptions>;
 }
 
@@ -111,7 +115,7 @@ export class Armature {
       apiKey: options.apiKey,
       fetch: this.fetch,
       timeoutMs: options.timeoutMs ?? 30_000,
-      retry: { attempts: 4, baseMs: 200, maxMs: 5_000, ...options.retry },
+      retry: { attempts: 4, baseMs: 200, maxMs: 5_000, patienceMs: 60_000, ...options.retry },
     };
     this.tenants = group(http, 'tenants');
     this.keys = group(http, 'keys');

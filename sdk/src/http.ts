@@ -14,11 +14,18 @@ export interface CallOptions {
   readonly signal?: AbortSignal;
   /** Longest wait for one attempt's answer, ms. */
   readonly timeoutMs?: number;
+  /**
+   * Id of a mutation, 8 to 200 printable characters without spaces: a repeat that carries it gets the
+   * first one's answer, also from another process and within a day. A random one unless told.
+   */
+  readonly idempotencyKey?: string;
 }
 
 export interface RetryOptions extends Backoff {
-  /** Attempts in all, the first one included. */
+  /** Attempts in all, the first one included; those that the server asked to come again do not count. */
   readonly attempts: number;
+  /** Longest time in all that a call waits between its attempts, ms. */
+  readonly patienceMs: number;
 }
 
 export interface HttpOptions {
@@ -29,26 +36,26 @@ export interface HttpOptions {
   readonly retry: RetryOptions;
 }
 
-/** POST verbs that end in the same state when they are performed twice. */
-const REPEATABLE: ReadonlySet<RouteName> = new Set<RouteName>([
-  'datasets.complete',
-  'finetunes.cancel',
-  'policies.deploy',
-  'sessions.resume',
-]);
-
 /** What one attempt came to: whether the server may have performed it decides about a repeat. */
 interface Failure {
   readonly error: ArmatureError;
   readonly performed: 'no' | 'maybe';
+  /** When the server said to come again. */
   readonly retryAfterMs: number | undefined;
+}
+
+interface Attempt {
+  readonly request: ReturnType<typeof toRequest>;
+  readonly idempotencyKey: string | undefined;
 }
 
 /**
  * One verb of the control plane. Input and output are checked against the contract. An attempt that
- * failed is repeated when its error is retryable and repeating it cannot perform it twice: a verb
- * that is idempotent, or an answer that says it was not performed (429, 503, nothing listens).
- * @throws ArmatureError as the server answered it; `invalid_request` for input that the contract
+ * failed is repeated when its error may pass: every mutation of a tenant carries an id that is the
+ * same over its attempts, by which the server performs it once. The operator's verbs carry none, so
+ * they are repeated only where the answer says that they were not performed (429, 503, nothing
+ * listens). Waits are what the server said, else doubled and drawn at random.
+ * @throws ArmatureError as the server answered it last; `invalid_request` for input that the contract
  *   refuses, `unavailable` when the server cannot be reached, `timeout`, `cancelled`.
  */
 export async function call<N extends RouteName>(
@@ -61,25 +68,49 @@ export async function call<N extends RouteName>(
   const checked = route.input.safeParse(input);
   if (!checked.success) throw fromZodError(checked.error, 'invalid_request', name);
   const request = toRequest(route.method, route.path, input);
-  const repeatable = route.method !== 'POST' || REPEATABLE.has(name);
+  const isRead = route.method === 'GET';
+  const idempotencyKey =
+    isRead || route.scope === 'platform'
+      ? undefined
+      : (options.idempotencyKey ?? globalThis.crypto.randomUUID());
+  const repeatable = isRead || idempotencyKey !== undefined;
+  const { retry } = http;
+  let patienceMs = retry.patienceMs;
+  let counted = 0;
 
   for (let attempt = 0; ; attempt++) {
     throwIfCancelled(options.signal);
-    const result = await attemptOnce(http, request, options);
+    const result = await attemptOnce(http, { request, idempotencyKey }, options);
     if (!('error' in result)) return checkOutput(name, result.body);
     const { error, performed, retryAfterMs } = result;
-    // Below 429 the request itself, its token or its upload has to change first.
-    const passing = error.retryable && error.status >= 429;
-    const mayRepeat = passing && (repeatable || performed === 'no');
-    if (!mayRepeat || attempt + 1 >= http.retry.attempts) throw error;
-    const wait = backoffMs(attempt, http.retry, Math.random());
-    await sleep(Math.max(wait, Math.min(retryAfterMs ?? 0, 30_000)), options.signal);
+    if (!isAskedToComeAgain(error, retryAfterMs)) counted += 1;
+    const mayRepeat = mayPass(error) && (repeatable || performed === 'no');
+    const waitMs = Math.max(backoffMs(attempt, retry, Math.random()), retryAfterMs ?? 0);
+    if (!mayRepeat || counted >= retry.attempts || waitMs > patienceMs) throw error;
+    patienceMs -= waitMs;
+    await sleep(waitMs, options.signal);
   }
+}
+
+/** Whether the same request may succeed later. */
+function mayPass(error: ArmatureError): boolean {
+  // Below 429 the request itself, its token or its upload has to change first.
+  return isTwin(error) || (error.retryable && error.status >= 429);
+}
+
+/** An attempt whose answer was lost is still being carried out; its answer is kept for this one. */
+function isTwin({ code, field, retryAfterS }: ArmatureError): boolean {
+  return code === 'conflict' && field === 'idempotency-key' && retryAfterS !== undefined;
+}
+
+/** The server is well and says when it is this caller's turn: patience bounds that, not attempts. */
+function isAskedToComeAgain(error: ArmatureError, retryAfterMs: number | undefined): boolean {
+  return retryAfterMs !== undefined && (error.code === 'rate_limited' || isTwin(error));
 }
 
 async function attemptOnce(
   http: HttpOptions,
-  request: ReturnType<typeof toRequest>,
+  { request, idempotencyKey }: Attempt,
   options: CallOptions,
 ): Promise<{ body: string } | Failure> {
   const timeoutMs = options.timeoutMs ?? http.timeoutMs;
@@ -93,6 +124,7 @@ async function attemptOnce(
         accept: 'application/json',
         authorization: `Bearer ${http.apiKey}`,
         ...(request.body === undefined ? {} : { 'content-type': 'application/json' }),
+        ...(idempotencyKey === undefined ? {} : { 'idempotency-key': idempotencyKey }),
       },
       ...(request.body === undefined ? {} : { body: request.body }),
       redirect: 'error',
@@ -100,10 +132,11 @@ async function attemptOnce(
     });
     const body = await response.text();
     if (response.ok) return { body };
+    const error = errorFromAnswer(response.status, body);
     return {
-      error: errorFromAnswer(response.status, body),
+      error,
       performed: response.status === 429 || response.status === 503 ? 'no' : 'maybe',
-      retryAfterMs: retryAfter(response.headers.get('retry-after')),
+      retryAfterMs: retryAfter(error, response.headers.get('retry-after')),
     };
   } catch (cause) {
     if (options.signal?.aborted === true) throw cancelled(options.signal);
@@ -150,9 +183,13 @@ export function systemCode(error: unknown): string | undefined {
   return undefined;
 }
 
-function retryAfter(header: string | null): number | undefined {
-  const seconds = Number(header ?? Number.NaN);
-  return Number.isFinite(seconds) && seconds >= 0 ? seconds * 1000 : undefined;
+/** The problem's own seconds, else the header's, which are seconds or a date (RFC 9110, 10.2.3); ms. */
+function retryAfter(error: ArmatureError, header: string | null): number | undefined {
+  if (error.retryAfterS !== undefined) return error.retryAfterS * 1000;
+  if (header === null) return undefined;
+  const seconds = Number(header);
+  const ms = Number.isNaN(seconds) ? Date.parse(header) - Date.now() : seconds * 1000;
+  return Number.isNaN(ms) ? undefined : Math.max(0, ms);
 }
 
 function checkOutput<N extends RouteName>(name: N, body: string): RouteOutput<N> {

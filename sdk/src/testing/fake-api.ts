@@ -16,7 +16,12 @@ export type Extra = (request: IncomingMessage, response: ServerResponse) => Prom
  */
 export class FakeApi {
   /** Every verb that was asked for, in order, with its input. */
-  readonly calls: { name: RouteName; input: Input; authorization: string | undefined }[] = [];
+  readonly calls: {
+    name: RouteName;
+    input: Input;
+    authorization: string | undefined;
+    idempotencyKey: string | undefined;
+  }[] = [];
   handlers: Handlers;
   extra: Extra | undefined;
   private readonly http = createServer((request, response) => {
@@ -76,7 +81,9 @@ export class FakeApi {
       const parsed = route.input.safeParse({ ...sent, ...fields });
       if (!parsed.success) throw fromZodError(parsed.error, 'invalid_request', name);
       const { authorization } = request.headers;
-      this.calls.push({ name, input: parsed.data, authorization });
+      const header = request.headers['idempotency-key'];
+      const idempotencyKey = typeof header === 'string' ? header : undefined;
+      this.calls.push({ name, input: parsed.data, authorization, idempotencyKey });
       const handler = this.handlers[name];
       if (handler === undefined) throw new ArmatureError('not_found', `no handler for ${name}`);
       return handler(parsed.data, request);
