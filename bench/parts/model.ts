@@ -1,8 +1,14 @@
 import { readFile } from 'node:fs/promises';
-import { baseWeightsUrl, loadBase } from '@armature/policy/checkpoint';
+import {
+  type BaseModel,
+  baseWeightsUrl,
+  loadBase,
+  writeWeights,
+} from '@armature/policy/checkpoint';
 import { imageSize } from '@armature/policy/data';
 import { Engine } from '@armature/policy/engine';
 import { type ActRow, PolicyRuntime } from '@armature/policy/runtime';
+import type { FinishedPolicy } from '@armature/policy/train';
 import { trio } from '@armature/sim';
 import { freshPolicy } from '../fresh-policy.ts';
 import { matmulRate } from '../matmul.ts';
@@ -12,6 +18,7 @@ import { latencyFigures, timed } from '../timing.ts';
 const BATCHES = [1, 8, 32] as const;
 /** Calls that are timed, fewer of large batches. */
 const CALLS = { 1: 100, 8: 40, 32: 20 } as const;
+const [TURNS, CALLS_A_TURN] = [10, 10];
 
 /**
  * The model alone, in one engine: an external and a wrist view, chunks of 16, the sampler that a
@@ -53,10 +60,45 @@ export async function measureModel({ threads }: PartOptions): Promise<Figure[]> 
       });
     }
   }
+  figures.push(...(await trunks(runtime, base, policy, row(1))));
   const { steps } = policy.manifest.sampler;
   figures.push({ name: 'sampler', value: steps, unit: 'steps' });
   await runtime.close();
   await engine.close();
+  return figures;
+}
+
+/**
+ * One robot whose trunk is the base's, which lies packed in its graph, and one that brings its own,
+ * whose weights are inputs; by turns, so that a busy machine slows both.
+ */
+async function trunks(
+  runtime: PolicyRuntime,
+  base: BaseModel,
+  { manifest, files }: FinishedPolicy,
+  row: ActRow,
+): Promise<Figure[]> {
+  const weightOf = (name: string): Float32Array => base.trunk.get(name) ?? new Float32Array();
+  const own = await runtime.load({
+    digest: 'a trunk of its own',
+    manifest: { ...manifest, mode: 'full' },
+    files: { ...files, 'trunk.safetensors': writeWeights(base.trunkSpecs, weightOf, 'F32', {}) },
+  });
+  const figures: Figure[] = [];
+  for (const steps of [10, 5]) {
+    const sampler = { steps, noise_scale: 1 };
+    const times = { packed: [] as number[], 'as inputs': [] as number[] };
+    for (let turn = 0; turn < TURNS; turn++) {
+      times.packed.push(
+        ...(await timed(CALLS_A_TURN, 1, () => runtime.act([{ ...row, sampler }]))),
+      );
+      const brought = { ...row, sampler, policy: own };
+      times['as inputs'].push(...(await timed(CALLS_A_TURN, 1, () => runtime.act([brought]))));
+    }
+    for (const [way, taken] of Object.entries(times)) {
+      figures.push(...latencyFigures(`act, batch 1, ${steps} steps, trunk ${way}`, taken));
+    }
+  }
   return figures;
 }
 

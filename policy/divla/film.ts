@@ -1,4 +1,4 @@
-import { add, mish, mul, reshape, slice, type Tensor } from '../tensor/index.ts';
+import { add, concat, mish, mul, reshape, slice, type Tensor } from '../tensor/index.ts';
 import { dense } from '../nn/layers.ts';
 import { zeros, type Params } from '../nn/params.ts';
 import type { DivlaConfig } from './config.ts';
@@ -57,6 +57,33 @@ export function combineFilm(config: DivlaConfig, base: Film, spoken: Film): Modu
     scale: mul(add(part(base, 0), 1), voice),
     shift: add(mul(part(base, 1), voice), part(spoken, 1)),
   };
+}
+
+/** What the modulation has of condition and reasoning, which all denoising steps share: [R, 2·Σ] each. */
+export interface SteadyFilm {
+  readonly factor: Film;
+  readonly offset: Film;
+}
+
+/** Condition and reasoning joined once, so that a step has one product and one sum left to do. */
+export function steadyFilm(config: DivlaConfig, still: Film, spoken: Film): SteadyFilm {
+  const width = filmWidth(config);
+  const voice = add(slice(spoken, 1, 0, width), 1);
+  const factor = concat([voice, voice], 1);
+  const scale = mul(add(slice(still, 1, 0, width), 1), voice);
+  const shift = add(
+    mul(slice(still, 1, width, 2 * width), voice),
+    slice(spoken, 1, width, 2 * width),
+  );
+  return { factor, offset: concat([scale, shift], 1) };
+}
+
+/** As `combineFilm` of condition plus step. @param step [1 or R, 2·Σ] */
+export function modulationAt(config: DivlaConfig, steady: SteadyFilm, step: Film): Modulation {
+  const width = filmWidth(config);
+  const both = add(mul(step, steady.factor), steady.offset);
+  const shaped = reshape(both, [both.shape[0] ?? 1, 1, 2 * width]);
+  return { scale: slice(shaped, 2, 0, width), shift: slice(shaped, 2, width, 2 * width) };
 }
 
 /** A block's own share of the modulation. */

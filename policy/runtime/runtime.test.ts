@@ -5,6 +5,7 @@ import {
   readSafetensors,
   toFloat32,
   writeSafetensors,
+  writeWeights,
 } from '../checkpoint/index.ts';
 import { Engine } from '../engine/index.ts';
 import {
@@ -102,6 +103,30 @@ describe('mixed batches', () => {
       const [driven] = await runtime.act([{ ...row, reasoning }]);
       const joint = together[i]?.actions ?? new Float32Array();
       expect(difference(driven?.actions ?? new Float32Array(), joint)).toBeLessThan(1e-4);
+    }
+  });
+
+  it('a trunk of its own answers as the one that lies in the graphs, where both are the same', async () => {
+    const last = handles.pop() as PolicyHandle;
+    await runtime.unload(last);
+    const { manifest, files } = policies[2] as FinishedPolicy;
+    const { trunkSpecs, trunk: weights } = base;
+    const weightOf = (name: string): Float32Array => weights.get(name) ?? new Float32Array();
+    const trunk = writeWeights(trunkSpecs, weightOf, 'F32', {});
+    const own = await runtime.load({
+      digest: 'own trunk',
+      manifest: { ...manifest, mode: 'policy' },
+      files: { ...files, 'trunk.safetensors': trunk },
+    });
+    const rows = [0, 1, 2].map((t) => rowOf(own, t));
+    const apart = await runtime.reasonAndAct(rows);
+    await runtime.unload(own);
+    const shared = await runtime.load(policies[2] as FinishedPolicy);
+    handles.push(shared);
+    const packed = await runtime.reasonAndAct(rows.map((row) => ({ ...row, policy: shared })));
+    for (const [i, { actions, reasoning }] of apart.entries()) {
+      expect(packed[i]?.reasoning?.text).toBe(reasoning?.text);
+      expect(difference(actions, packed[i]?.actions ?? new Float32Array())).toBeLessThan(1e-5);
     }
   });
 

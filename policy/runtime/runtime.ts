@@ -31,6 +31,11 @@ export interface RuntimeOptions {
 }
 
 const DEFAULT_BUCKETS = [1, 2, 4, 8, 16, 32] as const;
+/**
+ * Batch sizes up to this have the base's trunk in their graphs, packed for its products. Larger ones
+ * gain little by it, and every graph has a copy of its own.
+ */
+const PACKED_ROWS = 4;
 
 /**
  * Policies in an engine: a bank of heads that load and drop while serving, trunks, and one session
@@ -212,8 +217,10 @@ export class PolicyRuntime {
   ): Promise<Values> {
     const trunk = rows[0]?.policy.trunk ?? this.baseTrunk;
     const { external, wrist, width, height, horizon } = signature;
-    const id = `${this.name}/${kind}/${external}e${wrist}w/${width}x${height}/${horizon}/${size}`;
-    const inputs = await this.session(id, kind, signature, size);
+    const packed = trunk === this.baseTrunk && size <= PACKED_ROWS;
+    const shape = `${external}e${wrist}w/${width}x${height}/${horizon}/${size}`;
+    const id = `${this.name}/${kind}${packed ? '/base' : ''}/${shape}`;
+    const inputs = await this.session(id, { kind, signature, rows: size, packed });
     const resident: Record<string, string> = {};
     for (const name of inputs.trunk) resident[name] = `${trunk}/${name}`;
     for (const name of inputs.head) resident[name] = `${this.bank}/${name}`;
@@ -222,15 +229,14 @@ export class PolicyRuntime {
 
   private session(
     id: string,
-    kind: ServeGraph,
-    signature: Signature,
-    rows: number,
+    { kind, signature, rows, packed }: SessionShape,
   ): Promise<SessionInputs> {
     const known = this.sessions.get(id);
     if (known !== undefined) return known;
     const made = (async (): Promise<SessionInputs> => {
-      const options = { config: this.base.config, signature, rows, slots: this.slots, special };
-      const graph = serveGraph(kind, options);
+      const { config, trunk } = this.base;
+      const options = { config, signature, rows, slots: this.slots, special };
+      const graph = serveGraph(kind, packed ? { ...options, trunk } : options);
       await this.engine.load(id, toOnnx(graph));
       const names = graph.inputs.map((input) => input.name);
       return {
@@ -330,6 +336,14 @@ export class PolicyRuntime {
       throw new PolicyError('invalid_weights', `${name}: ${reason}`, name, error);
     }
   }
+}
+
+interface SessionShape {
+  readonly kind: ServeGraph;
+  readonly signature: Signature;
+  readonly rows: number;
+  /** The base's trunk lies in the graph. */
+  readonly packed: boolean;
 }
 
 interface SessionInputs {

@@ -75,6 +75,8 @@ const SHARED_LIMIT = 64;
 export class Graph {
   readonly name: string;
   readonly parent: Graph | undefined;
+  /** Only ever run forward: operations then take the form of fewest nodes, not that of the best gradient. */
+  readonly inference: boolean;
   readonly nodes: Node[] = [];
   readonly inputs: { readonly name: string; readonly tensor: Tensor }[] = [];
   readonly outputs: { readonly name: string; readonly tensor: Tensor }[] = [];
@@ -85,9 +87,10 @@ export class Graph {
   private nextId = 0;
 
   /** `parent` is given for the body of a loop, which may use the parent's tensors. */
-  constructor(name = 'graph', parent?: Graph) {
+  constructor(name = 'graph', parent?: Graph, options: { readonly inference?: boolean } = {}) {
     this.name = name;
     this.parent = parent;
+    this.inference = parent?.inference ?? options.inference ?? false;
   }
 
   /** The outermost graph. */

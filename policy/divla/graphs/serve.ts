@@ -1,6 +1,5 @@
 import {
   Graph,
-  add,
   gather,
   loop,
   mul,
@@ -10,10 +9,10 @@ import {
   type Tensor,
 } from '../../tensor/index.ts';
 import type { Bank } from '../../nn/bank.ts';
-import { collectParams, inputParams, type Params, type ParamSpec } from '../../nn/params.ts';
+import { collectParams, paramsOf, type Params, type ParamSpec } from '../../nn/params.ts';
 import { viewSlots, type DivlaConfig, type Signature } from '../config.ts';
 import { SAMPLER_COLUMNS } from '../diffusion.ts';
-import { combineFilm, conditionFilm, reasoningFilm } from '../film.ts';
+import { conditionFilm, modulationAt, reasoningFilm, steadyFilm } from '../film.ts';
 import { condition } from '../head.ts';
 import { tokenTable } from '../instruction.ts';
 import {
@@ -40,11 +39,16 @@ export interface ServeOptions {
   /** Slots of the bank of heads. */
   readonly slots: number;
   readonly special: ReasoningTokens;
+  /**
+   * Values of the trunk's weights, which then are constants of the graph; inputs without them. The
+   * runtime packs constant weights for its products once, instead of in every run.
+   */
+  readonly trunk?: ReadonlyMap<string, Float32Array>;
 }
 
 /**
- * A serving graph with every weight as an input, named by its path (`trunk.…` shared by all rows,
- * `head.…` a bank gathered by `slot`).
+ * A serving graph with its weights as inputs, named by their paths (`trunk.…` shared by all rows,
+ * `head.…` a bank gathered by `slot`), or those of the trunk as constants.
  *
  * `act`: views, tokens, body, noise f32 [B, H, A] already scaled, kept f32 [B, A] (1 for the row's own dimensions), table f32 [20, 5], steps i64 [],
  * reasoning f32 [B, R], slot i64 [B] → actions f32 [B, H, A] in normalised units.
@@ -53,8 +57,11 @@ export interface ServeOptions {
  */
 export function serveGraph(kind: ServeGraph, options: ServeOptions): Graph {
   const { config, signature, rows, slots, special } = options;
-  const graph = new Graph(kind);
-  const params = inputParams(graph);
+  const graph = new Graph(kind, undefined, { inference: true });
+  const params = paramsOf(({ name, shape }) => {
+    const data = options.trunk?.get(name);
+    return data === undefined ? graph.input(name, 'float32', shape) : graph.constant(data, shape);
+  });
   const views = viewInputs(graph, config, signature, rows);
   const seen = see(params, config, signature, views.images, views.tokens, views.tokenMask);
   const spoken =
@@ -124,8 +131,11 @@ function sample(
   ]);
   const decoder = params.scope('trunk').scope('decoder');
   // What does not change from step to step is computed once, before the loop.
-  const still = conditionFilm(decoder, config, given);
-  const spoken = reasoningFilm(decoder, config, reasoning);
+  const steady = steadyFilm(
+    config,
+    conditionFilm(decoder, config, given),
+    reasoningFilm(decoder, config, reasoning),
+  );
   const byStep = filmOfSteps(params, config, reshape(slice(table, 1, 0, 1), [MAX_STEPS]));
   const sampled = loop(graph, {
     trips: steps,
@@ -133,7 +143,7 @@ function sample(
     body: (_, i, [x]) => {
       if (x === undefined) throw new RangeError('the sampler carries the actions');
       const at = reshape(i, [1]);
-      const modulation = combineFilm(config, add(still, gather(byStep, at, 0)), spoken);
+      const modulation = modulationAt(config, steady, gather(byStep, at, 0));
       const predicted = predict(params, config, bank, x, modulation);
       const row = reshape(gather(table, at, 0), [SAMPLER_COLUMNS]);
       return { carried: [mul(ddimStep(config, x, predicted, row), kept)] };
