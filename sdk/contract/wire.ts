@@ -7,6 +7,8 @@ import { ndarraySchema } from './ndarray.ts';
 export const ROBOT_SUBPROTOCOL = 'armature.v1';
 /** Path of the robot endpoint on a serve worker. */
 export const ROBOT_PATH = '/v1/robot';
+/** Where a session is announced to its worker (POST with its token) before its robot connects. */
+export const ALLOCATIONS_PATH = '/v1/allocations';
 /** Largest frame either side may send, in bytes. */
 export const MAX_FRAME_BYTES = 8 * 1024 * 1024;
 
@@ -74,6 +76,14 @@ export const welcomeSchema = z.object({
   stats_hash: z.string(),
   preprocess_hash: z.string(),
 });
+
+/** What a worker answers an announcement: the place that it keeps, and its policy is being fetched. */
+export const allocationSchema = z.object({
+  fence: z.number().int(),
+  /** For how long the place is kept for the robot, ms. */
+  reserved_ms: z.number(),
+});
+export type WorkerAllocation = z.infer<typeof allocationSchema>;
 
 /** Worker → robot while a policy is being fetched and warmed. */
 export const loadingSchema = z.object({ type: z.literal('loading'), message: z.string() });

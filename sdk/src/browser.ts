@@ -2,6 +2,7 @@ export * from '../contract/index.ts';
 export { Armature, type ArmatureOptions, type ClientInput, type Group } from './client.ts';
 export type { CallOptions, RetryOptions } from './http.ts';
 export { waitForFinetune, type WaitForFinetuneOptions } from './finetunes/wait-for-finetune.ts';
+export { announceSession, type AnnounceOptions } from './robot/announce.ts';
 export { connectRobot, type ConnectWithClient, type ConnectWithGrant } from './robot/connect.ts';
 export type { Chunk } from './robot/chunk.ts';
 export {

@@ -7,6 +7,7 @@ import {
   type RouteParsed,
 } from '../contract/index.ts';
 import { call, type CallOptions, type HttpOptions, type RetryOptions } from './http.ts';
+import { announceSession } from './robot/announce.ts';
 
 type GroupName = RouteName extends `${infer G}.${string}` ? G : never;
 type VerbOf<G extends GroupName> = RouteName extends infer N
@@ -67,7 +68,15 @@ export interface ArmatureOptions {
    * as a rate limit says, a minute in all, unless told.
    */
   readonly retry?: Partial<RetryOptions>;
+  /**
+   * Whether `sessions.create` announces the session to its worker, which then fetches the policy
+   * before the robot connects; true unless told.
+   */
+  readonly announce?: boolean;
 }
+
+/** Longest wait for a worker's answer to an announcement, ms. */
+const ANNOUNCE_MS = 2_000;
 
 /**
  * Client of the control plane, made from the contract's table of routes: `client.datasets.get({id})`
@@ -124,7 +133,9 @@ export class Armature {
     this.datasets = group(http, 'datasets');
     this.finetunes = group(http, 'finetunes');
     this.policies = group(http, 'policies');
-    this.sessions = group(http, 'sessions');
+    const sessions = group(http, 'sessions');
+    this.sessions =
+      options.announce === false ? sessions : { ...sessions, create: announced(http, sessions) };
     this.usage = group(http, 'usage');
     this.prices = group(http, 'prices');
     this.reasoning = group(http, 'reasoning');
@@ -144,6 +155,19 @@ function group<G extends GroupName>(http: HttpOptions, name: G): Group<G> {
     }
   }
   return methods as Group<G>;
+}
+
+/**
+ * `sessions.create` that also announces the session to its worker, without waiting for it: a session
+ * is good without, and whoever connects meets the same refusal.
+ */
+function announced(http: HttpOptions, { create }: Group<'sessions'>): Group<'sessions'>['create'] {
+  return async (input, options) => {
+    const grant = await create(input, options);
+    const ahead = announceSession(grant, { fetch: http.fetch, timeoutMs: ANNOUNCE_MS });
+    ahead.catch(() => undefined);
+    return grant;
+  };
 }
 
 function isPaged(route: RouteName): boolean {

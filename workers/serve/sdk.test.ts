@@ -1,5 +1,5 @@
 import type { SessionClaims, SessionGrant } from '@armature/sdk/contract';
-import { connectRobot } from '@armature/sdk';
+import { Armature, connectRobot } from '@armature/sdk';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { armSpec, jpegOf } from './testing/robots.ts';
 import { startWorker, type TestWorker } from './testing/worker.ts';
@@ -61,5 +61,51 @@ describe('the SDK’s robot client on a worker', () => {
     await worker.ledger.flush(5000);
     const usage = [...worker.sink.entries.values()].filter((entry) => entry.kind === 'usage');
     expect(usage).toHaveLength(robot.stats.chunks);
+  });
+
+  it('creates a session whose policy the worker has by the time the robot connects', async () => {
+    const cold = worker.claims({ sub: 'ses_ahead' }, 'cold');
+    const granted = await grant(cold);
+    const asked: string[] = [];
+    // The control plane's answers are given here; what goes to the worker goes over the network.
+    const network: typeof fetch = async (input, init) => {
+      const { origin, pathname } = new URL(input instanceof Request ? input.url : input);
+      asked.push(pathname);
+      if (origin === 'http://api.test') return Response.json(granted);
+      return fetch(input, init);
+    };
+    const client = new Armature({ apiUrl: 'http://api.test', apiKey: 'k', fetch: network });
+    const [loads, gets] = [worker.runtime.loads, worker.store.gets];
+    const made = await client.sessions.create({ robot: 'r1', embodiment_id: 'emb_1' });
+    await expect.poll(() => worker.runtime.loads).toBe(loads + 1);
+    const fetched = worker.store.gets;
+    expect(fetched).toBeGreaterThan(gets);
+    const robot = await connectRobot({ embodiment: armSpec(), grant: made });
+    expect((await robot.act(seen())).rows).toHaveLength(8);
+    expect([worker.runtime.loads, worker.store.gets]).toEqual([loads + 1, fetched]);
+    expect(asked).toEqual(['/v1/sessions', '/v1/allocations']);
+    await robot.close();
+  });
+
+  it('creates a session whose worker cannot be told, and one that is not to be told', async () => {
+    const granted = { ...(await grant(worker.claims())), url: 'ws://127.0.0.1:9/v1/robot' };
+    for (const announce of [true, false]) {
+      let toWorker = 0;
+      const network: typeof fetch = async (input, init) => {
+        const { origin } = new URL(input instanceof Request ? input.url : input);
+        if (origin === 'http://api.test') return Response.json(granted);
+        toWorker += 1;
+        return fetch(input, init);
+      };
+      const client = new Armature({
+        apiUrl: 'http://api.test',
+        apiKey: 'k',
+        fetch: network,
+        announce,
+      });
+      const made = await client.sessions.create({ robot: 'r1', embodiment_id: 'emb_1' });
+      expect(made.session.id).toBe(granted.session.id);
+      expect(toWorker).toBe(announce ? 1 : 0);
+    }
   });
 });

@@ -3,11 +3,13 @@ import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import {
+  ALLOCATIONS_PATH,
   ArmatureError,
   MAX_FRAME_BYTES,
   ROBOT_PATH,
   ROBOT_SUBPROTOCOL,
   type SessionClaims,
+  type WorkerAllocation,
 } from '@armature/sdk/contract';
 import { WebSocketServer, type WebSocket } from 'ws';
 import { Allocations } from './allocations.ts';
@@ -22,8 +24,6 @@ import { SessionTable, type LiveConnection } from './session-table.ts';
 const PING_EVERY_MS = 15_000;
 /** A place is kept for this long for a robot that has been told to come. */
 const RESERVED_MS = 30_000;
-/** Where the control plane asks for a place, and the policy is fetched ahead. */
-const ALLOCATIONS_PATH = '/v1/allocations';
 
 export interface GatewayOptions extends ConnectionDeps {
   readonly host: string;
@@ -206,7 +206,8 @@ export class Gateway {
         (error: unknown) => options.log.info({ err: error, digest }, 'nothing was fetched ahead'),
       );
       response.writeHead(201, { 'Content-Type': 'application/json' });
-      response.end(JSON.stringify({ fence, reserved_ms: RESERVED_MS }));
+      const kept: WorkerAllocation = { fence, reserved_ms: RESERVED_MS };
+      response.end(JSON.stringify(kept));
     } catch (error) {
       const known = error instanceof ArmatureError ? error : unexpected(error);
       response.writeHead(known.status, { 'Content-Type': 'application/problem+json' });
