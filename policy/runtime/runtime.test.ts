@@ -106,6 +106,31 @@ describe('mixed batches', () => {
     }
   });
 
+  it('reason in an engine of their own as in the one that acts, whichever trunk they have', async () => {
+    const reasonEngine = await Engine.start({ threads: 1, name: 'reason' });
+    const buckets = [1, 8];
+    const apart = await PolicyRuntime.create({
+      engine,
+      reasonEngine,
+      base,
+      buckets,
+      name: 'apart',
+    });
+    const policy = await apart.load(policies[0] as FinishedPolicy);
+    for (const count of [1, 5]) {
+      const rows = Array.from({ length: count }, (_, t) => rowOf(policy, t));
+      const said = await apart.reason(rows);
+      const together = await apart.reasonAndAct(rows);
+      expect(said.map(({ text }) => text)).toEqual(together.map((one) => one.reasoning?.text));
+    }
+    const ids = async (one: Engine) =>
+      (await one.stats()).sessions.map(({ id }) => id.split('/')[1]);
+    expect(await ids(reasonEngine)).toEqual(['reason', 'reason']);
+    await apart.close();
+    expect((await reasonEngine.stats()).residentBytes).toBe(0);
+    await reasonEngine.close();
+  });
+
   it('a trunk of its own answers as the one that lies in the graphs, where both are the same', async () => {
     const last = handles.pop() as PolicyHandle;
     await runtime.unload(last);

@@ -21,6 +21,8 @@ import type { ActResult, ActRow, PolicyHandle, Reasoning } from './handle.ts';
 
 export interface RuntimeOptions {
   readonly engine: Engine;
+  /** Makes reasonings alone, so that they never hold up actions; `engine` does unless told. */
+  readonly reasonEngine?: Engine;
   readonly base: BaseModel;
   /** Batch sizes that graphs are built for, ascending. */
   readonly buckets?: readonly number[];
@@ -45,6 +47,7 @@ const PACKED_ROWS = 4;
 export class PolicyRuntime {
   readonly maxBatch: number;
   private readonly engine: Engine;
+  private readonly reasonEngine: Engine;
   private readonly base: BaseModel;
   private readonly buckets: readonly number[];
   private readonly free: number[];
@@ -53,10 +56,11 @@ export class PolicyRuntime {
   private readonly baseTrunk: string;
   private readonly bank: string;
   private readonly loaded = new Map<string, PolicyHandle>();
-  private readonly sessions = new Map<string, Promise<SessionInputs>>();
+  private readonly sessions = new Map<string, Promise<LoadedGraph>>();
 
   private constructor(options: RuntimeOptions) {
     this.engine = options.engine;
+    this.reasonEngine = options.reasonEngine ?? options.engine;
     this.base = options.base;
     this.buckets = options.buckets ?? DEFAULT_BUCKETS;
     this.slots = options.slots ?? 32;
@@ -70,7 +74,7 @@ export class PolicyRuntime {
   static async create(options: RuntimeOptions): Promise<PolicyRuntime> {
     const runtime = new PolicyRuntime(options);
     const { base, engine } = options;
-    await engine.put(runtime.baseTrunk, weightValues(base.trunkSpecs, base.trunk));
+    await runtime.putTrunk(runtime.baseTrunk, base.trunk);
     const bank: Record<string, Value> = {};
     for (const spec of base.headSpecs) {
       const shape = [runtime.slots, ...spec.shape];
@@ -109,7 +113,7 @@ export class PolicyRuntime {
       await this.engine.patch(this.bank, spec.name, slot * elements(spec.shape), data);
     }
     const key = trunk === undefined ? this.baseTrunk : `${this.name}.trunk.${digest}`;
-    if (trunk !== undefined) await this.engine.put(key, weightValues(this.base.trunkSpecs, trunk));
+    if (trunk !== undefined) await this.putTrunk(key, trunk);
     const handle = handleOf(digest, manifest, slot, key);
     this.loaded.set(digest, handle);
     return handle;
@@ -118,16 +122,19 @@ export class PolicyRuntime {
   /** Drops a policy; its slot is free for another. */
   async unload(handle: PolicyHandle): Promise<void> {
     if (!this.loaded.delete(handle.digest)) return;
-    if (handle.trunk !== this.baseTrunk) await this.engine.drop(handle.trunk);
+    if (handle.trunk !== this.baseTrunk) await this.dropTrunk(handle.trunk);
     this.free.push(handle.slot);
   }
 
   /** Drops everything that the runtime keeps in the engine; the engine goes on. */
   async close(): Promise<void> {
-    for (const id of this.sessions.keys()) await this.engine.unload(id);
+    for (const made of this.sessions.values()) {
+      const { id, engine } = await made;
+      await engine.unload(id);
+    }
     for (const handle of [...this.loaded.values()]) await this.unload(handle);
     await this.engine.drop(this.bank);
-    await this.engine.drop(this.baseTrunk);
+    await this.dropTrunk(this.baseTrunk);
     this.sessions.clear();
   }
 
@@ -171,6 +178,19 @@ export class PolicyRuntime {
     const size = this.bucket(rows.length);
     const feeds = viewFeeds(this.base.config, signature, rows, size);
     return reasonings(await this.run('reason', signature, size, rows, feeds), rows.length);
+  }
+
+  private async putTrunk(key: string, weights: ReadonlyMap<string, Float32Array>): Promise<void> {
+    const values = weightValues(this.base.trunkSpecs, weights);
+    for (const engine of this.engines()) await engine.put(key, values);
+  }
+
+  private async dropTrunk(key: string): Promise<void> {
+    for (const engine of this.engines()) await engine.drop(key);
+  }
+
+  private engines(): Set<Engine> {
+    return new Set([this.engine, this.reasonEngine]);
   }
 
   private async runAct(
@@ -220,28 +240,36 @@ export class PolicyRuntime {
     const packed = trunk === this.baseTrunk && size <= PACKED_ROWS;
     const shape = `${external}e${wrist}w/${width}x${height}/${horizon}/${size}`;
     const id = `${this.name}/${kind}${packed ? '/base' : ''}/${shape}`;
-    const inputs = await this.session(id, { kind, signature, rows: size, packed });
+    const { engine, trunkInputs, headInputs } = await this.session(id, {
+      kind,
+      signature,
+      rows: size,
+      packed,
+    });
     const resident: Record<string, string> = {};
-    for (const name of inputs.trunk) resident[name] = `${trunk}/${name}`;
-    for (const name of inputs.head) resident[name] = `${this.bank}/${name}`;
-    return this.engine.run(id, feeds, { resident });
+    for (const name of trunkInputs) resident[name] = `${trunk}/${name}`;
+    for (const name of headInputs) resident[name] = `${this.bank}/${name}`;
+    return engine.run(id, feeds, { resident });
   }
 
   private session(
     id: string,
     { kind, signature, rows, packed }: SessionShape,
-  ): Promise<SessionInputs> {
+  ): Promise<LoadedGraph> {
     const known = this.sessions.get(id);
     if (known !== undefined) return known;
-    const made = (async (): Promise<SessionInputs> => {
+    const made = (async (): Promise<LoadedGraph> => {
       const { config, trunk } = this.base;
       const options = { config, signature, rows, slots: this.slots, special };
       const graph = serveGraph(kind, packed ? { ...options, trunk } : options);
-      await this.engine.load(id, toOnnx(graph));
+      const engine = kind === 'reason' ? this.reasonEngine : this.engine;
+      await engine.load(id, toOnnx(graph));
       const names = graph.inputs.map((input) => input.name);
       return {
-        trunk: names.filter((name) => name.startsWith('trunk.')),
-        head: names.filter((name) => name.startsWith('head.')),
+        id,
+        engine,
+        trunkInputs: names.filter((name) => name.startsWith('trunk.')),
+        headInputs: names.filter((name) => name.startsWith('head.')),
       };
     })();
     this.sessions.set(id, made);
@@ -346,9 +374,12 @@ interface SessionShape {
   readonly packed: boolean;
 }
 
-interface SessionInputs {
-  readonly trunk: readonly string[];
-  readonly head: readonly string[];
+/** A graph in its engine, with the weights that are bound to it in every run. */
+interface LoadedGraph {
+  readonly id: string;
+  readonly engine: Engine;
+  readonly trunkInputs: readonly string[];
+  readonly headInputs: readonly string[];
 }
 
 function weightValues(

@@ -25,6 +25,8 @@ const envSchema = z.object({
   SPOOL_DIR: z.string().min(1),
   /** Threads of the engine. */
   ENGINE_THREADS: count(1, 256).default(availableParallelism()),
+  /** Threads of a second engine that renews reasonings beside the chunks; 0 leaves that to the first. */
+  REASON_THREADS: count(0, 256).default(1),
   EXECUTION_PROVIDER: z.enum(['cpu', 'webgpu', 'cuda']).default('cpu'),
   /** Threads that decode and pre-process pictures. */
   IMAGE_THREADS: count(1, 64).default(2),

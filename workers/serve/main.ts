@@ -30,8 +30,17 @@ const engine = await Engine.start({
   threads: config.ENGINE_THREADS,
   executionProvider: config.EXECUTION_PROVIDER,
 });
+const reasonEngine =
+  config.REASON_THREADS === 0
+    ? undefined
+    : await Engine.start({
+        threads: config.REASON_THREADS,
+        executionProvider: config.EXECUTION_PROVIDER,
+        name: 'reason',
+      });
 const runtime = await PolicyRuntime.create({
   engine,
+  ...(reasonEngine === undefined ? {} : { reasonEngine }),
   base: loadBase(await readFile(baseWeightsUrl('nano'))),
   buckets,
   slots: config.POLICY_SLOTS,
@@ -57,6 +66,14 @@ const { gateway } = await startServe({
   tenantLimit: config.TENANT_MAX_IN_FLIGHT ?? config.MAX_BATCH,
   admissionFill: config.ADMISSION_FILL,
   runtime,
+  ...(reasonEngine === undefined
+    ? {}
+    : {
+        engines: [
+          { name: 'act', serves: ['act'] },
+          { name: 'reason', serves: ['reason'] },
+        ] as const,
+      }),
   store: openStore(config.store),
   readManifest,
   verify,
@@ -138,6 +155,7 @@ async function stop(why: string): Promise<void> {
   await db.close();
   await images.close();
   await engine.close();
+  await reasonEngine?.close();
   log.info('stopped');
 }
 

@@ -28,8 +28,8 @@ const STUCK_AFTER_MS = 60_000;
 /** Runs of this long ago count for what the engines can hold. */
 const MEASURED_MS = 10_000;
 
-/** The runtime has one engine, which serves both lanes. */
-const ENGINES: readonly EngineLane[] = [{ name: 'engine', serves: ['act', 'reason'] }];
+/** One engine, which serves both lanes: an act row then waits for a reason run at most. */
+const ONE_ENGINE: readonly EngineLane[] = [{ name: 'engine', serves: ['act', 'reason'] }];
 
 export interface ServeParts {
   readonly worker: string;
@@ -46,6 +46,8 @@ export interface ServeParts {
   /** Share of the engines that sessions may need by what runs cost; 0.9 unless told. */
   readonly admissionFill?: number;
   readonly runtime: PolicyPort;
+  /** The runtime's engines and what each serves; one for both lanes unless told. */
+  readonly engines?: readonly EngineLane[];
   readonly store: Pick<ObjectStore, 'get'>;
   readonly readManifest: (bytes: Uint8Array) => PolicyManifest;
   readonly verify: TokenVerifier;
@@ -67,7 +69,11 @@ export interface Serve {
 
 /** Joins gateway, scheduler and policies to a worker, and listens. */
 export async function startServe(parts: ServeParts): Promise<Serve> {
-  const { runtime, clock, log } = parts;
+  const { runtime, clock, log, engines = ONE_ENGINE } = parts;
+  // What a robot needs is actions in time: an engine for reasoning alone neither adds to that nor takes.
+  const acting = new Set(
+    engines.filter(({ serves }) => serves.includes('act')).map(({ name }) => name),
+  );
   const metrics = parts.metrics ?? serveMetrics();
   const warm = new WarmShapes({
     run: (kind, rows) => runRows(runtime, kind, rows),
@@ -87,18 +93,18 @@ export async function startServe(parts: ServeParts): Promise<Serve> {
     },
   });
   const capacity = new Capacity({
-    engines: ENGINES.length,
+    engines: acting.size,
     fill: parts.admissionFill ?? 0.9,
     busyFrom: 0.7,
     windowMs: MEASURED_MS,
   });
   const dispatcher = new Dispatcher<ActRow, RowResult>({
     queue,
-    engines: ENGINES,
+    engines,
     run: (kind, rows) => runRows(runtime, kind, rows),
     now: () => clock.now(),
     onRun: ({ kind, engine, rows, tenants, ranMs }) => {
-      capacity.observe({ kind, rows, ranMs, endedAt: clock.now() });
+      if (acting.has(engine)) capacity.observe({ kind, rows, ranMs, endedAt: clock.now() });
       metrics.run.observe({ kind }, ranMs / 1000);
       metrics.engineBusy.inc({ engine }, ranMs / 1000);
       metrics.batchRows.observe(rows);

@@ -326,6 +326,65 @@ describe('handing over', () => {
   });
 });
 
+describe('reasoning beside the chunks', () => {
+  const lanes = {
+    'an engine of its own': [
+      { name: 'act', serves: ['act'] },
+      { name: 'reason', serves: ['reason'] },
+    ],
+    'the one engine there is': [{ name: 'engine', serves: ['act', 'reason'] }],
+  } as const;
+
+  /** A robot whose second observation has started a renewal that is held in the engine. */
+  async function reasoning(engines: (typeof lanes)[keyof typeof lanes]) {
+    const own = await startWorker({ images, clock, engines });
+    const held = gate(own.runtime);
+    const hold = own.runtime.pace;
+    own.runtime.pace = () =>
+      own.runtime.runs.at(-1)?.kind === 'reason' ? hold() : Promise.resolve();
+    const claims = own.claims({
+      sub: `ses_s${++count}`,
+      reasoning: { when: 'interval', ms: 1 },
+    });
+    const made = await TestRobot.ready(own.port, await own.issuer.sign(claims));
+    made.send(observation(0, jpeg));
+    const first = await made.next('chunk');
+    skip += 10;
+    made.send(observation(1, jpeg));
+    await made.answer(1);
+    await until(() => held.held === 1);
+    return { own, held, made: Object.assign(made, { id: claims.sub }), first };
+  }
+
+  it('never holds up a chunk on an engine of its own, and drives the next once it is there', async () => {
+    const { own, held, made, first } = await reasoning(lanes['an engine of its own']);
+    for (let seq = 2; seq < 8; seq++) {
+      made.send(observation(seq, jpeg));
+      const chunk = await made.answer(seq);
+      expect(chunk).toMatchObject({ type: 'chunk', reasoning: { id: first.reasoning?.id } });
+    }
+    expect(held.held).toBe(1);
+    await held.release();
+    made.send(observation(8, jpeg));
+    const driven = await made.answer(8);
+    expect(driven).toMatchObject({ type: 'chunk', reasoning: { id: `${made.id}:1:1` } });
+    held.open();
+    await own.stop();
+  });
+
+  it('holds a chunk up by one run at most where both share an engine', async () => {
+    const { own, held, made } = await reasoning(lanes['the one engine there is']);
+    made.send(observation(2, jpeg));
+    await until(() => own.waiting() === 1);
+    await held.release();
+    expect(await made.answer(2)).toMatchObject({ type: 'chunk' });
+    const kinds = own.runtime.runs.map((run) => run.kind);
+    expect(kinds.slice(0, 4)).toEqual(['reasonAndAct', 'act', 'reason', 'act']);
+    held.open();
+    await own.stop();
+  });
+});
+
 describe('the event loop', () => {
   it('stays free while an engine computes in its thread, and robots are answered', async () => {
     const slow = new SlowThreadRuntime(300);

@@ -10,7 +10,7 @@ import { ImagePool } from '../images/index.ts';
 import { Ledger } from '../ledger/index.ts';
 import { MemorySink, silent } from '../ledger/testing/entries.ts';
 import type { PolicyManifest, PolicyPort } from '../policies/index.ts';
-import { startServe } from '../start.ts';
+import { startServe, type ServeParts } from '../start.ts';
 import { FakeRuntime } from './fake-runtime.ts';
 import { armSpec, claimsFor } from './robots.ts';
 
@@ -63,6 +63,7 @@ function sha256(bytes: Uint8Array): string {
 
 export interface WorkerOptions {
   readonly runtime?: PolicyPort;
+  readonly engines?: ServeParts['engines'];
   readonly clock?: Clock;
   readonly policySlots?: number;
   readonly pingEveryMs?: number;
@@ -91,6 +92,7 @@ export async function startWorker(options: WorkerOptions = {}) {
     buckets: options.buckets ?? [1, 2, 4, 8, 16, 32],
     policySlots: options.policySlots ?? 8,
     runtime: options.runtime ?? fake,
+    ...(options.engines === undefined ? {} : { engines: options.engines }),
     store,
     readManifest: options.readManifest ?? readAnyManifest,
     verify: tokenVerifier(issuer.jwksUrl),
