@@ -2,9 +2,11 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { runOnce } from '../../test/support/tiny-models.ts';
 import { seeded } from '../data/index.ts';
 import { ddimSample, type NoiseOf } from '../decoders/index.ts';
-import { alphasCumprod } from '../divla/diffusion.ts';
+import { nano } from '../divla/config.ts';
+import { alphasCumprod, SAMPLER_COLUMNS, samplerTable } from '../divla/diffusion.ts';
+import { ddimStep } from '../divla/model.ts';
 import { Engine, type Values } from '../engine/index.ts';
-import { Graph, cast, gather, matmul, type Tensor } from '../tensor/index.ts';
+import { Graph, cast, expand, gather, matmul, reshape, type Tensor } from '../tensor/index.ts';
 import { prefixMask, prefixWeights, towardsPrevious, type DdimGuide } from './index.ts';
 
 /**
@@ -166,5 +168,35 @@ describe('a chunk that goes on from the one before it', () => {
       a.reduce((most, value, i) => Math.max(most, Math.abs(value - (b[i] ?? NaN))), 0);
     expect(apart(none.chunk, plain.chunk)).toBeLessThan(1e-4);
     expect(apart(all.chunk, previous)).toBeLessThan(1e-6);
+  });
+
+  it('is what the serving graph’s own step samples', async () => {
+    const clip = 100;
+    const graph = new Graph('served');
+    const x = graph.input('x', 'float32', shape);
+    const before = graph.input('previous', 'float32', shape);
+    const bank = graph.input('predictors', 'float32', [TRAIN_STEPS, LENGTH, LENGTH]);
+    const config = {
+      ...nano,
+      diffusion: { trainSteps: TRAIN_STEPS, prediction: 'epsilon', clip },
+    } as const;
+    const weights = expand(reshape(soft(graph), [1, LENGTH, 1]), shape);
+    const table = samplerTable(STEPS, TRAIN_STEPS);
+    let served = x;
+    for (let i = 0; i < STEPS; i += 1) {
+      const row = table.slice(i * SAMPLER_COLUMNS, (i + 1) * SAMPLER_COLUMNS);
+      const at = graph.constant([row[0] ?? NaN], [1], 'int64');
+      const found = matmul(gather(bank, at, 0), served);
+      served = ddimStep(config, served, found, graph.constant(row), { previous: before, weights });
+    }
+    graph.output('served', served);
+    const change = towardsPrevious({ previous: before, weights: soft(graph), mode: 'direct' });
+    const find: NoiseOf = (y, t) => matmul(gather(bank, cast(t, 'int64'), 0), y);
+    const options = { steps: STEPS, trainSteps: TRAIN_STEPS, clip };
+    graph.output('standalone', ddimSample(x, options, find, change).at(-1) ?? x);
+    const out = await runOnce(engine, graph, feeds);
+    const [one, other] = ['served', 'standalone'].map((n) => out[n]?.data as Float32Array);
+    const most = one?.reduce((far, v, i) => Math.max(far, Math.abs(v - (other?.[i] ?? NaN))), 0);
+    expect(most).toBeLessThan(1e-5);
   });
 });

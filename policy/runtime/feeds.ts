@@ -1,4 +1,10 @@
-import { encodeCommand, encodeInstruction, encodeState, seeded } from '../data/index.ts';
+import {
+  encodeActions,
+  encodeCommand,
+  encodeInstruction,
+  encodeState,
+  seeded,
+} from '../data/index.ts';
 import {
   MAX_STEPS,
   SAMPLER_COLUMNS,
@@ -7,6 +13,7 @@ import {
   type Signature,
 } from '../divla/index.ts';
 import type { Value } from '../engine/index.ts';
+import { prefixWeights } from '../rtc/index.ts';
 import { PolicyError } from './errors.ts';
 import type { ActRow } from './handle.ts';
 
@@ -85,6 +92,8 @@ export function actFeeds(
   const noise = new Float32Array(rows * chunk);
   const kept = new Float32Array(rows * dims);
   const slot = new BigInt64Array(rows);
+  const previous = new Float32Array(rows * chunk);
+  const held = new Float32Array(rows * signature.horizon);
   eachRow(given, rows, (row, r) => {
     const { manifest, joints, usesCommand } = row.policy;
     const { normalisation } = manifest;
@@ -104,6 +113,22 @@ export function actFeeds(
       }
     }
     slot[r] = BigInt(row.policy.slot);
+    if (row.previous === undefined) return;
+    const { actions, delay, schedule } = row.previous;
+    const left = actions.length / width;
+    if (!Number.isInteger(left) || left > signature.horizon) {
+      throw new PolicyError(
+        'invalid_row',
+        `the previous chunk has ${actions.length} values, at most ${signature.horizon} rows of ${width} fit`,
+        'previous',
+      );
+    }
+    const inForce = usesCommand ? row.lastCommand : undefined;
+    const { clip } = config.diffusion;
+    const at = r * chunk;
+    encodeActions(normalisation, actions, 0, left, row.state, inForce, previous, at, dims, clip);
+    const weights = prefixWeights(schedule, Math.max(0, delay), left, signature.horizon);
+    held.set(weights, r * signature.horizon);
   });
   const f32 = (shape: readonly number[], data: Float32Array): Value => ({
     dtype: 'float32',
@@ -122,6 +147,8 @@ export function actFeeds(
     ),
     steps: { dtype: 'int64', shape: [], data: BigInt64Array.of(BigInt(steps)) },
     slot: { dtype: 'int64', shape: [rows], data: slot },
+    previous: f32([rows, signature.horizon, dims], previous),
+    previous_weight: f32([rows, signature.horizon], held),
   };
 }
 

@@ -1,4 +1,5 @@
 import type { PolicyManifest } from '../checkpoint/index.ts';
+import type { PrefixSchedule } from '../rtc/index.ts';
 
 /** A policy that is loaded: where its weights lie in the engine. */
 export interface PolicyHandle {
@@ -23,6 +24,16 @@ export interface Reasoning {
   readonly embedding: Float32Array;
 }
 
+/** The chunk that a new one goes on from. */
+export interface PreviousChunk {
+  /** f32 [n·A], absolute, raw units: what is left of it, from the action of the observation's own time. */
+  readonly actions: Float32Array;
+  /** Of these so many will have been executed when the new chunk arrives. */
+  readonly delay: number;
+  /** How the hold on the rest lets go. */
+  readonly schedule: PrefixSchedule;
+}
+
 /** One robot's question. */
 export interface ActRow {
   readonly policy: PolicyHandle;
@@ -37,6 +48,8 @@ export interface ActRow {
   readonly seed: number;
   readonly sampler?: { readonly steps: number; readonly noise_scale: number };
   readonly reasoning?: Reasoning;
+  /** Real-time chunking: the new chunk goes on from this one; without it the sample is free. */
+  readonly previous?: PreviousChunk;
 }
 
 export interface ActResult {

@@ -1,5 +1,5 @@
 export { PolicyError } from './errors.ts';
 export type { PolicyErrorCode } from './errors.ts';
-export type { ActResult, ActRow, PolicyHandle, Reasoning } from './handle.ts';
+export type { ActResult, ActRow, PolicyHandle, PreviousChunk, Reasoning } from './handle.ts';
 export { PolicyRuntime } from './runtime.ts';
 export type { RuntimeOptions } from './runtime.ts';

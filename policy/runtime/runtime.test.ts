@@ -168,6 +168,56 @@ describe('mixed batches', () => {
   });
 });
 
+describe('a chunk that goes on from the one before it', () => {
+  const [executed, delay] = [4, 3];
+
+  it('keeps the actions that the delay takes, and bends less where it takes over', async () => {
+    const row = rowOf(handles[1] as PolicyHandle, 1);
+    const width = row.state.length;
+    const [before] = await runtime.act([row]);
+    const actions = (before?.actions ?? new Float32Array()).slice(executed * width);
+    const next = { ...row, seed: 99 };
+    const [free] = await runtime.act([next]);
+    const previous = { actions, delay, schedule: 'exp' } as const;
+    const [guided] = await runtime.act([{ ...next, previous }]);
+    /** Mean bend of the executed path at the two steps around the hand-over. */
+    const bend = (chunk: Float32Array): number => {
+      let sum = 0;
+      for (let a = 0; a < width; a++) {
+        const at = (k: number): number =>
+          ((k < delay ? actions : chunk)[k * width + a] as number) / (2 * width);
+        for (const k of [delay - 1, delay]) sum += Math.abs(at(k + 1) - 2 * at(k) + at(k - 1));
+      }
+      return sum;
+    };
+    const [plain, turned] = [free, guided].map((one) => one?.actions ?? new Float32Array());
+    if (plain === undefined || turned === undefined) throw new RangeError('no chunks');
+    const kept = turned.slice(0, delay * width);
+    expect(difference(kept, actions.slice(0, delay * width))).toBeLessThan(1e-5);
+    expect(bend(turned)).toBeLessThan(bend(plain) / 2);
+    // Behind what is left of the chunk before, nothing pulls at the new one itself.
+    expect(difference(turned, plain)).toBeGreaterThan(1e-3);
+  });
+
+  it('leaves rows beside it, and rows that nothing is left for, as they are', async () => {
+    const rows = handles.map((handle, i) => rowOf(handle, i));
+    const [first, second] = rows as [ActRow, ActRow];
+    const free = await runtime.act(rows);
+    const actions = (free[1]?.actions ?? new Float32Array()).slice(8);
+    const previous = { actions, delay: 2, schedule: 'linear' } as const;
+    const mixed = await runtime.act([first, { ...second, previous }, ...rows.slice(2)]);
+    for (const i of [0, 2]) expect(mixed[i]?.actions).toEqual(free[i]?.actions);
+    expect(mixed[1]?.actions).not.toEqual(free[1]?.actions);
+    const none = { actions: new Float32Array(), delay: 2, schedule: 'exp' } as const;
+    const [nothing] = await runtime.act([{ ...second, previous: none }]);
+    const [alone] = await runtime.act([second]);
+    expect(nothing?.actions).toEqual(alone?.actions);
+    await expect(
+      runtime.act([{ ...second, previous: { ...none, actions: new Float32Array(3) } }]),
+    ).rejects.toMatchObject({ code: 'invalid_row', field: 'previous' });
+  });
+});
+
 describe('what is refused', () => {
   it('NaN weights, by name', async () => {
     const good = policies[0] as FinishedPolicy;

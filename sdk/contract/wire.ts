@@ -21,6 +21,20 @@ export const imageSchema = z.union(
 );
 export type WireImage = z.infer<typeof imageSchema>;
 
+/**
+ * Real-time chunking: whether new chunks go on from the one in execution. `guided` pulls the sampled
+ * chunk to what is left of that one: the actions that the delay takes are kept as they are, the hold
+ * on the rest lets go by `schedule` (`exp` unless told; `zeros` at once, `ones` not at all).
+ */
+export const chunkingSchema = z.discriminatedUnion('mode', [
+  z.strictObject({ mode: z.literal('off') }),
+  z.strictObject({
+    mode: z.literal('guided'),
+    schedule: z.enum(['exp', 'linear', 'zeros', 'ones']).optional(),
+  }),
+]);
+export type Chunking = z.infer<typeof chunkingSchema>;
+
 /** Robot → worker: what the robot sees and feels, and what it has executed since. */
 export const observationSchema = z.object({
   type: z.literal('observation'),
@@ -45,6 +59,8 @@ export const observationSchema = z.object({
   delay: z
     .object({ steps: z.number().int().nonnegative(), latency_ms: z.number().nonnegative() })
     .optional(),
+  /** From here on, until another is sent; `off` until one is. Needs `executed` and `delay`. */
+  chunking: chunkingSchema.optional(),
   /** In the first observation after a drain: what the worker that left gave along. */
   resume: z.string().max(65_536).optional(),
   /** The chunk is useless this long after capture; it is then dropped, never sent late. */
@@ -75,6 +91,8 @@ export const welcomeSchema = z.object({
   policy_version: z.string(),
   stats_hash: z.string(),
   preprocess_hash: z.string(),
+  /** The ways of real-time chunking that this policy can be asked for; absent: none but `off`. */
+  chunking: z.array(z.string()).optional(),
 });
 
 /** What a worker answers an announcement: the place that it keeps, and its policy is being fetched. */

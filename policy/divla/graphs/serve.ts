@@ -50,7 +50,8 @@ export interface ServeOptions {
  * A serving graph with its weights as inputs, named by their paths (`trunk.…` shared by all rows,
  * `head.…` a bank gathered by `slot`), or those of the trunk as constants.
  *
- * `act`: views, tokens, body, noise f32 [B, H, A] already scaled, kept f32 [B, A] (1 for the row's own dimensions), table f32 [20, 5], steps i64 [],
+ * `act`: views, tokens, body, noise f32 [B, H, A] already scaled, kept f32 [B, A] (1 for the row's own dimensions), table f32 [20, 5], steps i64 [], previous f32 [B, H, A]
+ * with previous_weight f32 [B, H] (the chunk to go on from),
  * reasoning f32 [B, R], slot i64 [B] → actions f32 [B, H, A] in normalised units.
  * `reason`: views, tokens → reasoning_tokens i64 [B, R], reasoning f32 [B, D].
  * `reason_and_act`: both, the views encoded once and the new reasoning driving the actions.
@@ -129,6 +130,10 @@ function sample(
     1,
     config.head.dims,
   ]);
+  const { dims } = config.head;
+  const previous = graph.input('previous', 'float32', [rows, signature.horizon, dims]);
+  const held = graph.input('previous_weight', 'float32', [rows, signature.horizon]);
+  const guide = { previous, weights: reshape(held, [rows, signature.horizon, 1]) };
   const decoder = params.scope('trunk').scope('decoder');
   // What does not change from step to step is computed once, before the loop.
   const steady = steadyFilm(
@@ -146,7 +151,7 @@ function sample(
       const modulation = modulationAt(config, steady, gather(byStep, at, 0));
       const predicted = predict(params, config, bank, x, modulation);
       const row = reshape(gather(table, at, 0), [SAMPLER_COLUMNS]);
-      return { carried: [mul(ddimStep(config, x, predicted, row), kept)] };
+      return { carried: [mul(ddimStep(config, x, predicted, row, guide), kept)] };
     },
   });
   const actions = sampled.carried[0];

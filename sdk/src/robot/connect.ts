@@ -1,4 +1,4 @@
-import { ArmatureError, type SessionGrant } from '../../contract/index.ts';
+import { ArmatureError, type Chunking, type SessionGrant } from '../../contract/index.ts';
 import type { Armature, ClientInput } from '../client.ts';
 import type { EmbodimentShape } from './embodiment.ts';
 import type { ReconnectOptions, SessionStatus } from './link.ts';
@@ -13,6 +13,11 @@ interface CommonOptions<S extends EmbodimentShape> {
   readonly loadingTimeoutMs?: number;
   /** Longest wait for a chunk, ms; 10,000 unless told. */
   readonly requestTimeoutMs?: number;
+  /**
+   * Real-time chunking: `{ mode: 'guided' }` makes every chunk go on from the one in execution, which
+   * the worker knows by what `run` or `report` tells. Off unless told; `welcome.chunking` has the modes.
+   */
+  readonly chunking?: Chunking;
   readonly reconnect?: Partial<ReconnectOptions>;
   readonly onStatus?: (status: SessionStatus, detail: string) => void;
   /** Errors that no call waits for: a refused token, an attempt to reconnect that failed. */
@@ -61,6 +66,7 @@ export async function connectRobot<const S extends EmbodimentShape>(
     loadingTimeoutMs: options.loadingTimeoutMs ?? 60_000,
     requestTimeoutMs: options.requestTimeoutMs ?? 10_000,
     reconnect: { baseMs: 250, maxMs: 10_000, giveUpAfterMs: 120_000, ...options.reconnect },
+    chunking: options.chunking,
     onStatus: options.onStatus,
     onError: options.onError,
   });

@@ -4,6 +4,7 @@ import {
   encodeFrame,
   MAX_FRAME_BYTES,
   Ndarray,
+  type Chunking,
   type WireImage,
   type WireObservation,
 } from '../../contract/index.ts';
@@ -34,6 +35,7 @@ export interface ObservationEnvelope {
   readonly deadlineMs: number | undefined;
   /** What the worker before gave along. */
   readonly resume?: string | undefined;
+  readonly chunking?: Chunking | undefined;
   /** What the last chunk cost: steps executed meanwhile, and ms. */
   readonly delay?: { readonly steps: number; readonly latencyMs: number } | undefined;
 }
@@ -62,6 +64,7 @@ export function observationFrame<S extends EmbodimentShape>(
     ...(observation.instruction === undefined ? {} : { instruction: observation.instruction }),
     ...(envelope.executed === undefined ? {} : { executed: envelope.executed }),
     ...(envelope.resume === undefined ? {} : { resume: envelope.resume }),
+    ...(envelope.chunking === undefined ? {} : { chunking: envelope.chunking }),
     ...(envelope.delay === undefined
       ? {}
       : { delay: { steps: envelope.delay.steps, latency_ms: envelope.delay.latencyMs } }),

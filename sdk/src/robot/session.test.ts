@@ -413,3 +413,29 @@ describe('keeping the connection', () => {
     expect(to.robots).toHaveLength(1);
   });
 });
+
+describe('real-time chunking', () => {
+  it('is told to every worker of the session with its first observation', async () => {
+    const to = await worker({ chunking: ['off', 'guided'] });
+    const session = await connect(to, { chunking: { mode: 'guided', schedule: 'linear' } });
+    await session.act(seen());
+    await session.act(seen());
+    to.robots[0]?.socket.terminate();
+    await eventually(() => expect(to.robots).toHaveLength(2));
+    await session.act(seen());
+    const told = to.robots.map(({ frames }) =>
+      frames.map((frame) => (frame.type === 'observation' ? frame.chunking : undefined)),
+    );
+    const guided = { mode: 'guided', schedule: 'linear' };
+    expect(told).toEqual([[guided, undefined], [guided]]);
+  });
+
+  it('is refused where the worker would leave it out without a word', async () => {
+    const to = await worker();
+    const error = await refusal(connect(to, { chunking: { mode: 'guided' } }));
+    expect([error.code, error.field]).toEqual(['invalid_request', 'chunking.mode']);
+    await eventually(() => expect(to.robots[0]?.frames.at(-1)?.type).toBe('bye'));
+    const plain = await connect(to, { chunking: { mode: 'off' } });
+    expect((await plain.act(seen())).rows).toHaveLength(spec.horizon);
+  });
+});

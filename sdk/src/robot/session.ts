@@ -1,4 +1,4 @@
-import { ArmatureError } from '../../contract/index.ts';
+import { ArmatureError, type Chunking } from '../../contract/index.ts';
 import { toChunk, type Chunk } from './chunk.ts';
 import type { Connection, Welcome } from './connection.ts';
 import type { ActionRow, EmbodimentShape } from './embodiment.ts';
@@ -17,6 +17,8 @@ export interface SessionOptions<S extends EmbodimentShape> extends Omit<
   readonly end: (() => Promise<void>) | undefined;
   /** Longest wait for a chunk, ms. */
   readonly requestTimeoutMs: number;
+  /** Real-time chunking, which every worker of the session is told of. */
+  readonly chunking: Chunking | undefined;
 }
 
 export interface ActOptions {
@@ -54,6 +56,12 @@ export class RobotSession<S extends EmbodimentShape> {
   ): Promise<RobotSession<S>> {
     const session = new RobotSession(options);
     await session.link.start();
+    try {
+      session.assertOffered(options.chunking);
+    } catch (error) {
+      await session.close();
+      throw error;
+    }
     return session;
   }
 
@@ -156,6 +164,17 @@ export class RobotSession<S extends EmbodimentShape> {
     await this.options.end?.();
   }
 
+  /** A worker that does not know of real-time chunking would leave it out without a word. */
+  private assertOffered(chunking: Chunking | undefined): void {
+    const offered = this.welcome.chunking ?? ['off'];
+    if (chunking === undefined || offered.includes(chunking.mode)) return;
+    throw new ArmatureError(
+      'invalid_request',
+      `this session’s chunks cannot be ${chunking.mode}, only ${offered.join(', ')}`,
+      { field: 'chunking.mode', fix: `Ask for one of: ${offered.join(', ')}.` },
+    );
+  }
+
   /** The observation with the task in force, where this connection's worker has not been told it. */
   private instructing(
     observation: Observation<S>,
@@ -180,6 +199,7 @@ export class RobotSession<S extends EmbodimentShape> {
         executed: this.execution.forWorker((epoch) => connection?.knows(epoch) ?? false),
         deadlineMs,
         delay,
+        chunking: connection === this.instructed ? undefined : this.options.chunking,
         resume: connection === this.instructed ? undefined : this.handover,
       });
     // Checked before waiting for a connection, so that what is wrong here is said at once.

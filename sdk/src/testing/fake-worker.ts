@@ -28,6 +28,8 @@ export interface FakeRobot {
 
 export interface FakeWorkerOptions {
   readonly spec: EmbodimentSpec;
+  /** Ways of real-time chunking that the welcome offers; a worker that knows of none unless told. */
+  readonly chunking?: string[];
   /** Answers an observation; `chunkFor` at once unless told. */
   onObservation?: (robot: FakeRobot, observation: WireObservation) => void;
   /** Before the welcome; the welcome at once unless told. */
@@ -160,6 +162,7 @@ export class FakeWorker {
         policy_version: 'pv_1',
         stats_hash: 'stats',
         preprocess_hash: 'pre',
+        ...(this.options.chunking === undefined ? {} : { chunking: this.options.chunking }),
       });
     if (this.options.onConnect === undefined) welcome();
     else this.options.onConnect(robot, welcome);

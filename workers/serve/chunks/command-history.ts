@@ -68,6 +68,16 @@ export class CommandHistory {
     return this.current;
   }
 
+  /**
+   * What is left of the chunk that the robot is executing, f32 [n·A] from the action of now on;
+   * undefined where nothing is known or left of it.
+   */
+  remaining(executed: WireObservation['executed']): Float32Array | undefined {
+    if (executed === undefined) return undefined;
+    const left = this.chunks.get(executed.chunk_id)?.subarray(executed.steps * this.width);
+    return left === undefined || left.length === 0 ? undefined : left;
+  }
+
   private after(executed: NonNullable<WireObservation['executed']>): LastCommand {
     const { chunk_id: id, steps } = executed;
     const actions = this.chunks.get(id);

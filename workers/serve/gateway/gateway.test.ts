@@ -423,3 +423,55 @@ describe('epochs', () => {
     second.close();
   });
 });
+
+describe('real-time chunking', () => {
+  const off = { reasoning: { when: 'off' } } as const;
+  const previousOf = () => worker.runtime.runs.at(-1)?.rows[0]?.previous;
+
+  it('is offered, off until it is asked for, and goes on from what is left of the last chunk', async () => {
+    const made = await TestRobot.open(
+      worker.port,
+      await worker.issuer.sign(worker.claims({ sub: session(), ...off })),
+    );
+    expect((await made.next('welcome')).chunking).toEqual(['off', 'guided']);
+    const ask = async (seq: number, over: Partial<WireObservation>) => {
+      made.send(observation(seq, jpeg, over));
+      return made.next('chunk');
+    };
+    const delay = { steps: 2, latency_ms: 200 };
+    const first = await ask(0, {});
+    const executed = { chunk_id: first.chunk_id, steps: 3 };
+    await ask(1, { executed, delay });
+    expect(previousOf()).toBeUndefined();
+
+    await ask(2, { executed, chunking: { mode: 'guided' } });
+    const left = first.actions.toFloat32().slice(3 * 2);
+    expect(previousOf()).toEqual({ actions: left, delay: 2, schedule: 'exp' });
+    // It stays in force, with the delay that was told last.
+    await ask(3, { executed: { ...executed, steps: 5 }, delay: { ...delay, steps: 1 } });
+    expect(previousOf()).toMatchObject({ actions: left.slice(2 * 2), delay: 1 });
+    // Nothing is left of the chunk, or nothing is known of it: the sample is free.
+    await ask(4, { executed: { ...executed, steps: 8 } });
+    expect(previousOf()).toBeUndefined();
+    await ask(5, {});
+    expect(previousOf()).toBeUndefined();
+    await ask(6, { executed, chunking: { mode: 'guided', schedule: 'ones' } });
+    expect(previousOf()).toMatchObject({ schedule: 'ones' });
+    await ask(7, { executed, chunking: { mode: 'off' } });
+    expect(previousOf()).toBeUndefined();
+    made.close();
+  });
+
+  it('in a way that there is none is refused with the field, and the session goes on', async () => {
+    const made = await robot(off);
+    const wrong = { ...observation(0, jpeg), chunking: { mode: 'psychic' } };
+    made.send(wrong);
+    expect(await made.next('error')).toMatchObject({
+      code: 'invalid_frame',
+      field: expect.stringContaining('chunking') as string,
+    });
+    made.send(observation(1, jpeg));
+    expect((await made.next('chunk')).seq).toBe(1);
+    made.close();
+  });
+});

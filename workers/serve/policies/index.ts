@@ -10,5 +10,6 @@ export type {
   PolicyHandle,
   PolicyManifest,
   PolicyPort,
+  PreviousChunk,
   Reasoning,
 } from './port.ts';

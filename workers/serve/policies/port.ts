@@ -4,6 +4,7 @@ import type {
   ActRow,
   PolicyHandle,
   PolicyRuntime,
+  PreviousChunk,
   Reasoning,
 } from '@armature/policy/runtime';
 
@@ -12,4 +13,4 @@ export type PolicyPort = Pick<
   PolicyRuntime,
   'load' | 'unload' | 'batchKey' | 'maxBatch' | 'act' | 'reason' | 'reasonAndAct'
 >;
-export type { ActResult, ActRow, PolicyHandle, PolicyManifest, Reasoning };
+export type { ActResult, ActRow, PolicyHandle, PolicyManifest, PreviousChunk, Reasoning };

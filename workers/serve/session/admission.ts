@@ -1,12 +1,14 @@
 import {
   ArmatureError,
   checkObservation,
+  type Chunking,
   type SessionClaims,
   type WireImage,
   type WireObservation,
 } from '@armature/sdk/contract';
 import type { CommandHistory, LastCommand } from '../chunks/index.ts';
 import type { Clock } from '../clock.ts';
+import type { PreviousChunk } from '../policies/index.ts';
 import { CaptureClock } from './capture-clock.ts';
 import { readResumeToken } from './handover.ts';
 import { RateLimit } from './rate-limit.ts';
@@ -19,6 +21,8 @@ export interface Admitted {
   readonly state: Float32Array;
   readonly instruction: string;
   readonly command: LastCommand;
+  /** What its chunk is to go on from; absent without real-time chunking, or where it is not known. */
+  readonly previous?: PreviousChunk;
   readonly arrivedAt: number;
   /** When it was made, as far as that can be told from here. */
   readonly observedAt: number;
@@ -37,6 +41,9 @@ export class Admission {
   private readonly rate: RateLimit;
   private lastSeq = -1;
   private instruction: string | undefined;
+  private chunking: Chunking = { mode: 'off' };
+  /** Steps that the last chunk known of cost. */
+  private delay = 0;
 
   constructor(claims: SessionClaims, history: CommandHistory, clock: Clock) {
     this.claims = claims;
@@ -64,6 +71,7 @@ export class Admission {
     if (observation.resume !== undefined) this.takeOver(observation.resume);
     const command = this.history.resolve(observation.executed);
     const instruction = this.instructionOf(observation);
+    const previous = this.goesOnFrom(observation);
     const observedAt = arrivedAt - this.capture.age(observation.captured_at, this.clock.wall());
     const expires = observedAt + (observation.deadline_ms ?? Infinity);
     if (expires <= arrivedAt) throw tooLate('it was older than its deadline on arrival');
@@ -73,6 +81,7 @@ export class Admission {
       state: observation.state.toFloat32(),
       instruction,
       command,
+      ...(previous === undefined ? {} : { previous }),
       arrivedAt,
       observedAt,
       deadline: Math.min(expires, observedAt + (1000 * spec.horizon) / spec.control_hz),
@@ -83,6 +92,15 @@ export class Admission {
   /** The task in force. */
   get task(): string | undefined {
     return this.instruction;
+  }
+
+  private goesOnFrom({ chunking, delay, executed }: WireObservation): PreviousChunk | undefined {
+    this.chunking = chunking ?? this.chunking;
+    this.delay = delay?.steps ?? this.delay;
+    if (this.chunking.mode === 'off') return undefined;
+    const actions = this.history.remaining(executed);
+    const { schedule = 'exp' } = this.chunking;
+    return actions === undefined ? undefined : { actions, delay: this.delay, schedule };
   }
 
   private takeOver(token: string): void {

@@ -131,6 +131,7 @@ export class Computation {
   private row({ admitted, images }: Prepared, reasoning: CurrentReasoning | undefined): ActRow {
     const { policy, history, claims } = this.options;
     const { last } = admitted.command;
+    const { previous } = admitted;
     return {
       policy: policy.handle,
       images,
@@ -140,6 +141,7 @@ export class Computation {
       seed: rowSeed(history.chunkId(admitted.seq)),
       ...(claims.sampler === undefined ? {} : { sampler: claims.sampler }),
       ...(reasoning === undefined ? {} : { reasoning: reasoning.reasoning }),
+      ...(previous === undefined ? {} : { previous }),
     };
   }
 

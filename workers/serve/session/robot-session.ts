@@ -115,6 +115,7 @@ export class RobotSession {
       policy_version: versionId,
       stats_hash: manifest.stats_hash,
       preprocess_hash: manifest.preprocess_hash,
+      chunking: ['off', 'guided'],
     };
   }
 

@@ -98,6 +98,8 @@ export class OpenpiConnection implements LiveConnection {
         action_names: embodiment.action.map((joint) => joint.name),
         action_units: embodiment.action.map((joint) => joint.unit),
         observation: openpiObservation(embodiment),
+        // The dialect has no word for what was executed, which real-time chunking needs.
+        chunking: ['off'],
       });
       this.ready = true;
       this.next();
