@@ -2,21 +2,25 @@ import { parseArgs } from 'node:util';
 import { z } from 'zod';
 import { measureIngest } from './parts/ingest.ts';
 import { measureModel } from './parts/model.ts';
-import { measureServe } from './parts/serve.ts';
+import { measureServe } from './parts/serve/index.ts';
 import { measureTrain } from './parts/train.ts';
 import {
   type Figure,
+  type PartMeasurement,
   type PartName,
   partNames,
   type PartOptions,
   type PartResult,
 } from './result.ts';
 
-const measures: Record<PartName, (options: PartOptions) => Promise<Figure[]>> = {
-  model: measureModel,
+const only = async (figures: Promise<Figure[]>): Promise<PartMeasurement> => ({
+  figures: await figures,
+});
+const measures: Record<PartName, (options: PartOptions) => Promise<PartMeasurement>> = {
+  model: (options) => only(measureModel(options)),
   serve: measureServe,
-  ingest: measureIngest,
-  train: measureTrain,
+  ingest: (options) => only(measureIngest(options)),
+  train: (options) => only(measureTrain(options)),
 };
 
 const { values } = parseArgs({
@@ -25,6 +29,7 @@ const { values } = parseArgs({
     threads: { type: 'string' },
     scratch: { type: 'string' },
     dataset: { type: 'string' },
+    quick: { type: 'boolean', default: false },
   },
 });
 const options = z
@@ -33,16 +38,19 @@ const options = z
     threads: z.coerce.number().int().min(1),
     scratch: z.string(),
     dataset: z.string().optional(),
+    quick: z.boolean(),
   })
   .parse(values);
 
-const figures = await measures[options.part]({
+const { figures, summary = {} } = await measures[options.part]({
   threads: options.threads,
   scratch: options.scratch,
   dataset: options.dataset ?? null,
+  quick: options.quick,
 });
 const result: PartResult = {
   figures,
+  summary,
   peak_rss_mb: (process.resourceUsage().maxRSS * 1024) / 1e6,
 };
 process.send?.(result, undefined, {}, () => process.disconnect());

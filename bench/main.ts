@@ -12,6 +12,7 @@ interface Flags {
   readonly json?: string;
   readonly threads: string;
   readonly dataset?: string;
+  readonly quick?: true;
 }
 
 /** Real recordings beside the checkout, where there are some. */
@@ -23,6 +24,7 @@ const program = new Command('npm run bench --')
   .option('--json <file>', 'write the figures as JSON')
   .option('--threads <n>', 'threads of an engine', String(os.availableParallelism()))
   .option('--dataset <folder>', 'LeRobot set that ingest reads')
+  .option('--quick', 'just enough to see that it works: figures of no worth')
   .parse();
 const flags = program.opts<Flags>();
 const asked = program.processedArgs[0] as PartName[];
@@ -38,7 +40,11 @@ process.stdout.write(`${tableOf(results)}\n`);
 if (flags.json !== undefined) {
   const cpu = os.cpus()[0]?.model.trim() ?? 'unknown';
   const machine = { cpu, threads: Number(flags.threads), node: process.versions.node };
-  await writeFile(flags.json, `${JSON.stringify({ machine, ...results }, null, 2)}\n`);
+  const summaries = Object.values(results).map(({ summary }) => summary);
+  const named = Object.assign({}, ...summaries) as PartResult['summary'];
+  const parts = Object.entries(results).map(([part, { summary: _, ...rest }]) => [part, rest]);
+  const all = { machine, ...named, ...(Object.fromEntries(parts) as object) };
+  await writeFile(flags.json, `${JSON.stringify(all, null, 2)}\n`);
 }
 
 /** Runs one part in a process of its own. @throws Error when it ends without a result. */
@@ -51,6 +57,7 @@ async function measure(part: PartName): Promise<PartResult> {
         [
           ...['--part', part, '--threads', flags.threads, '--scratch', scratch],
           ...(dataset === undefined ? [] : ['--dataset', dataset]),
+          ...(flags.quick === true ? ['--quick'] : []),
         ],
         { execArgv: ['--import', 'tsx'], serialization: 'advanced' },
       );

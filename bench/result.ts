@@ -14,14 +14,24 @@ export type Figure = z.infer<typeof figureSchema>;
 /** What a part's process sends when it is done. */
 export const partResultSchema = z.strictObject({
   figures: z.array(figureSchema),
+  /** Figures that others look for by name; they stand at the top of the JSON. */
+  summary: z.record(z.string(), z.record(z.string(), z.number())),
   /** Of the part's process, MB (10^6 bytes). */
   peak_rss_mb: z.number(),
 });
 export type PartResult = z.infer<typeof partResultSchema>;
 
+/** What a part measures. */
+export interface PartMeasurement {
+  readonly figures: Figure[];
+  readonly summary?: PartResult['summary'];
+}
+
 /** What a part may know. */
 export interface PartOptions {
   readonly threads: number;
+  /** Just enough to see that it works. */
+  readonly quick: boolean;
   /** A LeRobot set for `ingest`; null: one is recorded in the simulator. */
   readonly dataset: string | null;
   /** A folder of the part's own, removed afterwards. */
