@@ -128,6 +128,10 @@ function robotFigures(name: string, chunks: readonly Answer[]): Figure[] {
   return [
     ...latencyFigures(`${name}: latency`, latencies),
     ...latencyFigures(`${name}: over the run`, overhead),
+    ...latencyFigures(
+      `${name}: of that decoding`,
+      chunks.map(({ timings }) => timings.decode_ms),
+    ),
     { name, value: 1000 / mean(latencies), unit: 'chunks/s' },
   ];
 }
