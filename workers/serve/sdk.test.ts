@@ -63,6 +63,29 @@ describe('the SDK’s robot client on a worker', () => {
     expect(usage).toHaveLength(robot.stats.chunks);
   });
 
+  it('gets chunks that go on from the one in execution, where it asks for them', async () => {
+    const robot = await connectRobot({
+      embodiment: armSpec(),
+      grant: await grant(worker.claims({ sub: 'ses_guided', reasoning: { when: 'off' } })),
+      chunking: { mode: 'guided' },
+    });
+    const before = worker.runtime.runs.length;
+    const stats = await robot.run({ observe: seen, execute: () => {}, ticks: 30 });
+    expect(stats.chunks).toBeGreaterThan(2);
+    const rows = worker.runtime.runs.slice(before).flatMap((run) => run.rows);
+    // The first chunk has none before it; the loop asks for the others while one is executed.
+    expect(rows[0]?.previous).toBeUndefined();
+    const guided = rows.flatMap(({ previous }) => (previous === undefined ? [] : [previous]));
+    expect(guided.length).toBeGreaterThan(0);
+    for (const { actions, delay, schedule } of guided) {
+      expect(actions.length % 2).toBe(0);
+      expect(actions.length).toBeLessThanOrEqual(8 * 2);
+      expect(delay).toBeGreaterThanOrEqual(0);
+      expect(schedule).toBe('exp');
+    }
+    await robot.close();
+  });
+
   it('creates a session whose policy the worker has by the time the robot connects', async () => {
     const cold = worker.claims({ sub: 'ses_ahead' }, 'cold');
     const granted = await grant(cold);

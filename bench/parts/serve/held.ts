@@ -1,11 +1,13 @@
 import { ArmatureError } from '@armature/sdk/contract';
 import { seeded } from '@armature/policy/data';
 import { quantile } from '../../timing.ts';
-import { seen, spec, type Robot, type Served } from './fleet.ts';
+import type { Figure } from '../../result.ts';
+import { askInTurn, closeAll, connectAll } from './asking.ts';
+import { seen, spec, type Reasoning, type Robot, type Served } from './fleet.ts';
 
-export type Arrivals = 'fixed' | 'poisson';
+type Arrivals = 'fixed' | 'poisson';
 
-export interface Load {
+interface Load {
   readonly served: Served;
   /** At least as many as are tried. */
   readonly robots: readonly Robot[];
@@ -16,16 +18,62 @@ export interface Load {
   readonly trialMs: number;
 }
 
+export interface HeldSize {
+  /** Robots there are. */
+  readonly pool: number;
+  readonly rates: readonly number[];
+  readonly trialMs: number;
+}
+
+const STEADY = ['off', 'every_chunk'] as const satisfies readonly Reasoning[];
+const WAY_NAMES = { off: 'without reasoning', every_chunk: 'with reasoning' } as const;
+
 /** Share of the chunks that may miss their deadline. */
 const MISSES = 0.01;
 /** The search ends when the numbers that hold and that do not are this close. */
 const CLOSE = 0.1;
 
+/** Robots held at each rate, by reasoning and arrivals. */
+export async function heldRobots(
+  fleet: readonly Served[],
+  { pool, rates, trialMs }: HeldSize,
+  chunksPerS: number,
+) {
+  const figures: Figure[] = [];
+  const most = { with_reasoning: 0, without_reasoning: 0 };
+  for (const reasoning of STEADY) {
+    const robots = await connectAll(fleet, pool, reasoning);
+    // Graphs for as many robots as there are get warm behind their backs.
+    for (let i = 0; i < 3; i++) {
+      await Promise.all(robots.map(([robot, served]) => askInTurn(robot, served, 2)));
+    }
+    const key = reasoning === 'off' ? 'without_reasoning' : 'with_reasoning';
+    const kinds: readonly Arrivals[] = reasoning === 'off' ? ['fixed', 'poisson'] : ['fixed'];
+    for (const rate of rates) {
+      for (const arrivals of kinds) {
+        const load = { robots: robots.map(([robot]) => robot), rate, arrivals, trialMs };
+        const guess = Math.floor((0.8 * chunksPerS * 8) / rate);
+        const [, served] = robots[0] ?? [];
+        if (served === undefined) throw new Error('there is a robot');
+        const held = await robotsHeld({ ...load, served }, guess);
+        const name = `robots held at ${rate} actions/s, ${arrivals}, ${WAY_NAMES[reasoning]}`;
+        figures.push({ name, value: held, unit: held === pool ? 'robots or more' : 'robots' });
+        if (arrivals === 'fixed') most[key] = Math.max(most[key], held * rate);
+      }
+    }
+    await closeAll(robots);
+  }
+  for (const [key, value] of Object.entries(most)) {
+    figures.push({ name: `held, ${key.replace('_', ' ')}`, value, unit: 'actions/s' });
+  }
+  return { figures, most };
+}
+
 /**
  * Most robots that are held at a rate: each asks for a chunk when it has executed half of the one
  * before, and needs it before the other half is used up, which 99 % of the chunks must keep.
  */
-export async function robotsHeld(load: Load, guess: number): Promise<number> {
+async function robotsHeld(load: Load, guess: number): Promise<number> {
   const most = load.robots.length;
   let holds = 0;
   let fails = most + 1;

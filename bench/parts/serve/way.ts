@@ -1,9 +1,12 @@
 import { once } from 'node:events';
 import { connect as connectSocket, createServer, type AddressInfo, type Socket } from 'node:net';
 import type { SessionGrant } from '@armature/sdk/contract';
+import type { Figure } from '../../result.ts';
+import { latencyFigures } from '../../timing.ts';
+import { connect, leave, seen, type Served } from './fleet.ts';
 
 /** A way to the worker that counts what goes up, and can be cut. */
-export class Way {
+class Way {
   /** Bytes from the robots to the worker. */
   up = 0;
   private readonly open = new Set<Socket>();
@@ -55,4 +58,32 @@ export class Way {
     robot.pipe(worker);
     worker.pipe(robot);
   }
+}
+
+/** What one observation weighs, and how long a robot is without chunks when its connection breaks. */
+export async function theWay(served: Served, cuts: number): Promise<Figure[]> {
+  const way = await Way.start();
+  const robot = await connect(served, { reasoning: 'off', route: way.route });
+  const weigh = async (how: 'jpeg' | 'pixels'): Promise<number> => {
+    await robot.act(seen(served, how));
+    const before = way.up;
+    await robot.act(seen(served, how));
+    return way.up - before;
+  };
+  const [jpeg, raw] = [await weigh('jpeg'), await weigh('pixels')];
+  const gaps: number[] = [];
+  for (let i = 0; i < cuts; i++) {
+    const started = performance.now();
+    way.cut();
+    // The robot may learn of the cut by a question that it breaks off.
+    while (!(await robot.act(seen(served)).then(Boolean, () => false)));
+    gaps.push(performance.now() - started);
+  }
+  await leave(served, robot);
+  await way.close();
+  return [
+    { name: 'observation as JPEG', value: jpeg / 1000, unit: 'kB' },
+    { name: 'observation as raw pixels', value: raw / 1000, unit: 'kB' },
+    ...latencyFigures('connection broken, next chunk', gaps),
+  ];
 }
