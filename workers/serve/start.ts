@@ -18,6 +18,7 @@ import {
   Capacity,
   Dispatcher,
   ObservationQueue,
+  runSize,
   type EngineLane,
   type Enqueued,
 } from './scheduler/index.ts';
@@ -84,6 +85,7 @@ export async function startServe(parts: ServeParts): Promise<Serve> {
   const queue = new ObservationQueue<Enqueued<ActRow, RowResult>>({
     maxRows: runtime.maxBatch,
     quantum: runtime.maxBatch,
+    runSize: (waiting) => runSize(parts.buckets, waiting),
     ...(parts.tenantLimit === undefined ? {} : { tenantLimit: parts.tenantLimit }),
     fits: (rows) => {
       const jobs = rows.map((row) => row.job);

@@ -10,3 +10,4 @@ export {
   type RunInfo,
 } from './dispatcher.ts';
 export { ObservationQueue, type Lane, type Waiting } from './queue.ts';
+export { runSize } from './run-size.ts';

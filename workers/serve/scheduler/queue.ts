@@ -22,6 +22,8 @@ export interface Waiting<T> {
 export interface QueueOptions<T> {
   /** Rows a run. */
   readonly maxRows: number;
+  /** How many rows the next run takes of so many that it may; all that fit unless told. */
+  readonly runSize?: (waiting: number) => number;
   /** Rows by which a tenant may run ahead of the one served least before others go first. */
   readonly quantum: number;
   /** Rows of one tenant that may run at once, on all engines together; no limit unless told. */
@@ -81,9 +83,11 @@ export class ObservationQueue<T> {
     const first = this.pick(ready);
     if (first === undefined) return { rows, expired };
     const group = ready.filter((row) => row.lane === first.lane && row.group === first.group);
+    const { maxRows, runSize } = this.options;
+    const most = Math.min(maxRows, runSize?.(group.length) ?? maxRows);
     for (
       let next: Waiting<T> | undefined = first;
-      next !== undefined && rows.length < this.options.maxRows;
+      next !== undefined && rows.length < most;
       next = this.pick(group)
     ) {
       group.splice(group.indexOf(next), 1);
