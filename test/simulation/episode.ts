@@ -21,6 +21,8 @@ export interface EpisodeOutcome {
   readonly starvedTicks: number;
   readonly dropped: number;
   readonly cuts: number;
+  /** Rows that were to go on from the chunk in execution. */
+  readonly guided: number;
 }
 
 /**
@@ -34,6 +36,7 @@ export async function runEpisode(seed: number): Promise<EpisodeOutcome> {
   const tenants = random.whole(2, 3);
   const worker = new SimWorker(clock, random, {
     engines: random.whole(1, 2),
+    apart: random.chance(0.5),
     maxRows: random.whole(1, 4),
     tenantLimit: random.whole(2, 4),
     costs: {
@@ -65,6 +68,7 @@ export async function runEpisode(seed: number): Promise<EpisodeOutcome> {
         maxAgeMs: random.between(500, 1200),
         clockOffset: random.between(-1e6, 1e6),
         maxInFlight: random.whole(1, 3),
+        guided: random.chance(0.5),
         loop: { executeSteps: random.whole(2, 8) },
         ticks: 30,
       },
@@ -88,6 +92,7 @@ export async function runEpisode(seed: number): Promise<EpisodeOutcome> {
     starvedTicks: sum((robot) => robot.counter.starvedTicks),
     dropped: sum(({ dropped }) => dropped.late + dropped.duplicate + dropped.foreign),
     cuts: sum((robot) => robot.cuts),
+    guided: worker.guided,
   };
 }
 

@@ -3,7 +3,12 @@ import { toChunk, type Chunk } from '../../sdk/src/robot/chunk.ts';
 import { Connection, type Dropped } from '../../sdk/src/robot/connection.ts';
 import { ExecutionReport } from '../../sdk/src/robot/execution.ts';
 import { observationFrame } from '../../sdk/src/robot/observation.ts';
-import { runLoop, type Actor, type RunOptions } from '../../sdk/src/robot/run.ts';
+import {
+  runLoop,
+  type Actor,
+  type MeasuredDelay,
+  type RunOptions,
+} from '../../sdk/src/robot/run.ts';
 import { StatsCounter } from '../../sdk/src/robot/stats.ts';
 import type { RobotSession } from '../../workers/serve/session/index.ts';
 import type { Network } from './network.ts';
@@ -20,6 +25,8 @@ export interface RobotOptions {
   /** What its clock is ahead of the worker's, ms. */
   readonly clockOffset: number;
   readonly maxInFlight: number;
+  /** Whether its chunks are to go on from the one in execution. */
+  readonly guided: boolean;
   readonly loop: Partial<Pick<RunOptions<Spec>, 'executeSteps'>>;
   readonly ticks: number;
 }
@@ -94,7 +101,11 @@ export class SimRobot implements Actor<Spec> {
 
   async act(
     observation: { readonly images: object; readonly state: Float32Array | object },
-    { deadlineMs, signal }: { deadlineMs: number; signal: AbortSignal },
+    {
+      deadlineMs,
+      signal,
+      delay,
+    }: { deadlineMs: number; signal: AbortSignal; delay?: MeasuredDelay },
   ): Promise<Chunk<Spec>> {
     const { connection } = this;
     if (connection === undefined) {
@@ -111,6 +122,8 @@ export class SimRobot implements Actor<Spec> {
         capturedAt: capturedAt + this.options.clockOffset,
         executed: this.report_.forWorker((epoch) => connection.knows(epoch)),
         deadlineMs,
+        delay,
+        ...(this.options.guided ? { chunking: { mode: 'guided' } } : {}),
       },
     );
     const wire = await connection.request(seq, frame, deadlineMs, signal);

@@ -10,6 +10,7 @@ import {
 import {
   Capacity,
   Dispatcher,
+  type EngineLane,
   ObservationQueue,
   type Enqueued,
 } from '../../workers/serve/scheduler/index.ts';
@@ -32,6 +33,8 @@ export interface EngineCosts {
 
 export interface WorkerOptions {
   readonly engines: number;
+  /** Whether reasonings are renewed by an engine of their own. */
+  readonly apart: boolean;
   readonly maxRows: number;
   readonly tenantLimit: number;
   readonly costs: EngineCosts;
@@ -55,6 +58,8 @@ export class SimWorker {
   readonly violations: string[] = [];
   readonly usage: Extract<LedgerEntry, { kind: 'usage' }>[] = [];
   readonly sent: string[] = [];
+  /** Rows that were to go on from the chunk in execution. */
+  guided = 0;
   /** Longest run so far, ms. */
   longestRun = 0;
   /** Longest wait of a sent chunk for an engine by tenant, ms. */
@@ -104,10 +109,7 @@ export class SimWorker {
       },
       dispatcher: new Dispatcher<ActRow, RowResult>({
         queue,
-        engines: Array.from({ length: options.engines }, (_, i) => ({
-          name: `engine-${i}`,
-          serves: ['act', 'reason'],
-        })),
+        engines: enginesOf(options),
         run,
         now: () => clock.now(),
         onError: (error) => this.violations.push(String(error)),
@@ -146,6 +148,19 @@ export class SimWorker {
     return new RobotSession(claims, this.deps, { send, offer: (chunk) => chunk.send() });
   }
 
+  /** What is left of the chunk in execution begins with the action of the observation's own tick. */
+  private checkPrevious({ state, previous }: ActRow): void {
+    if (previous === undefined) return;
+    const [robot = NaN, tick = NaN] = state;
+    this.guided += 1;
+    const wrong = previous.actions.findIndex(
+      (value, i) => value !== (i % 2 === 0 ? robot : tick + Math.floor(i / 2)),
+    );
+    if (wrong < 0 && previous.delay >= 0) return;
+    const found = previous.actions.slice(0, 4).join();
+    this.violations.push(`robot ${robot} at ${tick} was to go on from ${found}`);
+  }
+
   private compute(kind: string, row: ActRow): RowResult {
     const [robot = NaN, tick = NaN, tenant = NaN] = row.state;
     const picture = row.images['eye']?.[0];
@@ -160,11 +175,20 @@ export class SimWorker {
     if (row.reasoning !== undefined && row.reasoning.text !== `${robot}`) {
       this.violations.push(`robot ${robot} was driven by the reasoning of ${row.reasoning.text}`);
     }
+    this.checkPrevious(row);
     return {
       actions: kind === 'reason' ? undefined : actions,
       reasoning: kind === 'act' ? undefined : reasoning,
     };
   }
+}
+
+function enginesOf({ engines, apart }: WorkerOptions): EngineLane[] {
+  const acting = Array.from({ length: engines }, (_, i) => ({
+    name: `engine-${i}`,
+    serves: apart ? (['act'] as const) : (['act', 'reason'] as const),
+  }));
+  return apart ? [...acting, { name: 'reason', serves: ['reason'] }] : acting;
 }
 
 export const simSpec: SessionClaims['embodiment']['spec'] = {
