@@ -5,7 +5,7 @@ import type { Figure, PartMeasurement, PartOptions } from '../../result.ts';
 import { quantile } from '../../timing.ts';
 import { againstOpenpi } from './against-openpi.ts';
 import { newTenant, prepare, type Served } from './fleet.ts';
-import { mean, manyRobots, oneRobot, robotFigures, ROBOTS } from './asking.ts';
+import { manyRobots, oneRobot, robotFigures, ROBOTS } from './asking.ts';
 import { heldRobots } from './held.ts';
 import { policyLoads } from './loads.ts';
 import { theWay } from './way.ts';
@@ -14,7 +14,7 @@ import { theWay } from './way.ts';
 const SIZES = {
   full: {
     chunks: 200,
-    chunksARobot: 20,
+    chunksARobot: 10,
     tenants: 8,
     pool: 160,
     rates: [10, 20, 50, 80],
@@ -71,15 +71,17 @@ export async function measureServe(options: PartOptions): Promise<PartMeasuremen
     const way = await theWay(served, size.cuts);
     const peers = await againstOpenpi(size.peerMs);
     const overhead = off.map(({ latencyMs, timings }) => latencyMs - timings.infer_ms);
-    const soloPerS = 1000 / mean(every.map(({ timings }) => timings.infer_ms));
-    const mixedVsSolo = mixed.chunksPerS / soloPerS;
     return {
       figures: [
         ...peakMemory(platform.pid('serve')),
         ...robotFigures('one robot, without reasoning', off),
         ...robotFigures('one robot, with reasoning', every),
         ...mixed.figures,
-        { name: `${ROBOTS} robots against runs one by one`, value: mixedVsSolo, unit: 'times' },
+        {
+          name: `${ROBOTS} robots against runs one by one`,
+          value: mixed.againstSolo,
+          unit: 'times',
+        },
         ...held.figures,
         ...loads,
         ...way,
@@ -88,7 +90,7 @@ export async function measureServe(options: PartOptions): Promise<PartMeasuremen
       summary: {
         overhead_ms: { p50: quantile(overhead, 0.5), p99: quantile(overhead, 0.99) },
         held_actions_per_s: held.most,
-        ratios: { mixed_vs_solo: mixedVsSolo, ...peers.ratios },
+        ratios: { mixed_vs_solo: mixed.againstSolo, ...peers.ratios },
       },
     };
   } finally {
