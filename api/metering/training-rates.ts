@@ -19,7 +19,7 @@ const ratesSchema = z.strictObject({
 });
 export type TrainingRates = z.infer<typeof ratesSchema>;
 
-/** What training takes where a tenant has not trained in a mode yet: measured on two CPU cores. */
+/** What training takes where a tenant has not trained in a mode yet: round figures of two CPU cores, to be replaced by the tenant’s own. */
 export const trainingRates: TrainingRates = ratesSchema.parse(
   JSON.parse(readFileSync(new URL('./training-rates.json', import.meta.url), 'utf8')),
 );

@@ -16,6 +16,7 @@ export { imageSize } from './image-size.ts';
 export { fillNormal, permutation, seeded } from './random.ts';
 export type { Random } from './random.ts';
 export {
+  boundState,
   decodeActions,
   encodeActions,
   encodeCommand,

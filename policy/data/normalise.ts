@@ -146,12 +146,16 @@ function spread(
   return Math.max(floor, sorted[Math.floor((sorted.length - 1) * QUANTILE)] ?? floor);
 }
 
+/** A normalised state value within what the model is shown, [-3, 3]. */
+export function boundState(z: number): number {
+  return Math.max(-FARTHEST_STATE, Math.min(FARTHEST_STATE, z));
+}
+
 /** Raw state [S] → f32 [dims] in [-3, 3], padded with zeros. */
 export function encodeState(n: Normalisation, state: Float32Array, dims: number): Float32Array {
   const out = new Float32Array(dims);
   n.state.mean.forEach((mean, i) => {
-    const z = ((state[i] as number) - mean) / (n.state.std[i] as number);
-    out[i] = Math.max(-FARTHEST_STATE, Math.min(FARTHEST_STATE, z));
+    out[i] = boundState(((state[i] as number) - mean) / (n.state.std[i] as number));
   });
   return out;
 }

@@ -1,4 +1,5 @@
 import {
+  boundState,
   encodeActions,
   encodeCommand,
   encodeInstruction,
@@ -25,6 +26,10 @@ export interface BatchSource {
   readonly episodes: readonly TrainingEpisode[];
   readonly frames: readonly FrameRef[];
   readonly options: ResolvedFinetuneOptions;
+  /** f32 [S], as `postureSpread` gives it. */
+  readonly spread: Float32Array;
+  /** f32 [A], as `actionWeights` gives them. */
+  readonly weights: Float32Array;
   /** Features of the frozen trunk by frame; absent where the trunk trains. */
   readonly features?: FeatureCache;
 }
@@ -76,8 +81,7 @@ function motion(
       usesCommand && t > 0 && !dropped
         ? demo.action.subarray((t - 1) * actions, t * actions)
         : undefined;
-    const sensed = blurState(encodeState(normalisation, felt, dims), states, options, random);
-    state.set(sensed, r * dims);
+    state.set(blurState(encodeState(normalisation, felt, dims), source, random), r * dims);
     if (last !== undefined) {
       command.set(encodeCommand(normalisation, last, felt, joints, dims), r * dims);
       known[r] = 1;
@@ -97,7 +101,7 @@ function motion(
       dims,
       clip,
     );
-    for (let k = 0; k < steps; k++) keep.fill(1, at + k * dims, at + k * dims + actions);
+    for (let k = 0; k < steps; k++) keep.set(source.weights, at + k * dims);
     // Steps past the end are not scored; holding the last one keeps the chunk smooth.
     for (let k = steps; k < horizon; k++) {
       clean.copyWithin(at + k * dims, at + (steps - 1) * dims, at + steps * dims);
@@ -115,15 +119,15 @@ function motion(
 /** The normalised state with noise on every joint and some joints unknown (at their mean); in place. */
 function blurState(
   state: Float32Array,
-  joints: number,
-  { stateNoise, stateDropout }: BatchSource['options'],
+  { options: { stateNoise, postureNoise, stateDropout }, spread }: BatchSource,
   random: Random,
 ): Float32Array {
-  if (stateNoise === 0 && stateDropout === 0) return state;
-  for (let i = 0; i < joints; i++) {
-    const noisy = (state[i] as number) + stateNoise * random.normal();
+  if (stateNoise === 0 && postureNoise === 0 && stateDropout === 0) return state;
+  spread.forEach((far, i) => {
+    const amount = Math.hypot(stateNoise, postureNoise * far);
+    const noisy = boundState((state[i] as number) + amount * random.normal());
     state[i] = random.uniform() < stateDropout ? 0 : noisy;
-  }
+  });
   return state;
 }
 

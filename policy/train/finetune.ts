@@ -15,10 +15,12 @@ import type { Signature } from '../divla/index.ts';
 import type { Engine, Values } from '../engine/index.ts';
 import { flatLayout, unpackFlat, type FlatLayout } from '../nn/flat.ts';
 import { initialValues, type ParamSpec } from '../nn/params.ts';
+import { actionWeights } from './action-weights.ts';
 import { trainingBatch, type BatchSource } from './batch.ts';
 import { framesOf, orderedCameras, setAside, type TrainingEpisode } from './episodes.ts';
 import { computeFeatures } from './features.ts';
 import { isTrainable, type ResolvedFinetuneOptions } from './options.ts';
+import { postureSpread } from './posture.ts';
 import { chooseSampler, DEFAULT_SAMPLER } from './sampler-choice.ts';
 import type { TrainGraphOptions } from './graph.ts';
 import { TrainSession, type StepResult, type TrainState } from './session.ts';
@@ -127,6 +129,8 @@ export class Finetune {
       episodes,
       frames,
       options,
+      spread: postureSpread(normalisation, trained),
+      weights: actionWeights(normalisation, input.stats.action.std, options.actionWeighting),
     };
     if (options.steps === 0) {
       return new Finetune({ input, layout, session: undefined, source: common, aside: [], start });

@@ -227,7 +227,7 @@ function grounding(
   return div(reduceSum(squared), maximum(reduceSum(kept), 1));
 }
 
-/** Masked mean squared error of the prediction, divided by the valid count. */
+/** Mean squared error of the prediction, weighed by `keep` (0 where masked) and divided by its sum. */
 function actionLoss(
   graph: Graph,
   params: Params,

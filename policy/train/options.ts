@@ -18,12 +18,16 @@ export interface ResolvedFinetuneOptions {
   /** Share of rows that are trained without a known last command. */
   readonly commandDropout: number;
   /**
-   * Noise on the state as an input, in standard deviations, and the share of its joints that are
-   * hidden. A few dozen demonstrations hold few postures: without this a policy takes them for the
-   * episode and fails in another.
+   * Noise on the state as an input: on every joint, in its standard deviations; in units of how far
+   * the joint's mean moves from episode to episode; and the share of joints that are hidden. A few
+   * dozen demonstrations hold few postures: without this a policy takes them for the episode and
+   * fails in one that it has not seen.
    */
   readonly stateNoise: number;
+  readonly postureNoise: number;
   readonly stateDropout: number;
+  /** How far the loss weighs actions as the held-out error does, 0 to 2; see `actionWeights`. */
+  readonly actionWeighting: number;
   /** Share of rows that are trained without reasoning. */
   readonly reasoningDropout: number;
   /** Weight of the language loss beside the action loss (α). */
@@ -41,7 +45,9 @@ const byMode = {
     learningRate: 2e-3,
     weightDecay: 0.01,
     stateNoise: 0,
+    postureNoise: 0,
     stateDropout: 0,
+    actionWeighting: 0,
     augment: { shift: 0, light: 0 },
   },
   policy: {
@@ -52,18 +58,22 @@ const byMode = {
     learningRate: 1e-3,
     weightDecay: 0.01,
     stateNoise: 0,
+    postureNoise: 0,
     stateDropout: 0,
+    actionWeighting: 0,
     augment: { shift: 0, light: 0 },
   },
   full: {
-    steps: 900,
+    steps: 1500,
     batchSize: 64,
-    draws: 2,
+    draws: 4,
     spoken: 4,
     learningRate: 1e-3,
-    weightDecay: 1,
+    weightDecay: 0.3,
     stateNoise: 0.05,
+    postureNoise: 1,
     stateDropout: 0.05,
+    actionWeighting: 1,
     augment: { shift: 3, light: 0.1 },
   },
 } as const;
@@ -86,7 +96,9 @@ export function resolveOptions(options: FinetuneOptions): ResolvedFinetuneOption
     images: options.images,
     commandDropout: 0.15,
     stateNoise: preset.stateNoise,
+    postureNoise: preset.postureNoise,
     stateDropout: preset.stateDropout,
+    actionWeighting: preset.actionWeighting,
     reasoningDropout: 0.5,
     reasoningWeight: 0.1,
     augment: preset.augment,
