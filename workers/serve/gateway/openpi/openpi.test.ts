@@ -66,6 +66,7 @@ beforeAll(async () => {
         id: id ?? 'emb_2',
         spec: worker.claims().embodiment.spec,
         active_policy_version_id: id === null ? null : 'pv_1',
+        canary: null,
         created_at: new Date().toISOString(),
       })),
       next_cursor: null,
