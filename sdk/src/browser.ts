@@ -13,7 +13,6 @@ export {
   type EmbodimentShape,
   type StateJoint,
 } from './robot/embodiment.ts';
-export { exportUsage, usageFormats, type UsageFormat } from './usage/export-usage.ts';
 export { quantile } from './robot/latency.ts';
 export type { ReconnectOptions, SessionStatus } from './robot/link.ts';
 export type { Observation, Picture } from './robot/observation.ts';

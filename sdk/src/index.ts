@@ -10,3 +10,4 @@ export {
 export { exportLeRobot, lerobotEpisode, type LeRobotOptions } from './recording/lerobot.ts';
 export { recordingToMcap } from './recording/mcap.ts';
 export { specFromLeRobot, type SpecFromLeRobotOptions } from './datasets/spec-from-lerobot.ts';
+export { exportUsage, usageFormats, type UsageFormat } from './usage/export-usage.ts';
