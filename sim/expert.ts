@@ -7,8 +7,8 @@ import type { Disc } from './scene.ts';
 /** At or below this opening a gripper counts as closed. */
 export const closedOpening = 0.2;
 /** Radii within which the expert closes, and beyond which a gripper that is half closed opens. */
-const closeWithin = 0.5;
-const openBeyond = 0.8;
+const closeWithin = 0.4;
+const openBeyond = 0.7;
 
 /** Distance of the tool from an object's centre, in radii of the object. */
 export function radiiAway(arm: Arm, disc: Disc, state: ArrayLike<number>): number {

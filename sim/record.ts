@@ -41,6 +41,8 @@ export const shortestEpisode = 30;
 export const longestEpisode = 70;
 /** Frames that an episode goes on after the object has been reached. */
 const restFrames = 12;
+/** Length of a telescope, in table widths, that disturbs as much as a joint's rad. */
+const telescope = 0.4;
 /** `source` of the labels, told apart from those that people or models write. */
 const labelSource = 'sim';
 
@@ -91,8 +93,9 @@ export function recordEpisode(
     actions.push(...command);
     sentences.push(reasoningFor(arm, target, state));
     rested = atRest(arm, target, state) ? rested + 1 : 0;
+    const speed = speedOf(arm, state, command);
     follow(arm, state, command);
-    disturb(rng, arm, target, state);
+    disturb(rng, arm, target, state, speed);
   }
   return {
     length: sentences.length,
@@ -109,15 +112,24 @@ function atRest(arm: Arm, disc: Disc, state: ArrayLike<number>): boolean {
   return !arm.gripper || at(state, arm.links.length) <= closedOpening;
 }
 
+/** Largest change of a joint that is commanded, in rad; a telescope's in 0.4 m. */
+function speedOf(arm: Arm, state: ArrayLike<number>, command: ArrayLike<number>): number {
+  const changes = arm.links.map(
+    (_, i) => Math.abs(at(command, i) - at(state, i)) / (isPrismatic(arm, i) ? telescope : 1),
+  );
+  return Math.max(...changes);
+}
+
 /**
- * A tremor always, also at rest, so that there is no closed gripper without a correction to learn
- * from; now and then a push, and none near the object. Joints in rad, telescopes in m.
+ * A tremor that grows with speed (Harris & Wolpert 1998) and is there at rest too, so that there is
+ * no closed gripper without a correction to learn from; now and then a push, and none near the
+ * object. Joints in rad, telescopes in m.
  */
-function disturb(rng: Rng, arm: Arm, disc: Disc, state: Float32Array): void {
+function disturb(rng: Rng, arm: Arm, disc: Disc, state: Float32Array, speed: number): void {
   const pushed = radiiAway(arm, disc, state) > 1.5 && rng.next() < 0.1;
-  const spread = 0.02 + (pushed ? 0.08 : 0);
+  const spread = 0.01 + 0.3 * speed + (pushed ? 0.08 : 0);
   for (let i = 0; i < arm.links.length; i++) {
-    const scale = isPrismatic(arm, i) ? 0.4 : 1;
+    const scale = isPrismatic(arm, i) ? telescope : 1;
     state[i] = at(state, i) + scale * spread * rng.normal();
   }
   clampToLimits(arm, state);

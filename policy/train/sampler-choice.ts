@@ -8,12 +8,10 @@ import type { FinishedPolicy } from './finetune.ts';
 /** The paper's sampler: ten steps from full noise. */
 export const DEFAULT_SAMPLER: Sampler = { steps: 10, noise_scale: 1 };
 
-const STEPS = [3, 5, 10] as const;
+const STEPS = [5, 10] as const;
 const NOISE_SCALES = [0, 0.4, 1] as const;
 const FRAMES = 96;
 const BATCH = 16;
-/** Fewer steps win when they cost less than this share of error. */
-const TOLERANCE = 1.01;
 
 /**
  * The denoising steps and scale of the starting noise with the least squared error on the given
@@ -79,9 +77,9 @@ export async function chooseSampler(o: {
     o.onProgress?.(scored.length, candidates.length);
   }
   await runtime.close();
-  const best = Math.min(...scored.map(({ error }) => error));
-  const chosen = scored.find(({ error }) => error <= best * TOLERANCE);
-  return chosen?.sampler ?? DEFAULT_SAMPLER;
+  const [first, ...others] = scored;
+  if (first === undefined) throw new RangeError('there is no sampler to choose from');
+  return others.reduce((a, b) => (b.error < a.error ? b : a), first).sampler;
 }
 
 /** About `count` frames, evenly spaced over the episodes. */
