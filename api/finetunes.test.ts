@@ -3,7 +3,7 @@ import type { RouteName } from '@armature/sdk/contract';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startTestApi, type TestApi } from '../test/support/api.ts';
 import { armSpec, fileOf } from '../test/support/robots.ts';
-import { failFinetune, markReady } from '../test/support/rows.ts';
+import { addPolicyVersion, failFinetune, markReady } from '../test/support/rows.ts';
 
 let api: TestApi;
 beforeAll(async () => {
@@ -28,7 +28,7 @@ async function queued() {
     const answer = await api.call(verb, key, { id });
     return answer.ok?.status ?? answer.problem?.code;
   };
-  return { tenant, key, id, status };
+  return { tenant, key, id, status, embodiment: embodiment.id, dataset: dataset.id };
 }
 
 describe('a fine-tune', () => {
@@ -80,5 +80,31 @@ describe('a fine-tune', () => {
       checkpoint: { step: 7 },
     });
     expect(await status('finetunes.retry')).toBe('conflict');
+  });
+
+  it('goes on from a version of its own tenant and embodiment, in a mode that keeps it', async () => {
+    const [mine, other] = [await queued(), await queued()];
+    const { key, tenant, embodiment, dataset } = mine;
+    const own = await addPolicyVersion(api.db.worker, tenant, embodiment);
+    const foreign = await addPolicyVersion(api.db.worker, other.tenant, other.embodiment);
+    const { id: arm } = await api.must('embodiments.create', key, { spec: armSpec });
+    const apart = await addPolicyVersion(api.db.worker, tenant, arm);
+    const wide = await addPolicyVersion(api.db.worker, tenant, embodiment, 'full');
+    const create = (base: string, options: object = {}) =>
+      api.call('finetunes.create', key, {
+        name: 'g',
+        dataset_id: dataset,
+        options: { ...options, base_policy_version_id: base },
+      });
+    const field = 'options.base_policy_version_id';
+    const refused = [
+      [await create(foreign), { code: 'not_found', field }],
+      [await create('pv_00000000000000000000000000'), { code: 'not_found', field }],
+      [await create(apart), { code: 'embodiment_mismatch', field }],
+      [await create(wide, { mode: 'policy' }), { code: 'invalid_request', field: 'options.mode' }],
+    ] as const;
+    for (const [answer, problem] of refused) expect(answer.problem).toMatchObject(problem);
+    expect((await create(wide, { mode: 'full' })).ok?.options.base_policy_version_id).toBe(wide);
+    expect((await create(own)).ok?.options.base_policy_version_id).toBe(own);
   });
 });

@@ -1,6 +1,7 @@
 import { is } from 'drizzle-orm';
 import { getTableConfig, PgTable } from 'drizzle-orm/pg-core';
 import postgres, { type Sql } from 'postgres';
+import { finetuneStatusSchema } from '@armature/sdk/contract';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startTestPostgres, type TestPostgres } from '../test/support/postgres.ts';
 import { tenantTableNames } from './columns.ts';
@@ -77,6 +78,14 @@ describe('the catalogue', () => {
     const creating = await client<{ name: string }[]>`
       select rolname as name from pg_roles where rolname = any(${ROLES}) and has_schema_privilege(oid, 'public', 'create')`;
     expect(creating).toEqual([]);
+  });
+
+  it('has the states of a fine-tune that the contract has', async () => {
+    const [check] = await client<{ text: string }[]>`
+      select pg_get_constraintdef(oid) as text from pg_constraint
+      where conname = 'finetunes_status_check'`;
+    const states = [...(check?.text ?? '').matchAll(/'([a-z]+)'/g)].map(([, state]) => state);
+    expect(states.sort()).toEqual([...finetuneStatusSchema.options].sort());
   });
 
   it('is what schema.ts says', async () => {

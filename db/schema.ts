@@ -91,18 +91,6 @@ export const datasetFiles = tenantTable('dataset_files', {
   uploadedAt: instant('uploaded_at'),
 });
 
-export type FinetuneStatus =
-  | 'queued'
-  | 'preparing'
-  | 'training'
-  | 'evaluating'
-  | 'packaging'
-  | 'pausing'
-  | 'paused'
-  | 'succeeded'
-  | 'failed'
-  | 'cancelling'
-  | 'cancelled';
 export const finetunes = tenantTable('finetunes', {
   id: text('id').primaryKey(),
   name: text('name').notNull(),
@@ -110,7 +98,8 @@ export const finetunes = tenantTable('finetunes', {
   datasetId: text('dataset_id').notNull(),
   heldoutDatasetId: text('heldout_dataset_id'),
   options: jsonb('options').notNull(),
-  status: text('status').$type<FinetuneStatus>().notNull(),
+  /** One of the contract's `finetuneStatusSchema`, which who reads it parses it with. */
+  status: text('status').notNull(),
   progress: doublePrecision('progress').notNull().default(0),
   train: jsonb('train'),
   evaluation: jsonb('evaluation'),

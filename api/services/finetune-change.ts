@@ -1,5 +1,5 @@
 import { and, appendEvents, eq, finetunes, type Tx } from '@armature/db';
-import type { Finetune } from '@armature/sdk/contract';
+import type { Finetune, FinetuneStatus } from '@armature/sdk/contract';
 import type { TenantContext } from './context.ts';
 import { attemptsOf } from './finetune-attempts.ts';
 import type { Note } from './mutate.ts';
@@ -15,7 +15,9 @@ export async function changeFinetune(
   tx: Tx,
   ctx: TenantContext,
   id: string,
-  changes: Parameters<ReturnType<typeof tx.update<typeof finetunes>>['set']>[0],
+  changes: Omit<Parameters<ReturnType<typeof tx.update<typeof finetunes>>['set']>[0], 'status'> & {
+    status: FinetuneStatus;
+  },
   note: Note,
 ): Promise<Finetune> {
   const [row] = await tx

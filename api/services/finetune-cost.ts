@@ -2,6 +2,7 @@ import { and, desc, eq, finetunes, inArray, sql, usageClosedUntil, type Tx } fro
 import {
   datasetReportSchema,
   finetuneEstimateSchema,
+  liveFinetuneStatuses,
   trainSummarySchema,
   type FinetuneEstimate,
   type FinetuneMode,
@@ -14,7 +15,7 @@ import { trainingRates } from '../metering/training-rates.ts';
 import { usageSums } from '../metering/usage-lines.ts';
 import type { TenantContext } from './context.ts';
 import type { FinetuneSets } from './finetune-sets.ts';
-import { LIVE, needBudget } from './quotas.ts';
+import { needBudget } from './quotas.ts';
 
 /** Fine-tunes whose speed says what the next will have. */
 const LATEST = 20;
@@ -98,7 +99,9 @@ async function reserved(tx: Tx, tenant: string): Promise<Pico> {
   const rows = await tx
     .select({ estimate: finetunes.estimate })
     .from(finetunes)
-    .where(and(eq(finetunes.tenantId, tenant), inArray(finetunes.status, [...LIVE])));
+    .where(
+      and(eq(finetunes.tenantId, tenant), inArray(finetunes.status, [...liveFinetuneStatuses])),
+    );
   return rows
     .map(({ estimate }) => finetuneEstimateSchema.nullable().parse(estimate))
     .reduce((sum, estimate) => sum + (estimate === null ? 0n : picoOf(estimate.cost)), 0n);

@@ -2,10 +2,12 @@ import type { datasets, embodiments, Tx } from '@armature/db';
 import {
   ArmatureError,
   embodimentSpecSchema,
+  finetuneModeSchema,
+  finetuneOptionsSchema,
   type EmbodimentSpec,
   type FinetuneOptions,
 } from '@armature/sdk/contract';
-import { findDataset, findEmbodiment } from './find.ts';
+import { findDataset, findEmbodiment, findFinetune, findPolicyVersion } from './find.ts';
 
 type DatasetRow = typeof datasets.$inferSelect;
 
@@ -52,6 +54,7 @@ export async function findFinetuneSets(
   }
   const embodiment = await findEmbodiment(tx, tenant, dataset.embodimentId, 'dataset_id');
   checkReference(embodimentSpecSchema.parse(embodiment.spec), input.options);
+  await checkStart(tx, tenant, dataset.embodimentId, input.options);
   return { dataset, heldout, embodiment };
 }
 
@@ -89,4 +92,51 @@ function checkReference(spec: EmbodimentSpec, options: FinetuneOptions): void {
     `options.reference: actions cannot be relative (${reference}), the state has no joint ${lacking.name}`,
     { field: 'options.reference', fix: 'Use reference absolute, or leave it to the embodiment.' },
   );
+}
+
+/**
+ * A version can be gone on from where its weights mean the same in the new one: of the same embodiment
+ * and references, in a mode that moves all that its own did. What its manifest says (base model,
+ * pre-processing, normalisation against the new set) its worker compares.
+ */
+async function checkStart(
+  tx: Tx,
+  tenant: string,
+  embodimentId: string,
+  options: FinetuneOptions,
+): Promise<void> {
+  const id = options.base_policy_version_id;
+  if (id === undefined) return;
+  const field = 'options.base_policy_version_id';
+  const version = await findPolicyVersion(tx, tenant, id, field);
+  if (version.embodimentId !== embodimentId) {
+    throw new ArmatureError(
+      'embodiment_mismatch',
+      `${field}: ${id} is of embodiment ${version.embodimentId}, the data set of ${embodimentId}`,
+      { field, fix: 'Go on from a version of the same embodiment.' },
+    );
+  }
+  // From what moves least to what moves everything.
+  const modes = finetuneModeSchema.options;
+  const before = finetuneModeSchema.parse(version.mode);
+  if (modes.indexOf(options.mode) < modes.indexOf(before)) {
+    throw new ArmatureError(
+      'invalid_request',
+      `options.mode: ${options.mode} does not keep what ${id} moved in mode ${before}`,
+      { field: 'options.mode', fix: `Go on in mode ${before}, or in one that moves more.` },
+    );
+  }
+  if (version.finetuneId === null) return;
+  const made = await findFinetune(tx, tenant, version.finetuneId, field);
+  const { reference } = finetuneOptionsSchema.parse(made.options);
+  if (reference !== options.reference) {
+    throw new ArmatureError(
+      'invalid_request',
+      `options.reference: ${id} was trained with ${reference ?? "the embodiment's own references"}`,
+      {
+        field: 'options.reference',
+        fix: reference === undefined ? 'Leave it out.' : `Set it to ${reference}.`,
+      },
+    );
+  }
 }

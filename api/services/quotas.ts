@@ -1,18 +1,9 @@
 import { and, eq, inArray, datasets, finetunes, sql, tenantLimits, type Tx } from '@armature/db';
-import { ArmatureError, type LimitName } from '@armature/sdk/contract';
+import { ArmatureError, liveFinetuneStatuses, type LimitName } from '@armature/sdk/contract';
 import { limitDefaults } from '../limits.ts';
 
 /** Minutes after which a session without a chunk counts as a robot that is gone. */
 const IDLE_MINUTES = 10;
-export const LIVE = [
-  'queued',
-  'preparing',
-  'training',
-  'evaluating',
-  'packaging',
-  'pausing',
-  'cancelling',
-] as const;
 
 /** The tenant's own limit, or the default. */
 export async function limitOf(tx: Tx, tenant: string, name: LimitName): Promise<number> {
@@ -37,7 +28,9 @@ export async function needJob(tx: Tx, tenant: string): Promise<void> {
   const [row] = await tx
     .select({ live: sql`count(*)`.mapWith(Number) })
     .from(finetunes)
-    .where(and(eq(finetunes.tenantId, tenant), inArray(finetunes.status, [...LIVE])));
+    .where(
+      and(eq(finetunes.tenantId, tenant), inArray(finetunes.status, [...liveFinetuneStatuses])),
+    );
   await need(tx, tenant, 'concurrent_jobs', (row?.live ?? 0) + 1, 'Wait for a fine-tune to end');
   await needCompute(tx, tenant);
 }

@@ -29,6 +29,8 @@ export const policyManifestSchema = z.object({
   /** Whether pictures were blanked in training. */
   images: z.enum(['use', 'blank']),
   labels: z.string(),
+  /** Digest of the version that training went on from, whose normalisation this one has. */
+  continues: hash.optional(),
   files: z.record(z.string(), z.object({ sha256: hash, size: z.number().int() })),
 });
 export type PolicyManifest = z.infer<typeof policyManifestSchema>;

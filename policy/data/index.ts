@@ -26,6 +26,8 @@ export {
   stateJoints,
 } from './normalise.ts';
 export type { Motion, Normalisation } from './normalise.ts';
+export { outsideOf } from './outside.ts';
+export type { Outside } from './outside.ts';
 export {
   TextError,
   decodeReasoning,

@@ -34,7 +34,7 @@ export interface Motion {
 
 const MIN_STATE_STD = 1e-2;
 /** Standard deviations beyond which a state looks alike to the model: it has seen none there. */
-const FARTHEST_STATE = 3;
+export const FARTHEST_STATE = 3;
 const WIDEN = 1e-4;
 const QUANTILE = 0.995;
 /** Start frames looked at for the quantiles, at most. */

@@ -6,7 +6,8 @@ import {
   smallEpisodes,
   smallSpec,
 } from '../../test/support/small-policy.ts';
-import { Finetune, FinetuneError } from './finetune.ts';
+import type { TrainingEpisode } from './episodes.ts';
+import { Finetune, FinetuneError, type FinishedPolicy } from './finetune.ts';
 import { resolveOptions, type ResolvedFinetuneOptions } from './options.ts';
 
 const base = shippedBase();
@@ -87,5 +88,95 @@ describe('a fine-tune that cannot start', () => {
     const foreign = await other.checkpoint();
     await other.close();
     await expect(start('head', foreign)).rejects.toBeInstanceOf(FinetuneError);
+  });
+});
+
+describe('going on from a version', () => {
+  const FIELD = { field: 'options.base_policy_version_id' };
+  const finished = (mode: 'head' | 'policy' | 'full', steps: number): Promise<FinishedPolicy> =>
+    trained({ mode, steps });
+
+  async function trained(o: {
+    mode: 'head' | 'policy' | 'full';
+    steps: number;
+    from?: FinishedPolicy;
+    episodes?: TrainingEpisode[];
+    losses?: number[];
+  }): Promise<FinishedPolicy> {
+    const job = await Finetune.create({
+      engine,
+      base,
+      spec,
+      stats,
+      episodes: o.episodes ?? smallEpisodes(spec, 3),
+      options: { ...options(o.mode), steps: o.steps },
+      ...(o.from === undefined ? {} : { from: o.from }),
+    });
+    while (job.stepIndex < job.totalSteps) {
+      const { loss } = await job.step();
+      o.losses?.push(loss);
+    }
+    const made = await job.finish();
+    await job.close();
+    return made;
+  }
+
+  it.each(['head', 'full'] as const)('has its weights and figures, in mode %s', async (mode) => {
+    const first = await trained({ mode, steps: 6, losses: [] });
+    const same = await trained({ mode, steps: 0, from: first });
+    expect(same.manifest.continues).toBe(first.digest);
+    expect(same.manifest.files).toEqual(first.manifest.files);
+    // Other motion within the same bounds: the statistics are the new set's, the figures are kept.
+    const added = smallEpisodes(spec, 4).slice(1);
+    const next = await trained({ mode, steps: 2, from: first, episodes: added, losses: [] });
+    expect(next.manifest.normalisation).toEqual(first.manifest.normalisation);
+    expect(next.manifest.files).not.toEqual(first.manifest.files);
+  });
+
+  it('starts where the version ended, not where the base began', async () => {
+    const losses: number[] = [];
+    const first = await trained({ mode: 'head', steps: 60, losses });
+    const on: number[] = [];
+    await trained({ mode: 'head', steps: 1, from: first, losses: on });
+    expect(on[0]).toBeLessThan((losses[0] ?? 0) * 0.9);
+  });
+
+  it('takes a head into mode policy, and refuses what would not keep the version', async () => {
+    const head = await finished('head', 0);
+    const wider = await trained({ mode: 'policy', steps: 1, from: head, losses: [] });
+    expect(wider.manifest).toMatchObject({ mode: 'policy', continues: head.digest });
+    const go = (from: FinishedPolicy, episodes = smallEpisodes(spec, 3)) =>
+      trained({ mode: 'head', steps: 1, from, episodes });
+    await expect(go(wider)).rejects.toMatchObject(FIELD);
+    const other = { ...head, manifest: { ...head.manifest, base_digest: '0'.repeat(64) } };
+    await expect(go(other)).rejects.toMatchObject(FIELD);
+    const eyes = { ...head, manifest: { ...head.manifest, preprocess_hash: 'older' } };
+    await expect(go(eyes)).rejects.toMatchObject(FIELD);
+    const arm = { ...head, manifest: { ...head.manifest, spec: smallSpec(3) } };
+    await expect(go(arm)).rejects.toMatchObject(FIELD);
+    const far = smallEpisodes(spec, 3).map((episode) => ({
+      ...episode,
+      state: episode.state.map((value) => value + 50),
+    }));
+    await expect(go(head, far)).rejects.toThrow(/100\.0 % of state joint_\d lies outside/);
+  });
+
+  it('is another job than one from the base', async () => {
+    const head = await finished('head', 0);
+    const job = await start('head');
+    await job.step();
+    const checkpoint = await job.checkpoint();
+    await job.close();
+    const resumed = Finetune.create({
+      engine,
+      base,
+      spec,
+      stats,
+      episodes: smallEpisodes(spec, 3),
+      options: options('head'),
+      from: head,
+      resume: checkpoint,
+    });
+    await expect(resumed).rejects.toMatchObject({ field: 'resume' });
   });
 });

@@ -3,6 +3,7 @@ import {
   canonicalJson,
   manifestDigest,
   readSafetensors,
+  readWeights,
   sha256,
   toFloat32,
   writeSafetensors,
@@ -10,7 +11,14 @@ import {
   type BaseModel,
   type PolicyManifest,
 } from '../checkpoint/index.ts';
-import { PREPROCESS_HASH, fitNormalisation, imageSize, type Normalisation } from '../data/index.ts';
+import {
+  PREPROCESS_HASH,
+  fitNormalisation,
+  imageSize,
+  outsideOf,
+  type Motion,
+  type Normalisation,
+} from '../data/index.ts';
 import type { Signature } from '../divla/index.ts';
 import type { Engine, Values } from '../engine/index.ts';
 import { flatLayout, unpackFlat, type FlatLayout } from '../nn/flat.ts';
@@ -52,6 +60,8 @@ export interface FinetuneInput {
   readonly stats: { readonly state: FeatureStats; readonly action: FeatureStats };
   readonly episodes: readonly TrainingEpisode[];
   readonly options: ResolvedFinetuneOptions;
+  /** An earlier version whose weights and normalisation training goes on from. */
+  readonly from?: FinishedPolicy;
   /** A checkpoint of this very job. */
   readonly resume?: Uint8Array;
   readonly onProgress?: (progress: FinetuneProgress) => void;
@@ -61,7 +71,7 @@ export interface FinetuneInput {
 export interface FinishedPolicy {
   readonly digest: string;
   readonly manifest: PolicyManifest;
-  readonly files: Record<string, Uint8Array>;
+  readonly files: Readonly<Record<string, Uint8Array>>;
 }
 
 const OPTIMISER = { beta1: 0.9, beta2: 0.98, eps: 1e-8, clip: 1 } as const;
@@ -102,8 +112,8 @@ export class Finetune {
 
   /**
    * Prepares a fine-tune: figures of the set, features of frozen parts once, the training graph.
-   * @throws FinetuneError when the episodes do not fit the embodiment or the model, or the
-   * checkpoint is of another job.
+   * @throws FinetuneError when the episodes do not fit the embodiment, the model or the version that
+   * training goes on from, that version fits no job of this kind, or the checkpoint is of another job.
    */
   static async create(input: FinetuneInput): Promise<Finetune> {
     const { engine, base, spec, episodes, options } = input;
@@ -118,9 +128,9 @@ export class Finetune {
     };
     const { training, aside } = setAside(episodes.length);
     const trained = training.map((i) => episodes[i] as TrainingEpisode);
-    const normalisation = fitNormalisation(spec, trained);
+    const normalisation = normalisationFor(input, trained);
     const frames = framesOf(episodes, training);
-    const { layout, start } = parameters(base, options);
+    const { layout, start } = parameters(input);
     const common = {
       config: base.config,
       signature,
@@ -267,7 +277,7 @@ export class Finetune {
     weights: (name: string) => Float32Array,
     sampler: PolicyManifest['sampler'],
   ): FinishedPolicy {
-    const { base, spec, stats, options, episodes } = this.input;
+    const { base, spec, stats, options, episodes, from } = this.input;
     const files: Record<string, Uint8Array> = {
       'head.safetensors': writeWeights(base.headSpecs, weights, 'F32', {}),
     };
@@ -289,6 +299,7 @@ export class Finetune {
       sampler,
       images: options.images,
       labels: sources.size === 0 ? 'none' : [...sources].sort().join(', '),
+      ...(from === undefined ? {} : { continues: from.digest }),
       files: Object.fromEntries(
         Object.entries(files).map(([name, bytes]) => [
           name,
@@ -333,19 +344,63 @@ function checkInput({ base, spec, episodes }: FinetuneInput): void {
   }
 }
 
+/**
+ * How numbers are normalised: as the set says, or as the version did that training goes on from,
+ * since its weights mean what they mean in its figures alone.
+ */
+function normalisationFor(input: FinetuneInput, trained: readonly Motion[]): Normalisation {
+  const { from, spec, base } = input;
+  if (from === undefined) return fitNormalisation(spec, trained);
+  checkStart(input, from.manifest);
+  const { normalisation } = from.manifest;
+  const [worst] = outsideOf(normalisation, spec, trained, base.config.diffusion.clip);
+  if (worst === undefined) return normalisation;
+  throw new FinetuneError(
+    `${(worst.share * 100).toFixed(1)} % of ${worst.feature} ${worst.name} lies outside of what the version to go on from can express`,
+    FROM,
+  );
+}
+
+/** Field that names the version to go on from. */
+const FROM = 'options.base_policy_version_id';
+/** Modes by how much they move: a version goes on in its own or a later one. */
+const MODES = ['head', 'policy', 'full'] as const;
+
+function checkStart({ base, spec, options }: FinetuneInput, manifest: PolicyManifest): void {
+  if (manifest.base_digest !== base.digest) {
+    throw new FinetuneError('the version to go on from was made from another base model', FROM);
+  }
+  if (manifest.preprocess_hash !== PREPROCESS_HASH) {
+    throw new FinetuneError('the version to go on from has another pre-processing', FROM);
+  }
+  if (canonicalJson(manifest.spec) !== canonicalJson(spec)) {
+    throw new FinetuneError(
+      'the version to go on from is of another embodiment or has other references',
+      FROM,
+    );
+  }
+  if (MODES.indexOf(options.mode) < MODES.indexOf(manifest.mode)) {
+    throw new FinetuneError(
+      `a version of mode ${manifest.mode} moved more than mode ${options.mode} keeps`,
+      FROM,
+    );
+  }
+}
+
 /** Trainable parameters as a flat layout, and where each parameter starts. */
-function parameters(
-  base: BaseModel,
-  options: ResolvedFinetuneOptions,
-): { layout: FlatLayout; start: (name: string) => Float32Array } {
+function parameters({ base, options, from }: FinetuneInput): {
+  layout: FlatLayout;
+  start: (name: string) => Float32Array;
+} {
   const heads = new Map(base.headSpecs.map((spec) => [spec.name, spec] as const));
   const withSlot = (spec: ParamSpec): ParamSpec => ({ ...spec, shape: [1, ...spec.shape] });
   const layout = flatLayout([
     ...base.trunkSpecs.filter((spec) => isTrainable(options.mode, spec)),
     ...base.headSpecs.filter((spec) => isTrainable(options.mode, spec)).map(withSlot),
   ]);
+  const earlier = from === undefined ? new Map<string, Float32Array>() : weightsOf(base, from);
   const start = (name: string): Float32Array => {
-    const known = base.trunk.get(name);
+    const known = earlier.get(name) ?? base.trunk.get(name);
     if (known !== undefined) return known;
     const spec = heads.get(name);
     if (spec === undefined) throw new RangeError(`the model has no parameter ${name}`);
@@ -354,10 +409,27 @@ function parameters(
   return { layout, start };
 }
 
+/** A version's own weights: its head, and its trunk where it has one. */
+function weightsOf(
+  base: BaseModel,
+  { manifest, files }: FinishedPolicy,
+): Map<string, Float32Array> {
+  const read = (name: string, specs: readonly ParamSpec[]): Iterable<[string, Float32Array]> => {
+    const bytes = files[name];
+    if (bytes === undefined) throw new RangeError(`the version to go on from lacks ${name}`);
+    return readWeights(specs, bytes).weights;
+  };
+  return new Map([
+    ...(manifest.mode === 'head' ? [] : read('trunk.safetensors', base.trunkSpecs)),
+    ...read('head.safetensors', base.headSpecs),
+  ]);
+}
+
 /** What makes two jobs the same as far as a checkpoint goes. */
-function jobKey({ base, spec, options, episodes }: FinetuneInput): string {
+function jobKey({ base, spec, options, episodes, from }: FinetuneInput): string {
   const lengths = episodes.map((episode) => [episode.index, episode.length]);
-  return sha256(canonicalJson({ base: base.digest, spec, options, lengths }));
+  const start = from === undefined ? {} : { from: from.digest };
+  return sha256(canonicalJson({ base: base.digest, spec, options, lengths, ...start }));
 }
 
 function readCheckpoint(bytes: Uint8Array, job: string): TrainState {

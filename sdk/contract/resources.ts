@@ -179,21 +179,31 @@ export const finetuneOptionsSchema = z.strictObject({
   labels: z.enum(['joints', 'vision_endpoint', 'none']).default('joints'),
   /** Use only the first n episodes. */
   max_episodes: z.number().int().positive().optional(),
+  /**
+   * Goes on from this version's weights, with its normalisation, in place of the base model's and a
+   * fresh head. Of the same embodiment and references; its mode moved no more than this one's.
+   */
+  base_policy_version_id: id.optional(),
 });
 export type FinetuneOptions = z.infer<typeof finetuneOptionsSchema>;
 
-export const finetuneStatusSchema = z.enum([
+/** States in which a fine-tune takes a place of its tenant's. */
+export const liveFinetuneStatuses = [
   'queued',
   'preparing',
   'training',
   'evaluating',
   'packaging',
   'pausing',
-  'paused',
-  'succeeded',
-  'failed',
   'cancelling',
-  'cancelled',
+] as const;
+/** States that a fine-tune leaves only by being retried, if at all. */
+export const endedFinetuneStatuses = ['succeeded', 'failed', 'cancelled'] as const;
+/** Every state of a fine-tune; the database's own list is compared with it by a test. */
+export const finetuneStatusSchema = z.enum([
+  ...liveFinetuneStatuses,
+  'paused',
+  ...endedFinetuneStatuses,
 ]);
 export type FinetuneStatus = z.infer<typeof finetuneStatusSchema>;
 

@@ -14,6 +14,7 @@ import {
   type Db,
   type UsageEventRow,
 } from '@armature/db';
+import type { FinetuneMode } from '@armature/sdk/contract';
 
 /** What workers would have written, for suites that run no worker. */
 
@@ -48,6 +49,7 @@ export async function addPolicyVersion(
   db: Db,
   tenant: string,
   embodimentId: string,
+  mode: FinetuneMode = 'head',
 ): Promise<string> {
   const id = newId('pv');
   const digest = randomUUID().replaceAll('-', '').padEnd(64, '0');
@@ -61,7 +63,7 @@ export async function addPolicyVersion(
       prefix: `tenants/${tenant}/policies/${digest}/`,
       statsHash: 'stats',
       preprocessHash: 'preprocess',
-      mode: 'head',
+      mode,
       sampler: { steps: 10, noise_scale: 1 },
       bytes: 1000,
     });

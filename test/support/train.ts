@@ -114,7 +114,8 @@ export function toyWorkshop(hooks: ToyHooks = {}): Workshop {
     train: (o) => {
       o.onProgress({ phase: 'features', done: 1, total: 1, note: 'features of the toy: none' });
       const picture = o.episodes[0]?.image(o.spec.cameras[0]?.name ?? '', 0);
-      const seed = `${o.options.seed} ${hash(picture ?? new Uint8Array(0))}`;
+      const start = o.from === null ? '' : ` ${o.from.digest}`;
+      const seed = `${o.options.seed} ${hash(picture ?? new Uint8Array(0))}${start}`;
       return Promise.resolve(toyTrainer(o.options, o.episodes, seed, o.resume, hooks));
     },
     predictor: ({ version, episodes }) =>
@@ -190,7 +191,7 @@ function toyVersion(
     preprocess_hash: 'toy/1',
     stats_hash: 'stats',
     stats: { state: stats('state'), action: stats('action') },
-    head: hash(weights),
+    files: { 'head.safetensors': { sha256: hash(weights), size: weights.length } },
   };
   const manifestBytes = new TextEncoder().encode(JSON.stringify(manifest));
   return {

@@ -21,6 +21,7 @@ interface CreateFlags {
   readonly images?: FinetuneOptions['images'];
   readonly labels?: FinetuneOptions['labels'];
   readonly maxEpisodes?: number;
+  readonly from?: string;
   readonly estimate?: true;
   readonly watch?: true;
   readonly onInterrupt?: OnInterrupt;
@@ -67,6 +68,7 @@ export function addFinetunes(program: Command, run: Runner): void {
       ]),
     )
     .option('--max-episodes <n>', 'use only the first n episodes', integer(1))
+    .option('--from <version>', 'policy version whose weights training goes on from')
     .option('--estimate', 'only say what it would take and cost')
     .option('--watch', 'stay and show the progress')
     .addOption(interrupt())
@@ -194,5 +196,6 @@ function optionsOf(flags: CreateFlags) {
     images: flags.images,
     labels: flags.labels,
     max_episodes: flags.maxEpisodes,
+    base_policy_version_id: flags.from,
   });
 }

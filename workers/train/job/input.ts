@@ -5,7 +5,7 @@ import {
   type EmbodimentSpec,
   type FinetuneOptions,
 } from '@armature/sdk/contract';
-import { and, datasets, embodiments, eq, finetunes, type Tx } from '@armature/db';
+import { and, datasets, embodiments, eq, finetunes, policyVersions, type Tx } from '@armature/db';
 import { z } from 'zod';
 
 /** A data set that is ready, and where its files lie in the object store. */
@@ -16,6 +16,13 @@ export interface JobDataset {
   readonly prefix: string;
   /** Episodes that the set was accepted without. */
   readonly without: readonly number[];
+}
+
+/** A registered policy version, by where its objects lie. */
+export interface StoredVersion {
+  readonly id: string;
+  readonly digest: string;
+  readonly prefix: string;
 }
 
 /** A checkpoint in the object store, and what had been trained when it was written. */
@@ -41,6 +48,8 @@ export interface FinetuneInput {
   readonly options: FinetuneOptions;
   readonly dataset: JobDataset;
   readonly heldout: JobDataset | null;
+  /** The version to go on from. */
+  readonly from: StoredVersion | null;
   /** The last checkpoint of an earlier attempt. */
   readonly checkpoint: CheckpointRecord | null;
 }
@@ -77,6 +86,10 @@ export async function readInput(tx: Tx, tenantId: string, id: string): Promise<F
           row.embodimentId,
           'heldout_dataset_id',
         );
+  const from =
+    options.base_policy_version_id === undefined
+      ? null
+      : await readVersion(tx, tenantId, options.base_policy_version_id, row.embodimentId);
   // Written by this worker; one of an older shape is as good as none.
   const checkpoint = checkpointRecordSchema.safeParse(row.checkpoint);
   return {
@@ -88,6 +101,7 @@ export async function readInput(tx: Tx, tenantId: string, id: string): Promise<F
     options,
     dataset,
     heldout,
+    from,
     checkpoint: checkpoint.success ? checkpoint.data : null,
   };
 }
@@ -120,6 +134,30 @@ async function readDataset(
     });
   }
   return { id, name: row.name, prefix: row.prefix, without: row.excludedEpisodes };
+}
+
+async function readVersion(
+  tx: Tx,
+  tenantId: string,
+  id: string,
+  embodimentId: string,
+): Promise<StoredVersion> {
+  const field = 'options.base_policy_version_id';
+  const [row] = await tx
+    .select()
+    .from(policyVersions)
+    .where(and(eq(policyVersions.tenantId, tenantId), eq(policyVersions.id, id)));
+  if (row === undefined) {
+    throw new ArmatureError('not_found', `there is no policy version ${id}`, { field });
+  }
+  if (row.embodimentId !== embodimentId) {
+    throw new ArmatureError(
+      'embodiment_mismatch',
+      `policy version ${id} is of embodiment ${row.embodimentId}, the fine-tune of ${embodimentId}`,
+      { field, fix: 'Go on from a version of the same embodiment.' },
+    );
+  }
+  return { id, digest: row.digest, prefix: row.prefix };
 }
 
 /**

@@ -251,7 +251,9 @@ export class Ledger {
 
   private async update(
     tx: Tx,
-    values: Parameters<ReturnType<typeof tx.update<typeof finetunes>>['set']>[0],
+    values: Omit<Parameters<ReturnType<typeof tx.update<typeof finetunes>>['set']>[0], 'status'> & {
+      status?: FinetuneStatus;
+    },
   ): Promise<void> {
     await tx
       .update(finetunes)

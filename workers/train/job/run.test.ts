@@ -11,6 +11,7 @@ import {
   finetunes,
   jobEvents,
   jobs,
+  newId,
   pauseJob,
   policyVersions,
   resumeJob,
@@ -18,7 +19,12 @@ import {
   withTenant,
   type ClaimedJob,
 } from '@armature/db';
-import { evaluationSchema, trainSummarySchema, type FinetuneOptions } from '@armature/sdk/contract';
+import {
+  evaluationSchema,
+  finetuneOptionsSchema,
+  trainSummarySchema,
+  type FinetuneOptions,
+} from '@armature/sdk/contract';
 import { DiskStore, type ObjectStore } from '@armature/storage';
 import { pino } from 'pino';
 import postgres from 'postgres';
@@ -202,6 +208,50 @@ describe('runFinetune', () => {
       'step',
       'steps',
     ]);
+  });
+
+  it('starts from the version that its options name, whose objects are as its digest says', async () => {
+    const first = await queue();
+    await run(toyWorkshop());
+    const [version] = (await look(first)).versions;
+    if (version === undefined) throw new Error('there is no version');
+    const add = async (): Promise<QueuedFinetune> => ({
+      tenantId: first.tenantId,
+      ...(await withTenant(database.app, first.tenantId, async (tx) => {
+        const [row] = await tx.select().from(finetunes).where(eq(finetunes.id, first.finetuneId));
+        if (row === undefined) throw new Error('there is no fine-tune');
+        const finetuneId = newId('ft');
+        await tx.insert(finetunes).values({
+          tenantId: row.tenantId,
+          id: finetuneId,
+          name: 'second',
+          embodimentId: row.embodimentId,
+          datasetId: row.datasetId,
+          status: 'queued',
+          options: finetuneOptionsSchema.parse({
+            ...(row.options as object),
+            base_policy_version_id: version.id,
+          }),
+        });
+        const jobId = await enqueue(tx, {
+          tenantId: first.tenantId,
+          kind: 'finetune',
+          subjectId: finetuneId,
+        });
+        return { finetuneId, jobId };
+      })),
+    });
+    const second = await add();
+    await run(toyWorkshop());
+    const after = await look(second);
+    expect(after.finetune).toMatchObject({ status: 'succeeded' });
+    expect(new Set(after.versions.map(({ digest }) => digest)).size).toBe(2);
+
+    await store.put(`${version.prefix}head.safetensors`, Uint8Array.of(0));
+    const third = await add();
+    await run(toyWorkshop());
+    // Ours to mend: another attempt follows, and nothing was trained from other bytes.
+    expect(await look(third)).toMatchObject({ job: { status: 'queued', attempt: 1 } });
   });
 
   it('goes on from the checkpoint when the worker stopped, to the same version', async () => {

@@ -7,6 +7,7 @@ import type { TrainSummary } from './ledger.ts';
 import { metricsEvent } from './metrics-event.ts';
 import type { Metrics, TrainingSoFar } from './meter.ts';
 import type { ProgressLines } from './progress.ts';
+import { getVersion } from './package.ts';
 import { runSteps } from './training-loop.ts';
 import {
   ResumeRefused,
@@ -102,12 +103,14 @@ async function prepare(
   lines: ProgressLines,
   resumed: Resumed | null,
 ): Promise<Trainer> {
-  const { input, ledger, lease } = attempt;
+  const { input, ledger, lease, services } = attempt;
   const notes: string[] = [];
+  const from = input.from === null ? null : await getVersion(services.store, input.from);
   const trainer = await workshop.train({
     spec: input.spec,
     episodes: training.episodes,
     options: input.options,
+    from,
     resume: resumed?.bytes ?? null,
     onProgress: ({ phase, done, total, note }) => {
       if (note !== undefined && done === total) notes.push(note);

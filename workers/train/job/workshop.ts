@@ -11,10 +11,17 @@ export interface Demonstration extends RecordedEpisode {
   image(camera: string, t: number): Uint8Array;
 }
 
-/** A trained policy version, not yet stored. */
-export interface TrainedVersion {
+/** A policy version as bytes. */
+export interface VersionBytes {
   /** sha256 of the manifest's bytes, in hexadecimal. */
   readonly digest: string;
+  readonly manifestBytes: Uint8Array;
+  /** Weights by file name. */
+  readonly files: Readonly<Record<string, Uint8Array>>;
+}
+
+/** A trained policy version, not yet stored. */
+export interface TrainedVersion extends VersionBytes {
   readonly manifest: {
     readonly mode: FinetuneOptions['mode'];
     readonly sampler: { readonly steps: number; readonly noise_scale: number };
@@ -23,9 +30,6 @@ export interface TrainedVersion {
     /** True statistics of the training set. */
     readonly stats: { readonly state: FeatureStats; readonly action: FeatureStats };
   };
-  readonly manifestBytes: Uint8Array;
-  /** Weights by file name. */
-  readonly files: Readonly<Record<string, Uint8Array>>;
 }
 
 export interface Trainer extends Steppable {
@@ -59,6 +63,8 @@ export interface Workshop {
     readonly spec: EmbodimentSpec;
     readonly episodes: readonly Demonstration[];
     readonly options: FinetuneOptions;
+    /** A version to go on from in place of the base and a fresh head. */
+    readonly from: VersionBytes | null;
     readonly resume: Uint8Array | null;
     readonly onProgress: (progress: TrainerProgress) => void;
     readonly signal: AbortSignal;

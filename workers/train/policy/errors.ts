@@ -15,6 +15,13 @@ export function translated(error: unknown): unknown {
   if (!(error instanceof FinetuneError)) return error;
   if (error.field === 'resume') return new ResumeRefused(error.message);
   const isEmbodiment = error.field.startsWith('embodiment');
+  if (error.field === 'options.base_policy_version_id') {
+    return new ArmatureError('invalid_request', `${error.field}: ${error.message}`, {
+      field: error.field,
+      fix: 'Leave it out, and train from the base model on all demonstrations together.',
+      cause: error,
+    });
+  }
   return new ArmatureError(
     isEmbodiment ? 'embodiment_mismatch' : 'invalid_request',
     error.message,

@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises';
-import { baseWeightsUrl, loadBase } from '@armature/policy/checkpoint';
+import { baseWeightsUrl, loadBase, readManifest } from '@armature/policy/checkpoint';
 import { finetuneOptionsSchema, type FinetuneOptions } from '@armature/sdk/contract';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { discPicture, smallEpisode, smallSpec } from '../../../test/support/small-dataset.ts';
@@ -45,6 +45,7 @@ function train(resume: Uint8Array | null, over: Partial<FinetuneOptions> = {}) {
     spec: smallSpec,
     episodes,
     options: options(over),
+    from: null,
     resume,
     onProgress: () => undefined,
     signal: new AbortController().signal,
@@ -85,12 +86,39 @@ describe('openPolicyWorkshop', () => {
     expect(chunks.every((chunk) => chunk.every(Number.isFinite))).toBe(true);
   });
 
+  it('goes on from a version, and says in the tenant’s words where it cannot', async () => {
+    const first = await finished(null);
+    const next = (from: TrainedVersion, spec = smallSpec) =>
+      workshop.train({
+        spec,
+        episodes,
+        options: options(),
+        from,
+        resume: null,
+        onProgress: () => undefined,
+        signal: new AbortController().signal,
+      });
+    const trainer = await next(first);
+    const version = await trainer.finish();
+    await trainer.close();
+    expect(readManifest(version.manifestBytes).continues).toBe(first.digest);
+    const other = {
+      ...smallSpec,
+      references: { ...smallSpec.references, arm: 'absolute' as const },
+    };
+    await expect(next(first, other)).rejects.toMatchObject({
+      code: 'invalid_request',
+      field: 'options.base_policy_version_id',
+    });
+  });
+
   it('says in the tenant’s words what cannot be trained on', async () => {
     const mute = episodes.map((episode) => ({ ...episode, instruction: '' }));
     const attempt = workshop.train({
       spec: smallSpec,
       episodes: mute,
       options: options(),
+      from: null,
       resume: null,
       onProgress: () => undefined,
       signal: new AbortController().signal,

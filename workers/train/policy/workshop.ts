@@ -52,6 +52,15 @@ export async function openPolicyWorkshop(options: PolicyWorkshopOptions): Promis
           onProgress: o.onProgress,
           signal: o.signal,
           ...(o.resume === null ? {} : { resume: o.resume }),
+          ...(o.from === null
+            ? {}
+            : {
+                from: {
+                  digest: o.from.digest,
+                  manifest: readManifest(o.from.manifestBytes),
+                  files: o.from.files,
+                },
+              }),
         } satisfies FinetuneInput);
         return trainerOf(finetune);
       }),
