@@ -13,7 +13,7 @@ import { classifyError } from './errors.ts';
 import { mountEventStream } from './http/event-stream.ts';
 import { problemResponse } from './http/problem.ts';
 import { mountRest, type HttpEnv } from './http/rest.ts';
-import { mountUploads } from './http/uploads.ts';
+import { mountStore } from './http/store.ts';
 import { requestIdOf } from './request-id.ts';
 import type { ServiceDeps } from './services/context.ts';
 import type { Database } from './services/database.ts';
@@ -100,7 +100,7 @@ export async function createApp(deps: AppDeps): Promise<Hono<HttpEnv>> {
     c.header('cache-control', 'public, max-age=300');
     return c.json(tokens.jwks);
   });
-  mountUploads(app, store, clock);
+  mountStore(app, store, clock);
   if (deps.eventStreams ?? true) mountEventStream(app, call);
   mountRest(app, call);
   mountTrpc(app, call, log);

@@ -120,6 +120,57 @@ export function objectStoreContract(store: () => ObjectStore): void {
     });
   });
 
+  describe('presigned downloads', () => {
+    it('read the object, whole and from a byte on, and nothing else', async () => {
+      const key = `${unique()}/down`;
+      const bytes = randomBytes(2_500_000);
+      await store().put(key, bytes);
+      const url = await store().presignGet(key, 60);
+      const read = async (from: string, headers: Record<string, string> = {}) => {
+        const answer = await fetch(from, { headers });
+        return { status: answer.status, bytes: Buffer.from(await answer.arrayBuffer()) };
+      };
+      const whole = await read(url);
+      expect(whole.status).toBe(200);
+      expect(whole.bytes.equals(bytes)).toBe(true);
+      const rest = await read(url, { range: 'bytes=1000001-' });
+      expect(rest.status).toBe(206);
+      expect(rest.bytes.equals(bytes.subarray(1_000_001))).toBe(true);
+
+      await store().put(`${key}2`, bytes);
+      const upload = await store().presignPut(key, {
+        size: 1,
+        sha256: sha(Buffer.from('x')),
+        contentType: 'text/plain',
+        expiresInS: 60,
+      });
+      const short = await store().presignGet(key, 1);
+      const absent = await store().presignGet(`${key}3`, 60);
+      await new Promise((resolve) => setTimeout(resolve, 2100));
+      const refusals = [
+        read(url.replace('/down?', '/down2?')),
+        read(
+          url.replace(/([?&](?:X-Amz-S|s)ignature=)(.)/, (_, name, c) =>
+            [name, c === 'a' ? 'b' : 'a'].join(''),
+          ),
+        ),
+        read(upload.url),
+        read(short),
+        read(absent),
+        read(url, { range: `bytes=${bytes.length}-` }),
+      ];
+      for (const { status } of await Promise.all(refusals)) {
+        expect(status).toBeGreaterThanOrEqual(400);
+        expect(status).toBeLessThan(500);
+      }
+      // What reads does not write.
+      const put = await fetch(url, { method: 'PUT', body: 'x' });
+      await put.arrayBuffer();
+      expect(put.status).toBeGreaterThanOrEqual(400);
+      expect(await store().head(key)).toEqual({ size: bytes.length, sha256: sha(bytes) });
+    });
+  });
+
   describe('presigned uploads', () => {
     const body = Buffer.from('exactly these bytes');
     const presign = async (key: string, expiresInS = 60) =>

@@ -21,8 +21,32 @@ export function signUploadUrl(publicUrl: string, secret: string, grant: UploadGr
   url.searchParams.set('size', String(grant.size));
   url.searchParams.set('sha256', grant.sha256);
   url.searchParams.set('type', grant.contentType);
-  url.searchParams.set('signature', signature(secret, grant).toString('base64url'));
+  url.searchParams.set('signature', uploadSignature(secret, grant).toString('base64url'));
   return url.href;
+}
+
+/** What a signed download URL grants. */
+export type DownloadGrant = Pick<UploadGrant, 'key' | 'expires'>;
+
+/** `publicUrl` + `/store/{key}?expires&signature`. */
+export function signDownloadUrl(publicUrl: string, secret: string, grant: DownloadGrant): string {
+  const url = new URL(STORE_PATH.slice(1) + grant.key, publicUrl.replace(/\/*$/, '/'));
+  url.searchParams.set('expires', String(grant.expires));
+  url.searchParams.set('signature', downloadSignature(secret, grant).toString('base64url'));
+  return url.href;
+}
+
+/**
+ * The grant of a signed download URL; an upload's signature is none of a download.
+ * @throws as `verifyUploadUrl`.
+ */
+export function verifyDownloadUrl(rawUrl: string, secret: string, now: number): DownloadGrant {
+  const { key, query } = partsOf(rawUrl);
+  const grant = { key, expires: whole(query.get('expires')) };
+  checkSignature(query, downloadSignature(secret, grant));
+  checkKey(key);
+  checkExpiry(grant, now);
+  return grant;
 }
 
 /**
@@ -30,32 +54,48 @@ export function signUploadUrl(publicUrl: string, secret: string, grant: UploadGr
  * @throws ArmatureError `forbidden` for a signature that is not ours, `expired_token` after expiry.
  */
 export function verifyUploadUrl(rawUrl: string, secret: string, now: number): UploadGrant {
-  const path = rawUrl.replace(/^https?:\/\/[^/]*/, '');
-  const at = path.indexOf('?');
-  const start = path.indexOf(STORE_PATH);
-  if (at < 0 || start < 0 || start > at) throw forbidden();
-  const query = new URLSearchParams(path.slice(at + 1));
+  const { key, query } = partsOf(rawUrl);
   const grant: UploadGrant = {
-    key: path.slice(start + STORE_PATH.length, at),
+    key,
     expires: whole(query.get('expires')),
     size: whole(query.get('size')),
     sha256: query.get('sha256') ?? '',
     contentType: query.get('type') ?? '',
   };
-  const given = Buffer.from(query.get('signature') ?? '', 'base64url');
-  const expected = signature(secret, grant);
-  if (given.length !== expected.length || !timingSafeEqual(given, expected)) throw forbidden();
+  checkSignature(query, uploadSignature(secret, grant));
   checkKey(grant.key);
-  if (now >= grant.expires * 1000) {
-    throw new ArmatureError('expired_token', 'the upload URL has expired', {
-      field: 'expires',
-      fix: 'Ask for the upload plan again and use its new URLs.',
-    });
-  }
+  checkExpiry(grant, now);
   return grant;
 }
 
-function signature(secret: string, grant: UploadGrant): Buffer {
+function partsOf(rawUrl: string): { key: string; query: URLSearchParams } {
+  const path = rawUrl.replace(/^https?:\/\/[^/]*/, '');
+  const at = path.indexOf('?');
+  const start = path.indexOf(STORE_PATH);
+  if (at < 0 || start < 0 || start > at) throw forbidden();
+  const query = new URLSearchParams(path.slice(at + 1));
+  return { key: path.slice(start + STORE_PATH.length, at), query };
+}
+
+function checkSignature(query: URLSearchParams, expected: Buffer): void {
+  const given = Buffer.from(query.get('signature') ?? '', 'base64url');
+  if (given.length !== expected.length || !timingSafeEqual(given, expected)) throw forbidden();
+}
+
+function checkExpiry({ expires }: DownloadGrant, now: number): void {
+  if (now < expires * 1000) return;
+  throw new ArmatureError('expired_token', 'the signed URL has expired', {
+    field: 'expires',
+    fix: 'Ask for a new URL where this one came from, and use that.',
+  });
+}
+
+function downloadSignature(secret: string, { key, expires }: DownloadGrant): Buffer {
+  const text = ['armature-download-v1', 'GET', key, expires];
+  return createHmac('sha256', secret).update(JSON.stringify(text)).digest();
+}
+
+function uploadSignature(secret: string, grant: UploadGrant): Buffer {
   const text = [
     'armature-upload-v1',
     'PUT',
@@ -74,8 +114,8 @@ function whole(text: string | null): number {
 }
 
 function forbidden(): ArmatureError {
-  return new ArmatureError('forbidden', 'the upload URL carries no valid signature', {
+  return new ArmatureError('forbidden', 'the URL carries no valid signature', {
     field: 'signature',
-    fix: 'Use the URL of the upload plan unchanged.',
+    fix: 'Use the URL unchanged, as it was given.',
   });
 }

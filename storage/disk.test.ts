@@ -8,6 +8,7 @@ import { ArmatureError } from '@armature/sdk/contract';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { objectStoreContract } from './contract.suite.ts';
 import { DiskStore } from './disk.ts';
+import { diskDownloadHandler } from './disk-download.ts';
 import { diskUploadHandler } from './disk-upload.ts';
 import { storeConfigFromEnv } from './config.ts';
 
@@ -24,17 +25,29 @@ beforeAll(async () => {
   const { port } = server.address() as AddressInfo;
   store = new DiskStore({ kind: 'disk', root, publicUrl: `http://127.0.0.1:${port}`, secret });
   const handle = diskUploadHandler(store);
-  if (handle === null) throw new Error('a disk store has an upload handler');
+  const send = diskDownloadHandler(store);
+  if (handle === null || send === null) throw new Error('a disk store has an upload handler');
   server.on('request', (req, res) => {
     const headers = Object.fromEntries(
       Object.entries(req.headers).map(([name, value]) => [name, String(value)]),
     );
+    const refuse = (error: unknown): void => {
+      failures.push(error);
+      res.writeHead(error instanceof ArmatureError ? error.status : 500).end();
+    };
+    if (req.method === 'GET') {
+      send({ url: req.url ?? '', range: headers['range'] })
+        .then(async (download) => {
+          res.writeHead(download.status, download.headers);
+          for await (const piece of download.body) res.write(piece);
+          res.end();
+        })
+        .catch(refuse);
+      return;
+    }
     handle({ method: req.method ?? '', url: req.url ?? '', headers, body: req })
       .then(() => res.writeHead(200).end())
-      .catch((error: unknown) => {
-        failures.push(error);
-        res.writeHead(error instanceof ArmatureError ? error.status : 500).end();
-      });
+      .catch(refuse);
   });
 });
 

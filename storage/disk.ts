@@ -12,7 +12,7 @@ import {
   unlinkIfThere,
   type FileIdentity,
 } from './disk-files.ts';
-import { signUploadUrl } from './disk-signature.ts';
+import { signDownloadUrl, signUploadUrl } from './disk-signature.ts';
 import { checkKey, checkPrefix, checkRange, checkSha256, notFound } from './key.ts';
 import type { ByteRange, ObjectStore, PresignPutOptions, PresignedPut } from './port.ts';
 
@@ -163,6 +163,13 @@ export class DiskStore implements ObjectStore {
       method: 'PUT',
       headers: { 'content-type': contentType },
     });
+  }
+
+  presignGet(key: string, expiresInS: number): Promise<string> {
+    checkKey(key);
+    const expires = Math.floor(this.now() / 1000) + expiresInS;
+    const { publicUrl, secret } = this.config;
+    return Promise.resolve(signDownloadUrl(publicUrl, secret, { key, expires }));
   }
 
   async localPath(key: string): Promise<string> {

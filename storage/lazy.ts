@@ -12,6 +12,7 @@ export function lazyStore(make: () => Promise<ObjectStore>): ObjectStore {
     delete: async (key) => (await store()).delete(key),
     deletePrefix: async (prefix) => (await store()).deletePrefix(prefix),
     copy: async (from, to) => (await store()).copy(from, to),
+    presignGet: async (key, expiresInS) => (await store()).presignGet(key, expiresInS),
     presignPut: async (key, options) => (await store()).presignPut(key, options),
   };
 }

@@ -50,6 +50,11 @@ export interface ObjectStore {
   copy(from: string, to: string): Promise<void>;
   /** A URL that stores one exact body under `key` until it expires, and nothing else. */
   presignPut(key: string, options: PresignPutOptions): Promise<PresignedPut>;
+  /**
+   * A URL that reads one object until it expires, whole or by one `range`, and nothing else.
+   * @param expiresInS as in `PresignPutOptions`.
+   */
+  presignGet(key: string, expiresInS: number): Promise<string>;
   /** Path of a file with the object's bytes, for readers that need one; only where it costs nothing. */
   localPath?(key: string): Promise<string>;
 }

@@ -195,6 +195,11 @@ export class S3Store implements ObjectStore {
     };
   }
 
+  async presignGet(key: string, expiresInS: number): Promise<string> {
+    checkKey(key);
+    return getSignedUrl(this.client, new GetObjectCommand(this.at(key)), { expiresIn: expiresInS });
+  }
+
   private at(key: string): { Bucket: string; Key: string } {
     return { Bucket: this.bucket, Key: key };
   }

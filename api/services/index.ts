@@ -25,6 +25,7 @@ import { revokeKey } from './keys-revoke.ts';
 import { rotateKey } from './keys-rotate.ts';
 import { canaryPolicy } from './policies-canary.ts';
 import { deployPolicy } from './policies-deploy.ts';
+import { listPolicyFiles } from './policies-files.ts';
 import { getPolicy } from './policies-get.ts';
 import { listPolicies } from './policies-list.ts';
 import { retirePolicy } from './policies-retire.ts';
@@ -73,6 +74,7 @@ export const services: { readonly [N in RouteName]: Service<N> } = {
   'finetunes.events': listFinetuneEvents,
   'policies.list': listPolicies,
   'policies.get': getPolicy,
+  'policies.files': listPolicyFiles,
   'policies.deploy': deployPolicy,
   'policies.canary': canaryPolicy,
   'policies.retire': retirePolicy,

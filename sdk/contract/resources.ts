@@ -294,6 +294,22 @@ export const policyVersionSchema = z.object({
 });
 export type PolicyVersion = z.infer<typeof policyVersionSchema>;
 
+/** A file of a policy version, with a URL that reads it, whole or by ranges, until it expires. */
+export const policyFileSchema = z.object({
+  path: datasetFileSchema.shape.path,
+  size: z.number().int(),
+  sha256,
+  url: z.url(),
+});
+export type PolicyFile = z.infer<typeof policyFileSchema>;
+export const policyFilesSchema = z.object({
+  id,
+  digest: sha256,
+  /** `manifest.json`, whose sha256 is the digest, and the weights that it names. */
+  files: z.array(policyFileSchema),
+  expires_at: instant,
+});
+
 export const sessionSchema = z.object({
   id,
   robot: label,

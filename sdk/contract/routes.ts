@@ -12,6 +12,7 @@ import {
   jobEventSchema,
   keySchema,
   limitNameSchema,
+  policyFilesSchema,
   policyVersionSchema,
   priceSheetSchema,
   reasoningRecordSchema,
@@ -197,6 +198,8 @@ export const routes = {
 
   'policies.list': verb('GET', '/v1/policies', 'read', pageQuery, page(policyVersionSchema)),
   'policies.get': verb('GET', '/v1/policies/:id', 'read', byId, policyVersionSchema),
+  /** Where to read the version's files from: its manifest and its weights. */
+  'policies.files': verb('GET', '/v1/policies/:id/files', 'read', byId, policyFilesSchema),
   /** Makes a version the one that new sessions of its embodiment get. */
   'policies.deploy': verb('POST', '/v1/policies/:id/deploy', 'write', byId, policyVersionSchema),
   /** Gives a version to a share of new sessions, beside the deployed one; 0 ends that. */
@@ -277,6 +280,7 @@ export const schemaNames = {
   Finetune: finetuneSchema,
   JobEvent: jobEventSchema,
   PolicyVersion: policyVersionSchema,
+  PolicyFiles: policyFilesSchema,
   Session: sessionSchema,
   SessionGrant: sessionGrantSchema,
   Usage: usageSchema,

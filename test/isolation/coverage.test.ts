@@ -14,6 +14,7 @@ const BESIDE: ReadonlySet<string> = new Set([
   'GET /.well-known/jwks.json',
   // `finetunes.events` and `finetunes.get` over and over.
   'GET /v1/finetunes/:id/stream',
+  'GET /store/*',
   'PUT /store/*',
   'ALL /trpc/*',
   'ALL /*',

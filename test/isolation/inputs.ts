@@ -80,6 +80,7 @@ export const inputs: { [N in RouteName]: (ids: World['ids']) => RouteInput<N> } 
   'finetunes.events': ({ finetune }) => ({ id: finetune }),
   'policies.list': () => ({}),
   'policies.get': ({ policy }) => ({ id: policy }),
+  'policies.files': ({ policy }) => ({ id: policy }),
   'policies.deploy': ({ policy }) => ({ id: policy }),
   'policies.canary': ({ canary }) => ({ id: canary, share: 0.5 }),
   'policies.retire': ({ unused }) => ({ id: unused }),

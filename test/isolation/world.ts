@@ -3,6 +3,7 @@ import type { TestApi } from '../support/api.ts';
 import { armSpec } from '../support/robots.ts';
 import {
   addPolicyVersion,
+  addStoredVersion,
   addServeWorker,
   addUsage,
   failFinetune,
@@ -36,7 +37,7 @@ export async function makeWorld(api: TestApi, name: string): Promise<World> {
     options: {},
   });
   await failFinetune(api.db.worker, tenant, failed.id);
-  const policy = await addPolicyVersion(api.db.worker, tenant, embodiment.id);
+  const policy = await addStoredVersion(api.db.worker, api.store, tenant, embodiment.id);
   const [canary, unused] = [
     await addPolicyVersion(api.db.worker, tenant, embodiment.id),
     await addPolicyVersion(api.db.worker, tenant, embodiment.id),

@@ -1,4 +1,4 @@
-import { randomUUID } from 'node:crypto';
+import { createHash, randomBytes, randomUUID } from 'node:crypto';
 import {
   eq,
   datasets,
@@ -15,6 +15,7 @@ import {
   type UsageEventRow,
 } from '@armature/db';
 import type { FinetuneMode } from '@armature/sdk/contract';
+import type { ObjectStore } from '@armature/storage';
 
 /** What workers would have written, for suites that run no worker. */
 
@@ -50,9 +51,9 @@ export async function addPolicyVersion(
   tenant: string,
   embodimentId: string,
   mode: FinetuneMode = 'head',
+  digest = randomUUID().replaceAll('-', '').padEnd(64, '0'),
 ): Promise<string> {
   const id = newId('pv');
-  const digest = randomUUID().replaceAll('-', '').padEnd(64, '0');
   await withTenant(db, tenant, async (tx) => {
     await tx.insert(policyVersions).values({
       id,
@@ -69,6 +70,24 @@ export async function addPolicyVersion(
     });
   });
   return id;
+}
+
+/** A version whose manifest and one file of weights, of 3 MB, lie in the store. */
+export async function addStoredVersion(
+  db: Db,
+  store: ObjectStore,
+  tenant: string,
+  embodimentId: string,
+): Promise<string> {
+  const head = randomBytes(3_000_000);
+  const hash = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex');
+  const files = { 'head.safetensors': { sha256: hash(head), size: head.length } };
+  const manifest = Buffer.from(JSON.stringify({ files }));
+  const digest = hash(manifest);
+  const prefix = `tenants/${tenant}/policies/${digest}/`;
+  await store.put(`${prefix}head.safetensors`, head);
+  await store.put(`${prefix}manifest.json`, manifest);
+  return addPolicyVersion(db, tenant, embodimentId, 'head', digest);
 }
 
 export async function addServeWorker(db: Db, id = 'serve-1'): Promise<void> {

@@ -1,9 +1,11 @@
 import type { Command } from 'commander';
 import type { PolicyVersion } from '../../contract/index.ts';
-import { clientOf, type Runner } from '../context.ts';
+import { downloadPolicy } from '../../src/index.ts';
+import { clientOf, type Context, type Runner } from '../context.ts';
 import { showList } from '../list.ts';
 import { decimal, paged, type PageOptions } from '../options.ts';
 import { bytes, fields, show, table } from '../output.ts';
+import { progress } from '../progress.ts';
 
 /** `policies`. */
 export function addPolicies(program: Command, run: Runner): void {
@@ -35,6 +37,14 @@ export function addPolicies(program: Command, run: Runner): void {
         const version = await (await clientOf(context)).policies.get({ id }, context);
         show(context.output, version, () => describe(version));
       }),
+    );
+  policies
+    .command('download')
+    .description("fetch a version's manifest and weights; goes on where it was cut off")
+    .argument('<id>', 'id of the version')
+    .option('--out <dir>', "folder for the files; one of the version's id unless given")
+    .action((id: string, { out }: { out?: string }) =>
+      run((context) => download(context, id, out ?? id)),
     );
   policies
     .command('deploy')
@@ -72,6 +82,32 @@ export function addPolicies(program: Command, run: Runner): void {
         show(context.output, version, () => describe(version));
       }),
     );
+}
+
+async function download(context: Context, id: string, dir: string): Promise<void> {
+  const client = await clientOf(context);
+  const bar = progress(context.output, 'download');
+  try {
+    const got = await downloadPolicy({
+      client,
+      id,
+      dir,
+      signal: context.signal,
+      onProgress: ({ done, total }) => {
+        bar.update(total === 0 ? 1 : done / total, `${bytes(done)} of ${bytes(total)}`);
+      },
+    });
+    bar.end();
+    const size = got.files.reduce((sum, file) => sum + file.size, 0);
+    show(
+      context.output,
+      { ...got, dir },
+      () => `${got.id}: ${got.files.length} files, ${bytes(size)} in ${dir}`,
+    );
+  } catch (error) {
+    bar.end();
+    throw error;
+  }
 }
 
 function describe(version: PolicyVersion): string {
