@@ -1,5 +1,6 @@
 import { parseArgs } from 'node:util';
 import { z } from 'zod';
+import { measureApi } from './parts/api/index.ts';
 import { measureIngest } from './parts/ingest.ts';
 import { measureModel } from './parts/model.ts';
 import { measureServe } from './parts/serve/index.ts';
@@ -21,6 +22,7 @@ const measures: Record<PartName, (options: PartOptions) => Promise<PartMeasureme
   serve: measureServe,
   ingest: (options) => only(measureIngest(options)),
   train: (options) => only(measureTrain(options)),
+  api: measureApi,
 };
 
 const { values } = parseArgs({

@@ -6,7 +6,7 @@ const FIRST_WAIT_MS = 500;
 const LONGEST_WAIT_MS = 30_000;
 
 export interface Database {
-  readonly urls: { readonly app: string; readonly worker: string };
+  readonly urls: { readonly admin: string; readonly app: string; readonly worker: string };
   stop(): Promise<void>;
 }
 
@@ -28,6 +28,7 @@ export async function startDatabase(options: DatabaseOptions): Promise<Database>
     await setRolePasswords(adminUrl, passwords);
     return {
       urls: {
+        admin: adminUrl,
         app: urlForRole(adminUrl, 'armature_app', passwords.app),
         worker: urlForRole(adminUrl, 'armature_worker', passwords.worker),
       },

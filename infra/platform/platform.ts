@@ -49,6 +49,8 @@ export interface Platform {
   readonly openpi: OpenpiAddress;
   /** Folder of the logs, one file a process. */
   readonly logs: string;
+  /** The database as its owner and as the roles of the processes, for who measures it. */
+  readonly databaseUrls: { readonly admin: string; readonly app: string; readonly worker: string };
   /** Process number of a part, which changes when it is started again. */
   pid(part: ProcessName): number | undefined;
   /** Stops every part in order; idempotent. */
@@ -151,6 +153,7 @@ async function start(options: PlatformOptions, stack: StopStack): Promise<Platfo
     openpi,
     platformKey: secrets.platform_key,
     logs: folder.logs,
+    databaseUrls: database.urls,
     pid: (name) => parts.get(name)?.pid,
     stop: () => stack.stop(),
   };
