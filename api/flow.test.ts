@@ -251,6 +251,16 @@ describe('a fine-tune', () => {
     expect((await create(training, { reference: 'absolute' })).status).toBe(200);
   });
 
+  it('wants a prefix that leaves a chunk something to go on with', async () => {
+    const training = await ready();
+    const most = armSpec.horizon / 2;
+    expect(await create(training, { prefix_delay_max: most + 1 })).toMatchObject({
+      status: 400,
+      problem: { code: 'invalid_request', field: 'options.prefix_delay_max' },
+    });
+    expect((await create(training, { prefix_delay_max: most })).status).toBe(200);
+  });
+
   it('is queued with its job and its history, and cancelled while it waits', async () => {
     const made = (await create(await ready(), { steps: 3 })).ok;
     if (made === undefined) throw new Error('not created');

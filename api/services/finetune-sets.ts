@@ -4,6 +4,7 @@ import {
   embodimentSpecSchema,
   finetuneModeSchema,
   finetuneOptionsSchema,
+  longestPrefix,
   type EmbodimentSpec,
   type FinetuneOptions,
 } from '@armature/sdk/contract';
@@ -53,7 +54,9 @@ export async function findFinetuneSets(
     }
   }
   const embodiment = await findEmbodiment(tx, tenant, dataset.embodimentId, 'dataset_id');
-  checkReference(embodimentSpecSchema.parse(embodiment.spec), input.options);
+  const spec = embodimentSpecSchema.parse(embodiment.spec);
+  checkReference(spec, input.options);
+  checkPrefix(spec, input.options);
   await checkStart(tx, tenant, dataset.embodimentId, input.options);
   return { dataset, heldout, embodiment };
 }
@@ -139,4 +142,14 @@ async function checkStart(
       },
     );
   }
+}
+
+function checkPrefix(spec: EmbodimentSpec, { prefix_delay_max: asked = 0 }: FinetuneOptions): void {
+  const most = longestPrefix(spec);
+  if (asked <= most) return;
+  throw new ArmatureError(
+    'invalid_request',
+    `options.prefix_delay_max: ${asked} of the ${spec.horizon} actions of a chunk leave too few to go on with`,
+    { field: 'options.prefix_delay_max', fix: `Use ${most} or fewer.` },
+  );
 }

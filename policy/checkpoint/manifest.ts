@@ -28,6 +28,11 @@ export const policyManifestSchema = z.object({
   sampler: samplerSchema,
   /** Whether pictures were blanked in training. */
   images: z.enum(['use', 'blank']),
+  /**
+   * Most actions of a previous chunk that it was trained to go on from (trained real-time chunking);
+   * absent where it was not.
+   */
+  prefix_delay_max: z.number().int().positive().optional(),
   labels: z.string(),
   /** Digest of the version that training went on from, whose normalisation this one has. */
   continues: hash.optional(),

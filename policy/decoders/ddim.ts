@@ -1,6 +1,9 @@
 import { SAMPLER_COLUMNS, samplerTable } from '../divla/diffusion.ts';
 import { add, clamp, div, expand, mul, reshape, sub, type Tensor } from '../tensor/index.ts';
 
+/** What a denoising network is trained to say: the noise, or the velocity √ā·noise − √(1−ā)·clean. */
+export type Prediction = 'epsilon' | 'v_prediction';
+
 export interface DdimOptions {
   readonly steps: number;
   readonly trainSteps: number;
@@ -11,14 +14,55 @@ export interface DdimOptions {
 /** The noise in x [B, T, A] at diffusion steps f32 [B]. */
 export type NoiseOf = (x: Tensor, t: Tensor) => Tensor;
 
-/**
- * Replaces a step's clean actions; the noise is then recomputed from them, so that x stays on its level.
- * @param root √ā of the step
- */
-export type CleanChange = (clean: Tensor, x: Tensor, root: number) => Tensor;
+type Level = number | Tensor;
+
+/** Levels of a step: √ā and √(1−ā) as it finds the sample and as it leaves it. */
+export interface DdimLevels {
+  readonly root: Level;
+  readonly rest: Level;
+  readonly rootBefore: Level;
+  readonly restBefore: Level;
+}
 
 /**
- * A sample by DDIM with η = 0 (Song et al. 2021, eq. 12), every step after the other in the graph.
+ * Replaces a step's clean actions; the noise is moved against them, so that x stays on its level.
+ * What it leaves as it was is sampled as without it, bit for bit.
+ * @param root √ā of the step
+ */
+export type CleanChange = (clean: Tensor, x: Tensor, root: Level) => Tensor;
+
+/**
+ * One DDIM step with η = 0 (Song et al. 2021, eq. 12; the clean actions clipped).
+ * @param x [B, T, A], as noisy as `levels` says
+ * @param predicted [B, T, A], what the network says of x
+ */
+export function ddimStep(
+  x: Tensor,
+  predicted: Tensor,
+  levels: DdimLevels,
+  { clip, prediction }: { readonly clip: number; readonly prediction: Prediction },
+  change?: CleanChange,
+): Tensor {
+  const { root, rest, rootBefore, restBefore } = levels;
+  const byNoise = prediction === 'epsilon';
+  const found = byNoise
+    ? div(sub(x, mul(predicted, rest)), root)
+    : sub(mul(x, root), mul(predicted, rest));
+  const noise = byNoise ? predicted : add(mul(x, rest), mul(predicted, root));
+  const clean = clamp(found, -clip, clip);
+  if (change === undefined) return add(mul(clean, rootBefore), mul(noise, restBefore));
+  const turned = change(clean, x, root);
+  const left = sub(noise, mul(sub(turned, clean), ratio(root, rest)));
+  return add(mul(turned, rootBefore), mul(left, restBefore));
+}
+
+function ratio(a: Level, b: Level): Level {
+  if (typeof a !== 'number') return div(a, b);
+  return typeof b === 'number' ? a / b : div(a, b);
+}
+
+/**
+ * A sample by DDIM, every step after the other in the graph, of a network that predicts noise.
  * @param x noise [B, T, A]
  * @returns the sample after each step, the last of them clean
  */
@@ -43,10 +87,8 @@ export function ddimSample(
       number,
     ];
     const found = noise(current, expand(reshape(x.graph.constant(t), [1]), [batch]));
-    const predicted = clamp(div(sub(current, mul(found, rest)), root), -clip, clip);
-    const clean = change === undefined ? predicted : change(predicted, current, root);
-    const left = change === undefined ? found : div(sub(current, mul(clean, root)), rest);
-    current = add(mul(clean, rootBefore), mul(left, restBefore));
+    const levels = { root, rest, rootBefore, restBefore };
+    current = ddimStep(current, found, levels, { clip, prediction: 'epsilon' }, change);
     chain.push(current);
   }
   return chain;

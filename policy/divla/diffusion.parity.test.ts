@@ -2,11 +2,10 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import { readFixture, readFixtureJson } from '../../test/support/fixtures.ts';
 import { hold, largestDifference } from '../../test/support/parity.ts';
 import { readSafetensors, toFloat32 } from '../checkpoint/index.ts';
+import { ddimStep } from '../decoders/ddim.ts';
 import { Engine } from '../engine/index.ts';
-import { Graph, toOnnx } from '../tensor/index.ts';
-import { nano, type DivlaConfig } from './config.ts';
+import { Graph, slice, toOnnx } from '../tensor/index.ts';
 import { SAMPLER_COLUMNS, alphasCumprod, samplerTable } from './diffusion.ts';
-import { ddimStep } from './model.ts';
 
 let engine: Engine;
 beforeAll(async () => {
@@ -53,10 +52,7 @@ it.each(cases)(
   'DDIM follows the reference chain: $name',
   async ({ name, inference_steps: steps, timesteps }) => {
     const prediction = name.endsWith('.epsilon') ? 'epsilon' : 'v_prediction';
-    const config: DivlaConfig = {
-      ...nano,
-      diffusion: { ...nano.diffusion, prediction, clip: meta.clip_sample_range },
-    };
+    const options = { prediction, clip: meta.clip_sample_range } as const;
     const table = samplerTable(steps, meta.train_steps);
     const outputs = data(`${name}.model_output`);
     const chain = data(`${name}.x`);
@@ -66,7 +62,14 @@ it.each(cases)(
     const x = graph.input('x', 'float32', [size]);
     const predicted = graph.input('predicted', 'float32', [size]);
     const row = graph.input('row', 'float32', [SAMPLER_COLUMNS]);
-    graph.output('next', ddimStep(config, x, predicted, row));
+    const column = (i: number) => slice(row, 0, i, i + 1);
+    const levels = {
+      root: column(1),
+      rest: column(2),
+      rootBefore: column(3),
+      restBefore: column(4),
+    };
+    graph.output('next', ddimStep(x, predicted, levels, options));
     await engine.load(name, toOnnx(graph));
     for (let i = 0; i < steps; i++) {
       const columns = table.slice(i * SAMPLER_COLUMNS, (i + 1) * SAMPLER_COLUMNS);

@@ -1,15 +1,4 @@
-import {
-  add,
-  clamp,
-  concat,
-  div,
-  expand,
-  mul,
-  reshape,
-  slice,
-  sub,
-  type Tensor,
-} from '../tensor/index.ts';
+import { concat, expand, mul, reshape, slice, sub, type Tensor } from '../tensor/index.ts';
 import type { Bank } from '../nn/bank.ts';
 import { dense, embedding, norm } from '../nn/layers.ts';
 import type { Params } from '../nn/params.ts';
@@ -193,41 +182,4 @@ export function predictionTarget(
 ): Tensor {
   if (config.diffusion.prediction === 'epsilon') return noise;
   return sub(mul(noise, root), mul(clean, rest));
-}
-
-/** A chunk that the sampled one is to go on from (real-time chunking, `policy/rtc`). */
-export interface ChunkGuide {
-  /** [B, H, A], in the model's units. */
-  readonly previous: Tensor;
-  /** [B, H, 1], how much each action is held to it: 0 leaves the sample as it is, 1 sets the action. */
-  readonly weights: Tensor;
-}
-
-/**
- * One DDIM step with η = 0 (Song et al. 2021, eq. 12; the clean action clipped). With a guide the
- * clean action x̂ becomes x̂ + W·(previous − x̂), and the noise what is left of x then.
- * @param row f32 [5], a row of the sampler's table
- */
-export function ddimStep(
-  config: DivlaConfig,
-  x: Tensor,
-  predicted: Tensor,
-  row: Tensor,
-  guide?: ChunkGuide,
-): Tensor {
-  const column = (i: number): Tensor => slice(row, 0, i, i + 1);
-  const { clip, prediction } = config.diffusion;
-  const [root, rest] = [column(1), column(2)];
-  const byNoise = prediction === 'epsilon';
-  const found = byNoise
-    ? div(sub(x, mul(predicted, rest)), root)
-    : sub(mul(x, root), mul(predicted, rest));
-  const noise = byNoise ? predicted : add(mul(x, rest), mul(predicted, root));
-  const clean = clamp(found, -clip, clip);
-  if (guide === undefined) return add(mul(clean, column(3)), mul(noise, column(4)));
-  const { previous, weights } = guide;
-  const turned = add(clean, mul(sub(previous, clean), weights));
-  // Of the unclipped action, so that a row without weights is sampled as if there were no guide.
-  const left = sub(noise, mul(mul(sub(previous, found), weights), div(root, rest)));
-  return add(mul(turned, column(3)), mul(left, column(4)));
 }

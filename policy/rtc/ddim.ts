@@ -16,10 +16,10 @@ export interface DdimGuide {
 }
 
 /**
- * Turns a DDIM sample of a noise-predicting network towards a previous chunk: what `ddimSample` does
- * to each step's clean chunk x̂. With W the prefix weights it becomes x̂ + W·(previous − x̂) (`direct`),
- * or x̂ + √ā·Jᵀ·W·(previous − x̂) with J = ∂x̂/∂x (`pulled-back`; the factor makes both the same for a
- * network that does not look at x), or `previous` where W is 1 (`hard`).
+ * Turns a DDIM sample towards a previous chunk: what `ddimStep` does to each step's clean chunk x̂. With
+ * W the prefix weights it becomes x̂ + W·(previous − x̂) (`direct`), or x̂ + √ā·Jᵀ·W·(previous − x̂) with
+ * J = ∂x̂/∂x (`pulled-back`; the factor makes both the same for a network that does not look at x), or
+ * `previous` where W is 1 (`hard`).
  */
 export function towardsPrevious(guide: DdimGuide): CleanChange {
   return (clean, x, root) => {

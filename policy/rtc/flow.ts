@@ -1,5 +1,6 @@
-import { add, concat, filled, mul, reshape, sub, where, type Tensor } from '../tensor/index.ts';
+import { add, concat, filled, mul, reshape, sub, type Tensor } from '../tensor/index.ts';
 import { pulledBack, type Correction } from './ddim.ts';
+import { withPrefix, type HeldPrefix } from './held.ts';
 import { guidanceWeight } from './prefix.ts';
 
 /** Real-time chunking for flow matching: time runs from 1 (noise) to 0 (data), x̂ = x − time·v. */
@@ -50,10 +51,9 @@ export interface FlowOptions {
   readonly steps: number;
   readonly guide?: FlowGuide;
   /**
-   * A hard prefix, for networks trained with one: actions where `mask` f32 [B, T] is 1 are `previous`
-   * [B, T, A], and the network sees them at time 0.
+   * A hard prefix, for networks trained with one: the network sees its actions at time 0.
    */
-  readonly prefix?: { readonly previous: Tensor; readonly mask: Tensor };
+  readonly prefix?: HeldPrefix;
 }
 
 /** Euler's steps from noise x [B, T, A]. Returns the start and the chunk after each step. */
@@ -75,11 +75,6 @@ export function flowSample(x: Tensor, velocity: Velocity, options: FlowOptions):
     chain.push(current);
   }
   return chain;
-}
-
-function withPrefix(x: Tensor, prefix: { previous: Tensor; mask: Tensor }): Tensor {
-  const [batch, length] = x.shape as [number, number, number];
-  return where(reshape(prefix.mask, [batch, length, 1]), prefix.previous, x);
 }
 
 /** A previous chunk [B, L, a] padded with zeros to [B, T, A]. */

@@ -13,9 +13,9 @@ import {
   type Signature,
 } from '../divla/index.ts';
 import type { Value } from '../engine/index.ts';
-import { prefixWeights } from '../rtc/index.ts';
+import { prefixMask, prefixWeights } from '../rtc/index.ts';
 import { PolicyError } from './errors.ts';
-import type { ActRow } from './handle.ts';
+import type { ActRow, PreviousChunk } from './handle.ts';
 
 /** Views and instruction of `rows` rows as feeds; rows beyond those given repeat the first. */
 export function viewFeeds(
@@ -94,6 +94,7 @@ export function actFeeds(
   const slot = new BigInt64Array(rows);
   const previous = new Float32Array(rows * chunk);
   const held = new Float32Array(rows * signature.horizon);
+  const set = new Float32Array(rows * signature.horizon);
   eachRow(given, rows, (row, r) => {
     const { manifest, joints, usesCommand } = row.policy;
     const { normalisation } = manifest;
@@ -114,7 +115,7 @@ export function actFeeds(
     }
     slot[r] = BigInt(row.policy.slot);
     if (row.previous === undefined) return;
-    const { actions, delay, schedule } = row.previous;
+    const { actions } = row.previous;
     const left = actions.length / width;
     if (!Number.isInteger(left) || left > signature.horizon) {
       throw new PolicyError(
@@ -127,8 +128,8 @@ export function actFeeds(
     const { clip } = config.diffusion;
     const at = r * chunk;
     encodeActions(normalisation, actions, 0, left, row.state, inForce, previous, at, dims, clip);
-    const weights = prefixWeights(schedule, Math.max(0, delay), left, signature.horizon);
-    held.set(weights, r * signature.horizon);
+    const hold = holdOf(row.previous, manifest.prefix_delay_max, left, signature.horizon);
+    (hold.given ? set : held).set(hold.weights, r * signature.horizon);
   });
   const f32 = (shape: readonly number[], data: Float32Array): Value => ({
     dtype: 'float32',
@@ -149,7 +150,35 @@ export function actFeeds(
     slot: { dtype: 'int64', shape: [rows], data: slot },
     previous: f32([rows, signature.horizon, dims], previous),
     previous_weight: f32([rows, signature.horizon], held),
+    previous_given: f32([rows, signature.horizon], set),
   };
+}
+
+/**
+ * How the previous chunk is held: by weights on what is sampled, or as actions that are given.
+ * @param most the longest prefix that the version was trained with
+ * @param left actions of the previous chunk
+ */
+function holdOf(
+  { delay, schedule }: PreviousChunk,
+  most: number | undefined,
+  left: number,
+  horizon: number,
+): { readonly weights: Float32Array; readonly given: boolean } {
+  const passed = Math.min(Math.max(0, delay), left);
+  if (schedule !== 'trained') {
+    return { weights: prefixWeights(schedule, passed, left, horizon), given: false };
+  }
+  if (most === undefined) {
+    throw new PolicyError(
+      'invalid_row',
+      'the version was not trained with a prefix',
+      'previous.schedule',
+    );
+  }
+  return passed > most
+    ? { weights: prefixWeights('exp', passed, left, horizon), given: false }
+    : { weights: prefixMask([passed], horizon), given: true };
 }
 
 /** Embeddings of the rows' reasonings, zero where there is none. */

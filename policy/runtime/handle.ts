@@ -30,8 +30,11 @@ export interface PreviousChunk {
   readonly actions: Float32Array;
   /** Of these so many will have been executed when the new chunk arrives. */
   readonly delay: number;
-  /** How the hold on the rest lets go. */
-  readonly schedule: PrefixSchedule;
+  /**
+   * How the hold on the rest lets go. `trained`: the actions of the delay are given and the rest is
+   * free, for versions that were trained so; a delay beyond theirs is guided by `exp`.
+   */
+  readonly schedule: PrefixSchedule | 'trained';
 }
 
 /** One robot's question. */

@@ -25,7 +25,12 @@ let runtime: PolicyRuntime;
 let policies: FinishedPolicy[];
 let handles: PolicyHandle[];
 
-async function freshHead(joints: number, seed: number, wrist: boolean): Promise<FinishedPolicy> {
+async function freshHead(
+  joints: number,
+  seed: number,
+  wrist: boolean,
+  prefix?: number,
+): Promise<FinishedPolicy> {
   const spec = smallSpec(joints, { wrist });
   const names = spec.action.map((joint) => joint.name);
   const finetune = await Finetune.create({
@@ -34,7 +39,14 @@ async function freshHead(joints: number, seed: number, wrist: boolean): Promise<
     spec,
     stats: { state: plainStats(names), action: plainStats(names) },
     episodes: smallEpisodes(spec, 2),
-    options: resolveOptions({ mode: 'head', steps: 0, seed, images: 'use', labels: 'none' }),
+    options: resolveOptions({
+      mode: 'head',
+      steps: 0,
+      seed,
+      images: 'use',
+      labels: 'none',
+      prefix_delay_max: prefix,
+    }),
   });
   return finetune.finish();
 }
@@ -215,6 +227,71 @@ describe('a chunk that goes on from the one before it', () => {
     await expect(
       runtime.act([{ ...second, previous: { ...none, actions: new Float32Array(3) } }]),
     ).rejects.toMatchObject({ code: 'invalid_row', field: 'previous' });
+  });
+});
+
+describe('a chunk behind actions that are given', () => {
+  const most = 4;
+  let policy: PolicyHandle;
+  beforeAll(async () => {
+    policy = await runtime.load(await freshHead(3, 5, false, most));
+  });
+  afterAll(() => runtime.unload(policy));
+
+  it('is for versions that were trained for it', async () => {
+    expect(policy.manifest.prefix_delay_max).toBe(most);
+    const [, other] = handles as [PolicyHandle, PolicyHandle];
+    expect(other.manifest).not.toHaveProperty('prefix_delay_max');
+    const previous = { actions: new Float32Array(16), delay: 1, schedule: 'trained' } as const;
+    await expect(runtime.act([{ ...rowOf(other, 1), previous }])).rejects.toMatchObject({
+      code: 'invalid_row',
+      field: 'previous.schedule',
+    });
+  });
+
+  it('keeps them, and is the free chunk where there are none, bit for bit', async () => {
+    const row = rowOf(policy, 1);
+    const width = row.state.length;
+    const [before] = await runtime.act([row]);
+    const actions = (before?.actions ?? new Float32Array()).slice(4 * width);
+    const next = { ...row, seed: 99 };
+    const after = async (delay: number, schedule: 'trained' | 'exp', left = actions) => {
+      const [one] = await runtime.act([{ ...next, previous: { actions: left, delay, schedule } }]);
+      return one?.actions ?? new Float32Array();
+    };
+    const [free] = await runtime.act([next]);
+    expect(await after(0, 'trained')).toEqual(free?.actions);
+    for (let delay = 1; delay <= most; delay++) {
+      const chunk = await after(delay, 'trained');
+      const [kept, rest] = [chunk.slice(0, delay * width), chunk.slice(delay * width)];
+      // In raw units there and back: float32's rounding.
+      expect(difference(kept, actions.slice(0, delay * width))).toBeLessThan(1e-6);
+      expect(difference(actions.slice(delay * width), rest)).toBeGreaterThan(1e-3);
+      // What lies behind the prefix is not looked at.
+      const other = actions.map((value, i) => (i < delay * width ? value : 1 - value));
+      expect(await after(delay, 'trained', other)).toEqual(chunk);
+    }
+    // Longer than it was trained for: guided.
+    expect(await after(most + 1, 'trained')).toEqual(await after(most + 1, 'exp'));
+    // No more than there is of the chunk before.
+    const one = actions.slice(0, width);
+    expect(await after(most, 'trained', one)).toEqual(await after(1, 'trained', one));
+  });
+
+  it('shares a run with free and guided rows, each as alone', async () => {
+    const row = rowOf(policy, 1);
+    const actions = new Float32Array(8 * row.state.length).fill(0.2);
+    const rows: ActRow[] = [
+      row,
+      { ...row, previous: { actions, delay: 3, schedule: 'trained' } },
+      { ...row, previous: { actions, delay: 3, schedule: 'exp' } },
+    ];
+    const together = await runtime.act(rows);
+    for (const [i, one] of rows.entries()) {
+      const [alone] = await runtime.act([one]);
+      const chunk = together[i]?.actions ?? new Float32Array();
+      expect(difference(alone?.actions ?? new Float32Array(), chunk)).toBeLessThan(1e-4);
+    }
   });
 });
 

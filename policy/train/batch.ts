@@ -17,6 +17,7 @@ import { augmentInto } from './augment.ts';
 import { labelAt, orderedCameras, type FrameRef, type TrainingEpisode } from './episodes.ts';
 import type { FeatureCache } from './features.ts';
 import type { ResolvedFinetuneOptions } from './options.ts';
+import { drawPrefixes } from './prefix-delay.ts';
 
 export interface BatchSource {
   readonly config: DivlaConfig;
@@ -43,6 +44,7 @@ export function trainingBatch(source: BatchSource, step: number): Record<string,
   return {
     ...motion(source, rows, random),
     ...noise(source, random),
+    ...prefixes(source, step),
     ...(source.features === undefined
       ? pictures(source, rows, random)
       : cachedFeatures(source, source.features, chosen, random)),
@@ -152,6 +154,14 @@ function noise(source: BatchSource, random: Random): Record<string, Value> {
     noise: f32([rows, spec.horizon, dims], data),
     levels: f32([rows, 3], levels),
   };
+}
+
+function prefixes({ options, spec }: BatchSource, step: number): Record<string, Value> {
+  const { seed, prefixDelayMax: most, batchSize } = options;
+  if (most === 0) return {};
+  const draws = batchSize * options.draws;
+  const { horizon } = spec;
+  return { given: f32([draws, horizon], drawPrefixes({ seed, step, draws, most, horizon })) };
 }
 
 /** Pictures and words of rows, for a graph whose trunk trains. */

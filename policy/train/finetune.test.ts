@@ -32,7 +32,7 @@ function options(mode: 'head' | 'policy' | 'full'): ResolvedFinetuneOptions {
     images: 'use',
     labels: 'none',
   });
-  return { ...resolved, draws: 1, spoken: mode === 'full' ? 2 : 0 };
+  return { ...resolved, draws: 1, prefixDelayMax: 4, spoken: mode === 'full' ? 2 : 0 };
 }
 
 async function start(mode: 'head' | 'policy' | 'full', resume?: Uint8Array): Promise<Finetune> {
@@ -69,6 +69,7 @@ describe.each(['head', 'policy', 'full'] as const)('fine-tuning in mode %s', (mo
     expect(again).toEqual(losses.slice(3));
     expect(got.digest).toBe(expected.digest);
     expect(losses.every(Number.isFinite)).toBe(true);
+    expect(got.manifest.prefix_delay_max).toBe(4);
     expect(Object.keys(got.files).includes('trunk.safetensors')).toBe(mode !== 'head');
   });
 });
@@ -84,6 +85,10 @@ describe('a fine-tune that cannot start', () => {
     await expect(Finetune.create({ ...common, episodes: [episode] })).rejects.toMatchObject({
       field: 'embodiment.spec.state',
     });
+    const tooLong = { ...common.options, prefixDelayMax: 9 };
+    await expect(
+      Finetune.create({ ...common, options: tooLong, episodes: smallEpisodes(spec, 1) }),
+    ).rejects.toMatchObject({ field: 'options.prefix_delay_max' });
     const other = await start('policy');
     const foreign = await other.checkpoint();
     await other.close();

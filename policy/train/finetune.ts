@@ -1,4 +1,4 @@
-import type { EmbodimentSpec, FeatureStats } from '@armature/sdk/contract';
+import { longestPrefix, type EmbodimentSpec, type FeatureStats } from '@armature/sdk/contract';
 import {
   canonicalJson,
   manifestDigest,
@@ -177,6 +177,7 @@ export class Finetune {
       pictures: options.batchSize,
       instructions: 1,
       draws: options.draws,
+      prefixed: options.prefixDelayMax > 0,
       spoken: options.spoken,
       slots: 1,
       from: fromImages ? 'images' : 'features',
@@ -298,6 +299,7 @@ export class Finetune {
       image: imageSize(spec),
       sampler,
       images: options.images,
+      ...(options.prefixDelayMax === 0 ? {} : { prefix_delay_max: options.prefixDelayMax }),
       labels: sources.size === 0 ? 'none' : [...sources].sort().join(', '),
       ...(from === undefined ? {} : { continues: from.digest }),
       files: Object.fromEntries(
@@ -311,10 +313,17 @@ export class Finetune {
   }
 }
 
-function checkInput({ base, spec, episodes }: FinetuneInput): void {
+function checkInput({ base, spec, episodes, options }: FinetuneInput): void {
   const { dims } = base.config.head;
   const { maxViews } = base.config;
   const cameras = orderedCameras(spec);
+  const most = longestPrefix(spec);
+  if (options.prefixDelayMax > most) {
+    throw new FinetuneError(
+      `a prefix may have up to ${most} of the ${spec.horizon} actions of a chunk, got ${options.prefixDelayMax}`,
+      'options.prefix_delay_max',
+    );
+  }
   if (episodes.length === 0) throw new FinetuneError('the set has no episodes', 'dataset_id');
   if (spec.state.length > dims || spec.action.length > dims) {
     throw new FinetuneError(

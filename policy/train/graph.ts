@@ -32,6 +32,7 @@ import {
   see,
 } from '../divla/model.ts';
 import { teacherForced } from '../divla/reasoning.ts';
+import { withPrefix } from '../rtc/index.ts';
 import { adamW, stepScalarInputs, type AdamWOptions } from './optimiser.ts';
 
 export interface TrainGraphOptions {
@@ -42,6 +43,8 @@ export interface TrainGraphOptions {
   readonly instructions: number;
   /** Noise draws of each row. */
   readonly draws: number;
+  /** Whether chunks begin with actions that are given (`given` in the batch), as `withPrefix` sets them. */
+  readonly prefixed: boolean;
   /** Rows of each slot, from its first, that also pass the language model. */
   readonly spoken: number;
   /** Slots of the bank; rows lie in order of slots, equally many each. */
@@ -65,7 +68,8 @@ export function rowsOf(options: TrainGraphOptions): number {
  *
  * State: theta, m, v, ema f32 [P] (carried). Frozen parameters are inputs named by their path.
  * Batch: views and tokens (or summary f32 [R, V, S] and reasoning f32 [R, D]), body, clean f32
- * [R, H, A], keep f32 [R, H, A], noise f32 [R·D, H, A], levels f32 [R·D, 3] (t, √ā, √(1−ā)); for the
+ * [R, H, A], keep f32 [R, H, A], noise f32 [R·D, H, A], levels f32 [R·D, 3] (t, √ā, √(1−ā)), where
+ * `prefixed` given f32 [R·D, H] (1 for actions that are clean and not scored); for the
  * L = slots·spoken spoken rows said i64 [L, R], said_mask f32 [L, R], labels i64 [L, R].
  * Outputs: loss, action_loss, reasoning_loss, grounding_loss, gradient_norm and the next state.
  */
@@ -248,14 +252,21 @@ function actionLoss(
   const drawn = (x: Tensor): Tensor => repeat(x, draws);
   const [root, rest] = [level(1), level(2)];
   const pure = drawn(clean);
-  const noisy = add(mul(pure, root), mul(noise, rest));
+  const mixed = add(mul(pure, root), mul(noise, rest));
+  const mask = options.prefixed
+    ? graph.input('given', 'float32', [rows * draws, horizon])
+    : undefined;
+  const noisy = mask === undefined ? mixed : withPrefix(mixed, { previous: pure, mask });
   const t = reshape(slice(levels, 1, 0, 1), [rows * draws]);
   const decoder = params.scope('trunk').scope('decoder');
   const base = add(drawn(conditionFilm(decoder, config, felt)), filmOfSteps(params, config, t));
   const voice = drawn(reasoningFilm(decoder, config, reasoning));
   const predicted = predict(params, config, bank, noisy, combineFilm(config, base, voice));
   const error = sub(predicted, predictionTarget(config, pure, noise, root, rest));
-  const kept = drawn(keep);
+  const valid = drawn(keep);
+  // What is given is not predicted: neither the loss nor its mean sees it.
+  const kept =
+    mask === undefined ? valid : mul(valid, reshape(sub(1, mask), [rows * draws, horizon, 1]));
   return div(reduceSum(mul(mul(error, error), kept)), maximum(reduceSum(kept), 1));
 }
 

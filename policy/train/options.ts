@@ -7,6 +7,8 @@ export interface ResolvedFinetuneOptions {
   readonly steps: number;
   readonly batchSize: number;
   readonly draws: number;
+  /** Most actions that a draw's chunk begins with, given clean (trained real-time chunking); 0 for none. */
+  readonly prefixDelayMax: number;
   /** Rows of a batch that also pass the language model (mode `full`). */
   readonly spoken: number;
   readonly learningRate: number;
@@ -87,6 +89,7 @@ export function resolveOptions(options: FinetuneOptions): ResolvedFinetuneOption
     steps,
     batchSize: options.batch_size ?? preset.batchSize,
     draws: preset.draws,
+    prefixDelayMax: options.prefix_delay_max ?? 0,
     spoken: Math.min(preset.spoken, options.batch_size ?? preset.batchSize),
     learningRate: options.learning_rate ?? preset.learningRate,
     warmup: Math.min(100, Math.ceil(steps / 10)),

@@ -100,3 +100,11 @@ function unique(
     seen.add(item.name);
   });
 }
+
+/**
+ * The longest prefix that a chunk can begin with: d actions pass while the next chunk is computed, and as
+ * many of the new one at least must be executed before its successor takes over (d ≤ H − d).
+ */
+export function longestPrefix({ horizon }: Pick<EmbodimentSpec, 'horizon'>): number {
+  return Math.floor(horizon / 2);
+}

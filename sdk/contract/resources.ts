@@ -171,6 +171,12 @@ export const finetuneOptionsSchema = z.strictObject({
   batch_size: z.number().int().min(1).max(512).optional(),
   learning_rate: z.number().positive().max(1).optional(),
   seed: z.number().int().min(0).default(0),
+  /**
+   * Trains chunks that go on from up to so many actions of the chunk before them, so that sessions can
+   * ask for `trained` real-time chunking: the steps that the slowest answer takes. At most half the
+   * embodiment's horizon; 0 or absent trains without.
+   */
+  prefix_delay_max: z.number().int().min(0).max(32).optional(),
   /** Overrides the reference of every joint group of the embodiment for this version. */
   reference: referenceSchema.optional(),
   /** `blank` trains and evaluates without pictures (an ablation). */

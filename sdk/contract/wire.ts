@@ -24,7 +24,10 @@ export type WireImage = z.infer<typeof imageSchema>;
 /**
  * Real-time chunking: whether new chunks go on from the one in execution. `guided` pulls the sampled
  * chunk to what is left of that one: the actions that the delay takes are kept as they are, the hold
- * on the rest lets go by `schedule` (`exp` unless told; `zeros` at once, `ones` not at all).
+ * on the rest lets go by `schedule` (`exp` unless told; `zeros` at once, `ones` not at all). `trained`
+ * samples behind the actions that the delay takes, which a policy version has to be trained for
+ * (`prefix_delay_max` of its fine-tune): one that was not refuses it, and a delay longer than what it was
+ * trained for is `guided` by `exp`, since a robot that moves needs its chunk.
  */
 export const chunkingSchema = z.discriminatedUnion('mode', [
   z.strictObject({ mode: z.literal('off') }),
@@ -32,6 +35,7 @@ export const chunkingSchema = z.discriminatedUnion('mode', [
     mode: z.literal('guided'),
     schedule: z.enum(['exp', 'linear', 'zeros', 'ones']).optional(),
   }),
+  z.strictObject({ mode: z.literal('trained') }),
 ]);
 export type Chunking = z.infer<typeof chunkingSchema>;
 

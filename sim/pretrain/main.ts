@@ -101,6 +101,7 @@ async function pretrain(): Promise<void> {
       pictures: ARMS * PICTURES,
       instructions: INSTRUCTIONS,
       draws: 1,
+      prefixed: false,
       spoken: SPOKEN,
       slots: ARMS,
       from: 'images',

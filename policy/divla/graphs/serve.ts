@@ -8,22 +8,16 @@ import {
   toOnnx,
   type Tensor,
 } from '../../tensor/index.ts';
+import { ddimStep, type DdimLevels } from '../../decoders/ddim.ts';
 import type { Bank } from '../../nn/bank.ts';
 import { collectParams, paramsOf, type Params, type ParamSpec } from '../../nn/params.ts';
+import { towardsPrevious, withPrefix } from '../../rtc/index.ts';
 import { viewSlots, type DivlaConfig, type Signature } from '../config.ts';
 import { SAMPLER_COLUMNS } from '../diffusion.ts';
 import { conditionFilm, modulationAt, reasoningFilm, steadyFilm } from '../film.ts';
 import { condition } from '../head.ts';
 import { tokenTable } from '../instruction.ts';
-import {
-  ddimStep,
-  filmOfSteps,
-  predict,
-  presentViews,
-  promptOf,
-  see,
-  type Seen,
-} from '../model.ts';
+import { filmOfSteps, predict, presentViews, promptOf, see, type Seen } from '../model.ts';
 import { reason, type ReasoningTokens } from '../reasoning.ts';
 import { bodyInputs, viewInputs, type ViewInputs } from './inputs.ts';
 
@@ -51,7 +45,8 @@ export interface ServeOptions {
  * `head.…` a bank gathered by `slot`), or those of the trunk as constants.
  *
  * `act`: views, tokens, body, noise f32 [B, H, A] already scaled, kept f32 [B, A] (1 for the row's own dimensions), table f32 [20, 5], steps i64 [], previous f32 [B, H, A]
- * with previous_weight f32 [B, H] (the chunk to go on from),
+ * with previous_weight f32 [B, H] (the chunk to go on from; 0 leaves an action as sampled, 1 turns it to the
+ * previous one) and previous_given f32 [B, H] (1 sets the action in the sample itself, before every step),
  * reasoning f32 [B, R], slot i64 [B] → actions f32 [B, H, A] in normalised units.
  * `reason`: views, tokens → reasoning_tokens i64 [B, R], reasoning f32 [B, D].
  * `reason_and_act`: both, the views encoded once and the new reasoning driving the actions.
@@ -117,10 +112,10 @@ function sample(
   config: DivlaConfig,
   signature: Signature,
   bank: Bank,
-  given: Tensor,
+  felt: Tensor,
   reasoning: Tensor,
 ): Tensor {
-  const rows = given.shape[0] ?? 1;
+  const rows = felt.shape[0] ?? 1;
   const noise = graph.input('noise', 'float32', [rows, signature.horizon, config.head.dims]);
   const table = graph.input('table', 'float32', [MAX_STEPS, SAMPLER_COLUMNS]);
   const steps = graph.input('steps', 'int64', []);
@@ -133,30 +128,39 @@ function sample(
   const { dims } = config.head;
   const previous = graph.input('previous', 'float32', [rows, signature.horizon, dims]);
   const held = graph.input('previous_weight', 'float32', [rows, signature.horizon]);
-  const guide = { previous, weights: reshape(held, [rows, signature.horizon, 1]) };
+  const guide = towardsPrevious({ previous, weights: held, mode: 'direct' });
+  const mask = graph.input('previous_given', 'float32', [rows, signature.horizon]);
+  const given = { previous, mask };
   const decoder = params.scope('trunk').scope('decoder');
   // What does not change from step to step is computed once, before the loop.
   const steady = steadyFilm(
     config,
-    conditionFilm(decoder, config, given),
+    conditionFilm(decoder, config, felt),
     reasoningFilm(decoder, config, reasoning),
   );
   const byStep = filmOfSteps(params, config, reshape(slice(table, 1, 0, 1), [MAX_STEPS]));
   const sampled = loop(graph, {
     trips: steps,
-    carried: [noise],
+    carried: [withPrefix(noise, given)],
     body: (_, i, [x]) => {
       if (x === undefined) throw new RangeError('the sampler carries the actions');
       const at = reshape(i, [1]);
       const modulation = modulationAt(config, steady, gather(byStep, at, 0));
       const predicted = predict(params, config, bank, x, modulation);
       const row = reshape(gather(table, at, 0), [SAMPLER_COLUMNS]);
-      return { carried: [mul(ddimStep(config, x, predicted, row, guide), kept)] };
+      const next = ddimStep(x, predicted, levelsOf(row), config.diffusion, guide);
+      return { carried: [withPrefix(mul(next, kept), given)] };
     },
   });
   const actions = sampled.carried[0];
   if (actions === undefined) throw new RangeError('the sampler gave no actions');
   return actions;
+}
+
+/** @param row f32 [5], a row of the sampler's table */
+function levelsOf(row: Tensor): DdimLevels {
+  const column = (i: number): Tensor => slice(row, 0, i, i + 1);
+  return { root: column(1), rest: column(2), rootBefore: column(3), restBefore: column(4) };
 }
 
 /** The parameters of a configuration: those of the trunk, and those of one head (without slots). */

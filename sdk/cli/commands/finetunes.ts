@@ -16,6 +16,7 @@ interface CreateFlags {
   readonly maxSeconds?: number;
   readonly batchSize?: number;
   readonly learningRate?: number;
+  readonly prefixDelayMax?: number;
   readonly seed?: number;
   readonly reference?: NonNullable<FinetuneOptions['reference']>;
   readonly images?: FinetuneOptions['images'];
@@ -51,6 +52,11 @@ export function addFinetunes(program: Command, run: Runner): void {
     .option('--max-seconds <s>', 'train no longer than this', decimal(1))
     .option('--batch-size <n>', 'samples a step', integer(1))
     .option('--learning-rate <rate>', 'peak learning rate', decimal(0))
+    .option(
+      '--prefix-delay-max <n>',
+      'train for chunks that go on from up to so many actions of the one before (0: not)',
+      integer(0),
+    )
     .option('--seed <n>', 'seed of everything random', integer(0))
     .addOption(
       choice('--reference <reference>', "overrides the embodiment's references", [
@@ -191,6 +197,7 @@ function optionsOf(flags: CreateFlags) {
     max_seconds: flags.maxSeconds,
     batch_size: flags.batchSize,
     learning_rate: flags.learningRate,
+    prefix_delay_max: flags.prefixDelayMax,
     seed: flags.seed,
     reference: flags.reference,
     images: flags.images,

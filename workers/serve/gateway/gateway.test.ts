@@ -1,7 +1,7 @@
 import { Ndarray, type WireObservation } from '@armature/sdk/contract';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { jpegOf, observation, TestRobot } from '../testing/robots.ts';
-import { startWorker, type TestWorker } from '../testing/worker.ts';
+import { armSpec, jpegOf, observation, TestRobot } from '../testing/robots.ts';
+import { startWorker, storePolicy, type TestWorker } from '../testing/worker.ts';
 import type { TokenOverrides } from './testing/issuer.ts';
 
 let worker: TestWorker;
@@ -459,6 +459,39 @@ describe('real-time chunking', () => {
     expect(previousOf()).toMatchObject({ schedule: 'ones' });
     await ask(7, { executed, chunking: { mode: 'off' } });
     expect(previousOf()).toBeUndefined();
+    made.close();
+  });
+
+  it('is offered in the trained way by a version that was trained so, with the delay that was told', async () => {
+    const policy = storePolicy(worker.store, 'ten_a', 'prefixed', armSpec(), {
+      prefix_delay_max: 4,
+    });
+    const claims = { ...worker.claims({ sub: session(), ...off }), policy };
+    const made = await TestRobot.open(worker.port, await worker.issuer.sign(claims));
+    expect((await made.next('welcome')).chunking).toEqual(['off', 'guided', 'trained']);
+    made.send(observation(0, jpeg, { chunking: { mode: 'trained' } }));
+    const first = await made.next('chunk');
+    const executed = { chunk_id: first.chunk_id, steps: 3 };
+    made.send(observation(1, jpeg, { executed, delay: { steps: 2, latency_ms: 200 } }));
+    await made.next('chunk');
+    const actions = first.actions.toFloat32().slice(3 * 2);
+    expect(previousOf()).toEqual({ actions, delay: 2, schedule: 'trained' });
+    made.close();
+  });
+
+  it('in the trained way is refused by a version that was not, and what was in force stays so', async () => {
+    const made = await robot(off);
+    made.send(observation(0, jpeg, { chunking: { mode: 'guided' } }));
+    const executed = { chunk_id: (await made.next('chunk')).chunk_id, steps: 2 };
+    made.send(observation(1, jpeg, { executed, chunking: { mode: 'trained' } }));
+    expect(await made.next('error')).toMatchObject({
+      code: 'invalid_request',
+      field: 'chunking.mode',
+      seq: 1,
+    });
+    made.send(observation(2, jpeg, { executed }));
+    await made.next('chunk');
+    expect(previousOf()).toMatchObject({ schedule: 'exp' });
     made.close();
   });
 

@@ -10,6 +10,7 @@ import type { CommandHistory, LastCommand } from '../chunks/index.ts';
 import type { Clock } from '../clock.ts';
 import type { PreviousChunk } from '../policies/index.ts';
 import { CaptureClock } from './capture-clock.ts';
+import { assertOffered, type ChunkingMode } from './chunking-modes.ts';
 import { readResumeToken } from './handover.ts';
 import { RateLimit } from './rate-limit.ts';
 
@@ -54,9 +55,11 @@ export class Admission {
 
   /**
    * @throws ArmatureError naming the field: `invalid_observation`, `missing_camera`,
-   *   `invalid_state`, `rate_limited`, or `timeout` for one that is too late on arrival.
+   *   `invalid_state`, `rate_limited`, `invalid_request` for real-time chunking in a way that the policy
+   *   has not, or `timeout` for one that is too late on arrival.
+   * @param offered ways of real-time chunking that the session's policy has
    */
-  admit(observation: WireObservation): Admitted {
+  admit(observation: WireObservation, offered: readonly ChunkingMode[]): Admitted {
     const { spec } = this.claims.embodiment;
     const arrivedAt = this.clock.now();
     this.checkOrder(observation.seq);
@@ -68,6 +71,7 @@ export class Admission {
       );
     }
     checkObservation(spec, observation);
+    assertOffered(observation.chunking, offered);
     if (observation.resume !== undefined) this.takeOver(observation.resume);
     const command = this.history.resolve(observation.executed);
     const instruction = this.instructionOf(observation);
@@ -99,7 +103,8 @@ export class Admission {
     this.delay = delay?.steps ?? this.delay;
     if (this.chunking.mode === 'off') return undefined;
     const actions = this.history.remaining(executed);
-    const { schedule = 'exp' } = this.chunking;
+    const schedule =
+      this.chunking.mode === 'trained' ? 'trained' : (this.chunking.schedule ?? 'exp');
     return actions === undefined ? undefined : { actions, delay: this.delay, schedule };
   }
 

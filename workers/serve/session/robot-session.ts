@@ -8,6 +8,7 @@ import { CommandHistory } from '../chunks/index.ts';
 import { assertCompatible, type PolicyLease } from '../policies/index.ts';
 import type { DropReason } from '../scheduler/index.ts';
 import { Admission, superseded, tooLate, type Admitted } from './admission.ts';
+import { chunkingModes } from './chunking-modes.ts';
 import { Computation } from './computation.ts';
 import { Delivery } from './delivery.ts';
 import { chunkMs, demandOf } from './demand.ts';
@@ -115,7 +116,7 @@ export class RobotSession {
       policy_version: versionId,
       stats_hash: manifest.stats_hash,
       preprocess_hash: manifest.preprocess_hash,
-      chunking: ['off', 'guided'],
+      chunking: chunkingModes(manifest),
     };
   }
 
@@ -134,7 +135,8 @@ export class RobotSession {
           fix: 'Wait for the welcome frame.',
         });
       }
-      const admitted = this.admission.admit(observation);
+      const modes = chunkingModes(this.serving.lease.policy.manifest);
+      const admitted = this.admission.admit(observation, modes);
       this.computing += 1;
       this.intake.offer(admitted);
     } catch (error) {

@@ -33,6 +33,7 @@ export function storePolicy(
   tenant: string,
   name: string,
   spec = armSpec(),
+  more: Pick<PolicyManifest, 'prefix_delay_max'> = {},
 ): SessionClaims['policy'] {
   const head = Buffer.from(`weights of ${name}`);
   const manifest = {
@@ -43,6 +44,7 @@ export function storePolicy(
     stats_hash: 's1',
     image: { width: 32, height: 32 },
     sampler: { steps: 4, noise_scale: 0 },
+    ...more,
     files: { 'head.safetensors': { sha256: sha256(head), size: head.length } },
   };
   const bytes = Buffer.from(JSON.stringify(manifest));
