@@ -89,7 +89,7 @@ describe('a fine-tune', () => {
     const foreign = await addPolicyVersion(api.db.worker, other.tenant, other.embodiment);
     const { id: arm } = await api.must('embodiments.create', key, { spec: armSpec });
     const apart = await addPolicyVersion(api.db.worker, tenant, arm);
-    const wide = await addPolicyVersion(api.db.worker, tenant, embodiment, 'full');
+    const wide = await addPolicyVersion(api.db.worker, tenant, embodiment, { mode: 'full' });
     const create = (base: string, options: object = {}) =>
       api.call('finetunes.create', key, {
         name: 'g',

@@ -334,6 +334,7 @@ describe('a session', () => {
     const grant = await api.must('sessions.create', key, input);
     expect(grant).toMatchObject({
       url: 'ws://127.0.0.1:1/serve-1',
+      announce_url: 'http://127.0.0.1:1/v1/allocations',
       session: { policy_version_id: version, epoch: 0, ended_at: null },
       embodiment: armSpec,
     });

@@ -10,6 +10,7 @@ import {
   type Tx,
 } from '@armature/db';
 import {
+  announceUrl,
   ArmatureError,
   embodimentSpecSchema,
   sessionOptionsSchema,
@@ -82,6 +83,7 @@ export async function grantSession(
   return {
     session: presentSession(session),
     url: worker.url,
+    announce_url: announceUrl(worker.url),
     token,
     token_expires_at: expiresAt.toISOString(),
     embodiment: spec,

@@ -319,6 +319,7 @@ describe('resources', () => {
       'sessions.create': () => ({
         session,
         url: 'ws://w/v1/robot',
+        announce_url: 'http://w/v1/allocations',
         token: 'tok',
         token_expires_at: at,
         embodiment: armSpec,

@@ -330,7 +330,14 @@ export type Session = z.infer<typeof sessionSchema>;
 /** A session with what a robot needs to connect; the token is short-lived. */
 export const sessionGrantSchema = z.object({
   session: sessionSchema,
+  /** Where the robot connects, a WebSocket of the subprotocol `armature.v1`. */
   url: z.string(),
+  /**
+   * POST here with the token as bearer, as soon as it is there: the worker keeps a place for the robot and
+   * fetches its policy meanwhile. The SDK's `sessions.create` does so by itself; without it the first
+   * chunk of a version that the worker has not loaded waits for it.
+   */
+  announce_url: z.string(),
   token: z.string(),
   token_expires_at: instant,
   embodiment: embodimentSpecSchema,

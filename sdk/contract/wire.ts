@@ -9,6 +9,10 @@ export const ROBOT_SUBPROTOCOL = 'armature.v1';
 export const ROBOT_PATH = '/v1/robot';
 /** Where a session is announced to its worker (POST with its token) before its robot connects. */
 export const ALLOCATIONS_PATH = '/v1/allocations';
+/** The address that a session is announced at, of the one that its robot connects to. */
+export function announceUrl(sessionUrl: string): string {
+  return new URL(ALLOCATIONS_PATH, sessionUrl.replace(/^ws/, 'http')).href;
+}
 /** Largest frame either side may send, in bytes. */
 export const MAX_FRAME_BYTES = 8 * 1024 * 1024;
 

@@ -50,10 +50,10 @@ export async function addPolicyVersion(
   db: Db,
   tenant: string,
   embodimentId: string,
-  mode: FinetuneMode = 'head',
-  digest = randomUUID().replaceAll('-', '').padEnd(64, '0'),
+  o: { readonly mode?: FinetuneMode; readonly digest?: string; readonly prefix?: string } = {},
 ): Promise<string> {
   const id = newId('pv');
+  const { mode = 'head', digest = randomUUID().replaceAll('-', '').padEnd(64, '0') } = o;
   await withTenant(db, tenant, async (tx) => {
     await tx.insert(policyVersions).values({
       id,
@@ -61,7 +61,7 @@ export async function addPolicyVersion(
       embodimentId,
       name: 'a version',
       digest,
-      prefix: `tenants/${tenant}/policies/${digest}/`,
+      prefix: o.prefix ?? `tenants/${tenant}/policies/${digest}/`,
       statsHash: 'stats',
       preprocessHash: 'preprocess',
       mode,
@@ -87,11 +87,15 @@ export async function addStoredVersion(
   const prefix = `tenants/${tenant}/policies/${digest}/`;
   await store.put(`${prefix}head.safetensors`, head);
   await store.put(`${prefix}manifest.json`, manifest);
-  return addPolicyVersion(db, tenant, embodimentId, 'head', digest);
+  return addPolicyVersion(db, tenant, embodimentId, { digest });
 }
 
-export async function addServeWorker(db: Db, id = 'serve-1'): Promise<void> {
-  await reportServeWorker(db, { id, url: `ws://127.0.0.1:1/${id}`, state: 'ready', sessions: 0 });
+export async function addServeWorker(
+  db: Db,
+  id = 'serve-1',
+  url = `ws://127.0.0.1:1/${id}`,
+): Promise<void> {
+  await reportServeWorker(db, { id, url, state: 'ready', sessions: 0 });
 }
 
 /** `chunks` chunks of 16 actions, every two of them by one reasoning. */

@@ -25,6 +25,7 @@ async function grant(claims: SessionClaims): Promise<SessionGrant> {
       ended_at: null,
     },
     url: `ws://127.0.0.1:${worker.port}/v1/robot`,
+    announce_url: `http://127.0.0.1:${worker.port}/v1/allocations`,
     token: await worker.issuer.sign(claims),
     token_expires_at: new Date(Date.now() + 600_000).toISOString(),
     embodiment: claims.embodiment.spec,

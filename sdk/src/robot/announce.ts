@@ -1,5 +1,4 @@
 import {
-  ALLOCATIONS_PATH,
   allocationSchema,
   fromZodError,
   type SessionGrant,
@@ -20,11 +19,10 @@ export interface AnnounceOptions {
  *   already); what `fetch` throws.
  */
 export async function announceSession(
-  grant: Pick<SessionGrant, 'url' | 'token'>,
+  grant: Pick<SessionGrant, 'announce_url' | 'token'>,
   { fetch, timeoutMs }: AnnounceOptions,
 ): Promise<WorkerAllocation> {
-  const url = new URL(ALLOCATIONS_PATH, grant.url.replace(/^ws/, 'http'));
-  const response = await fetch(url, {
+  const response = await fetch(grant.announce_url, {
     method: 'POST',
     headers: { authorization: `Bearer ${grant.token}` },
     redirect: 'error',

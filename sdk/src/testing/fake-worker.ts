@@ -2,6 +2,7 @@ import { createServer, type IncomingMessage } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { WebSocketServer, type WebSocket } from 'ws';
 import {
+  announceUrl,
   type ArmatureError,
   encodeFrame,
   MAX_FRAME_BYTES,
@@ -100,6 +101,7 @@ export class FakeWorker {
         ended_at: null,
       },
       url: this.url,
+      announce_url: announceUrl(this.url),
       token: `token-${this.epoch}`,
       token_expires_at: new Date(Date.now() + this.tokenLifetimeMs).toISOString(),
       embodiment: this.options.spec,

@@ -70,6 +70,8 @@ export interface WorkerOptions {
   readonly policySlots?: number;
   readonly pingEveryMs?: number;
   readonly buckets?: readonly number[];
+  /** Keys of the tokens that are let in; those of the worker's own issuer unless told. */
+  readonly jwksUrl?: string;
   readonly readManifest?: (bytes: Uint8Array) => PolicyManifest;
   readonly openpi?: (issuer: Issuer) => OpenpiAccess;
   /** Image threads to use, and to leave running at the end. */
@@ -97,7 +99,7 @@ export async function startWorker(options: WorkerOptions = {}) {
     ...(options.engines === undefined ? {} : { engines: options.engines }),
     store,
     readManifest: options.readManifest ?? readAnyManifest,
-    verify: tokenVerifier(issuer.jwksUrl),
+    verify: tokenVerifier(options.jwksUrl ?? issuer.jwksUrl),
     ...(options.openpi === undefined ? {} : { openpi: options.openpi(issuer) }),
     images,
     ledger,

@@ -46,6 +46,7 @@ beforeAll(async () => {
         ended_at: null,
       },
       url: 'ws://elsewhere',
+      announce_url: 'http://elsewhere',
       token: await worker.issuer.sign(claims, { expiresIn: lifetime }),
       token_expires_at: new Date(Date.now() + lifetime * 1000).toISOString(),
       embodiment: claims.embodiment.spec,
