@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { measureApi } from './parts/api/index.ts';
 import { measureIngest } from './parts/ingest.ts';
 import { measureModel } from './parts/model.ts';
+import { measureRtc } from './parts/rtc.ts';
 import { measureServe } from './parts/serve/index.ts';
 import { measureTrain } from './parts/train.ts';
 import {
@@ -23,6 +24,7 @@ const measures: Record<PartName, (options: PartOptions) => Promise<PartMeasureme
   ingest: (options) => only(measureIngest(options)),
   train: (options) => only(measureTrain(options)),
   api: measureApi,
+  rtc: (options) => only(measureRtc(options)),
 };
 
 const { values } = parseArgs({

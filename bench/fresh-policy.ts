@@ -54,7 +54,12 @@ export function finetuneInput(
   base: BaseModel,
   embodiment: Embodiment,
   episodes: readonly TrainingEpisode[],
-  options: { readonly mode: 'head' | 'policy' | 'full'; readonly steps: number },
+  options: {
+    readonly mode: 'head' | 'policy' | 'full';
+    readonly steps: number;
+    readonly batch_size?: number;
+    readonly prefix_delay_max?: number;
+  },
 ): FinetuneInput {
   const { spec } = embodiment;
   const names = (joints: readonly { readonly name: string }[]) => joints.map(({ name }) => name);

@@ -19,7 +19,9 @@ interface Flags {
 const RECORDINGS = fileURLToPath(new URL('../../shared/data/g1-bottle-heldout', import.meta.url));
 
 const program = new Command('npm run bench --')
-  .description('Measures this machine: the model, serving, ingest, training and the control plane.')
+  .description(
+    'Measures this machine: the model, serving, ingest, training, the control plane and real-time chunking.',
+  )
   .addArgument(new Argument('[parts...]', 'what to measure').choices([...partNames]))
   .option('--json <file>', 'write the figures as JSON')
   .option('--threads <n>', 'threads of an engine', String(os.availableParallelism()))
