@@ -167,6 +167,24 @@ describe('mixed batches', () => {
     }
   });
 
+  it('a trunk of its own keeps a version out of the runs of those that have none', async () => {
+    const first = policies[0] as FinishedPolicy;
+    const { trunkSpecs, trunk: weights } = base;
+    const weightOf = (name: string): Float32Array => weights.get(name) ?? new Float32Array();
+    const own = await runtime.load({
+      digest: 'apart',
+      manifest: { ...first.manifest, mode: 'policy' },
+      files: {
+        ...first.files,
+        'trunk.safetensors': writeWeights(trunkSpecs, weightOf, 'F32', {}),
+      },
+    });
+    const [a, b] = handles as [PolicyHandle, PolicyHandle];
+    expect(runtime.batchKey(a)).toBe(runtime.batchKey(b));
+    expect(runtime.batchKey(own)).not.toBe(runtime.batchKey(a));
+    await runtime.unload(own);
+  });
+
   it('a slot freed and filled again leaves the others as they were', async () => {
     const row = rowOf(handles[0] as PolicyHandle, 0);
     const [before] = await runtime.act([row]);

@@ -26,6 +26,12 @@ export const imageSchema = z.union(
 export type WireImage = z.infer<typeof imageSchema>;
 
 /**
+ * After so many chunks in a row that go on from one another the next one is free: a robot whose chunks have
+ * locked into a way that fails gets out of it. Without it none is.
+ */
+const inARow = z.number().int().min(1).max(1000).optional();
+
+/**
  * Real-time chunking: whether new chunks go on from the one in execution. `guided` pulls the sampled
  * chunk to what is left of that one: the actions that the delay takes are kept as they are, the hold
  * on the rest lets go by `schedule` (`exp` unless told; `zeros` at once, `ones` not at all). `trained`
@@ -38,8 +44,9 @@ export const chunkingSchema = z.discriminatedUnion('mode', [
   z.strictObject({
     mode: z.literal('guided'),
     schedule: z.enum(['exp', 'linear', 'zeros', 'ones']).optional(),
+    max_in_a_row: inARow,
   }),
-  z.strictObject({ mode: z.literal('trained') }),
+  z.strictObject({ mode: z.literal('trained'), max_in_a_row: inARow }),
 ]);
 export type Chunking = z.infer<typeof chunkingSchema>;
 

@@ -34,7 +34,12 @@ function stats(joints: EmbodimentSpec['state']): FeatureStats {
 }
 
 /** A version with a fresh head for the real model. */
-export function makePolicy(base: BaseModel, spec: EmbodimentSpec, seed: number) {
+export function makePolicy(
+  base: BaseModel,
+  spec: EmbodimentSpec,
+  seed: number,
+  more: Pick<PolicyManifest, 'prefix_delay_max'> = {},
+) {
   const head = headWeights(base.headSpecs, seed);
   const wave = (width: number) =>
     Float32Array.from({ length: 40 * width }, (_, i) => Math.sin(i / 7 + (i % width)));
@@ -53,6 +58,7 @@ export function makePolicy(base: BaseModel, spec: EmbodimentSpec, seed: number) 
     sampler: { steps: 3, noise_scale: 1 },
     images: 'use',
     labels: 'none',
+    ...more,
     files: { 'head.safetensors': { sha256: sha256(head), size: head.length } },
   };
   return { manifest, head };

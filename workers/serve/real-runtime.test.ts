@@ -144,6 +144,36 @@ describe('the real model behind the gateway', () => {
     }
   });
 
+  it.each(['guided', 'trained'] as const)(
+    'gives chunk after chunk that go on from one another (%s), whatever delay it is told',
+    async (mode) => {
+      const policy = makePolicy(base, arm, 3, { prefix_delay_max: 4 });
+      const robot = await connect(await session(`ses_${mode}`, 'ten_a', policy));
+      await robot.next('welcome');
+      robot.send({ ...seen(0, [0.2, 0.1]), chunking: { mode } });
+      let last = await robot.next('chunk');
+      const { horizon } = arm;
+      const told = [0, 2, 4, 5, horizon - 1, horizon, 10 * horizon];
+      for (const [i, steps] of told.entries()) {
+        const executed = { chunk_id: last.chunk_id, steps: Math.min(2 + i, horizon - 1) };
+        const delay = { steps, latency_ms: 100 * steps };
+        robot.send({ ...seen(i + 1, [0.2, 0.1]), executed, delay });
+        const next = await robot.next('chunk');
+        expect(next.seq).toBe(i + 1);
+        const [was, is] = [last.actions.toFloat32(), next.actions.toFloat32()];
+        expect(is.every(Number.isFinite)).toBe(true);
+        // What the delay takes is what the robot executes meanwhile, as far as there is something left.
+        const width = arm.action.length;
+        const kept = was.slice(executed.steps * width).slice(0, steps * width);
+        kept.forEach((value, k) => {
+          expect(is[k]).toBeCloseTo(value, 4);
+        });
+        last = next;
+      }
+      robot.close();
+    },
+  );
+
   it('reasons when asked to, and says what with', async () => {
     const claims = await session('ses_r8', 'ten_a', makePolicy(base, arm, 11));
     const robot = await connect({ ...claims, reasoning: { when: 'interval', ms: 1 } });

@@ -479,6 +479,20 @@ describe('real-time chunking', () => {
     made.close();
   });
 
+  it('lets every so many chunks be free, where the robot asks for that', async () => {
+    const made = await robot(off);
+    made.send(observation(0, jpeg, { chunking: { mode: 'guided', max_in_a_row: 2 } }));
+    const free: boolean[] = [];
+    let { chunk_id } = await made.next('chunk');
+    for (let seq = 1; seq <= 7; seq++) {
+      made.send(observation(seq, jpeg, { executed: { chunk_id, steps: 1 } }));
+      ({ chunk_id } = await made.next('chunk'));
+      free.push(previousOf() === undefined);
+    }
+    expect(free).toEqual([false, false, true, false, false, true, false]);
+    made.close();
+  });
+
   it('in the trained way is refused by a version that was not, and what was in force stays so', async () => {
     const made = await robot(off);
     made.send(observation(0, jpeg, { chunking: { mode: 'guided' } }));

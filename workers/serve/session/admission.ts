@@ -43,6 +43,8 @@ export class Admission {
   private lastSeq = -1;
   private instruction: string | undefined;
   private chunking: Chunking = { mode: 'off' };
+  /** Observations on end whose chunks go on from another. */
+  private inARow = 0;
   /** Steps that the last chunk known of cost. */
   private delay = 0;
 
@@ -75,7 +77,7 @@ export class Admission {
     if (observation.resume !== undefined) this.takeOver(observation.resume);
     const command = this.history.resolve(observation.executed);
     const instruction = this.instructionOf(observation);
-    const previous = this.goesOnFrom(observation);
+    const previous = this.unlocked(this.goesOnFrom(observation));
     const observedAt = arrivedAt - this.capture.age(observation.captured_at, this.clock.wall());
     const expires = observedAt + (observation.deadline_ms ?? Infinity);
     if (expires <= arrivedAt) throw tooLate('it was older than its deadline on arrival');
@@ -106,6 +108,14 @@ export class Admission {
     const schedule =
       this.chunking.mode === 'trained' ? 'trained' : (this.chunking.schedule ?? 'exp');
     return actions === undefined ? undefined : { actions, delay: this.delay, schedule };
+  }
+
+  /** What a chunk goes on from, but for one that the robot wants free after so many that did. */
+  private unlocked(previous: PreviousChunk | undefined): PreviousChunk | undefined {
+    const most = this.chunking.mode === 'off' ? undefined : this.chunking.max_in_a_row;
+    const free = previous === undefined || this.inARow >= (most ?? Infinity);
+    this.inARow = free ? 0 : this.inARow + 1;
+    return free ? undefined : previous;
   }
 
   private takeOver(token: string): void {
