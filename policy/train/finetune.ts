@@ -30,6 +30,7 @@ import { computeFeatures } from './features.ts';
 import { isTrainable, type ResolvedFinetuneOptions } from './options.ts';
 import { postureSpread } from './posture.ts';
 import { chooseSampler, DEFAULT_SAMPLER } from './sampler-choice.ts';
+import { softened } from './softened.ts';
 import type { TrainGraphOptions } from './graph.ts';
 import { TrainSession, type StepResult, type TrainState } from './session.ts';
 
@@ -402,6 +403,8 @@ function parameters({ base, options, from }: FinetuneInput): {
   start: (name: string) => Float32Array;
 } {
   const heads = new Map(base.headSpecs.map((spec) => [spec.name, spec] as const));
+  const trunks = new Map(base.trunkSpecs.map((spec) => [spec.name, spec] as const));
+  const fresh = options.seed + 1;
   const withSlot = (spec: ParamSpec): ParamSpec => ({ ...spec, shape: [1, ...spec.shape] });
   const layout = flatLayout([
     ...base.trunkSpecs.filter((spec) => isTrainable(options.mode, spec)),
@@ -409,11 +412,15 @@ function parameters({ base, options, from }: FinetuneInput): {
   ]);
   const earlier = from === undefined ? new Map<string, Float32Array>() : weightsOf(base, from);
   const start = (name: string): Float32Array => {
-    const known = earlier.get(name) ?? base.trunk.get(name);
-    if (known !== undefined) return known;
-    const spec = heads.get(name);
+    const continued = earlier.get(name);
+    if (continued !== undefined) return continued;
+    const known = base.trunk.get(name);
+    const spec = trunks.get(name) ?? heads.get(name);
     if (spec === undefined) throw new RangeError(`the model has no parameter ${name}`);
-    return initialValues(spec, options.seed + 1);
+    if (known === undefined) return initialValues(spec, fresh);
+    // A head to go on from was fitted to this very trunk.
+    const gives = from === undefined && isTrainable(options.mode, spec);
+    return gives ? softened(spec, known, options.baseShare, fresh) : known;
   };
   return { layout, start };
 }

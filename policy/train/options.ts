@@ -15,6 +15,8 @@ export interface ResolvedFinetuneOptions {
   readonly warmup: number;
   readonly weightDecay: number;
   readonly emaDecay: number;
+  /** Share of the base in the weights that a training trunk starts from, 0 to 1; see `softened`. */
+  readonly baseShare: number;
   readonly seed: number;
   readonly images: FinetuneOptions['images'];
   /** Share of rows that are trained without a known last command. */
@@ -40,12 +42,14 @@ export interface ResolvedFinetuneOptions {
 
 const byMode = {
   head: {
-    steps: 700,
+    steps: 1000,
     batchSize: 64,
     draws: 1,
     spoken: 0,
-    learningRate: 2e-3,
+    learningRate: 4e-3,
     weightDecay: 0.01,
+    emaDecay: 0.99,
+    baseShare: 1,
     stateNoise: 0,
     postureNoise: 0,
     stateDropout: 0,
@@ -59,6 +63,8 @@ const byMode = {
     spoken: 0,
     learningRate: 1e-3,
     weightDecay: 0.01,
+    emaDecay: 0.995,
+    baseShare: 1,
     stateNoise: 0,
     postureNoise: 0,
     stateDropout: 0,
@@ -67,11 +73,13 @@ const byMode = {
   },
   full: {
     steps: 1500,
-    batchSize: 64,
-    draws: 4,
-    spoken: 4,
-    learningRate: 1e-3,
+    batchSize: 128,
+    draws: 2,
+    spoken: 8,
+    learningRate: 2e-3,
     weightDecay: 0.3,
+    emaDecay: 0.99,
+    baseShare: 0.1,
     stateNoise: 0.05,
     postureNoise: 1,
     stateDropout: 0.05,
@@ -94,7 +102,8 @@ export function resolveOptions(options: FinetuneOptions): ResolvedFinetuneOption
     learningRate: options.learning_rate ?? preset.learningRate,
     warmup: Math.min(100, Math.ceil(steps / 10)),
     weightDecay: preset.weightDecay,
-    emaDecay: 0.995,
+    emaDecay: preset.emaDecay,
+    baseShare: preset.baseShare,
     seed: options.seed,
     images: options.images,
     commandDropout: 0.15,

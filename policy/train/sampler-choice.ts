@@ -8,7 +8,7 @@ import type { FinishedPolicy } from './finetune.ts';
 /** The paper's sampler: ten steps from full noise. */
 export const DEFAULT_SAMPLER: Sampler = { steps: 10, noise_scale: 1 };
 
-const STEPS = [5, 10] as const;
+const STEPS = [4, 5, 10] as const;
 const NOISE_SCALES = [0, 0.4, 1] as const;
 const FRAMES = 96;
 const BATCH = 16;
