@@ -18,7 +18,7 @@ import { requestIdOf } from './request-id.ts';
 import type { ServiceDeps } from './services/context.ts';
 import type { Database } from './services/database.ts';
 import { pingDatabase } from './services/health.ts';
-import { findKey } from './services/keys-find.ts';
+import { findCredential } from './services/keys-find.ts';
 import { REQUESTS_LENT_MS, takeRequests } from './services/take-requests.ts';
 import { mountTrpc } from './trpc/mount.ts';
 
@@ -48,7 +48,7 @@ export async function createApp(deps: AppDeps): Promise<Hono<HttpEnv>> {
   const authenticator = new Authenticator({
     pepper: keyPepper,
     platformKey: deps.platformKey,
-    findKey: (hash) => findKey(db, hash),
+    find: (kind, hash) => findCredential[kind](db, hash),
     clock,
   });
   const services: ServiceDeps = {
@@ -57,8 +57,8 @@ export async function createApp(deps: AppDeps): Promise<Hono<HttpEnv>> {
     clock,
     tokens,
     keys: {
-      mint: () => {
-        const secret = newApiKey();
+      mint: (kind) => {
+        const secret = newApiKey(kind);
         return { secret, start: startOf(secret), hash: hashKey(keyPepper, secret) };
       },
       forget: (keyId) => authenticator.forget(keyId),

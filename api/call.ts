@@ -84,7 +84,7 @@ function tenantContext(
   actor: Extract<Actor, { kind: 'key' }>,
   verb: RouteName,
 ): TenantContext {
-  return { ...platform, tenant: actor.tenantId, actor: actor.keyId, scopes: actor.scopes, verb };
+  return { ...platform, tenant: actor.tenantId, actor: actor.keyId, verb };
 }
 
 function parseInput<N extends RouteName>(name: N, raw: unknown): RouteParsed<N> {

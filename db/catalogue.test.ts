@@ -62,6 +62,7 @@ describe('the catalogue', () => {
     expect(others.map(({ line }) => line).sort()).toEqual([
       'api_keys last_use UPDATE {armature_system}',
       'api_keys lookup SELECT {armature_system}',
+      'invitations lookup SELECT {armature_system}',
       'jobs claim ALL {armature_system}',
     ]);
   });

@@ -16,10 +16,33 @@ export const apiKeys = tenantTable('api_keys', {
   start: text('start').notNull(),
   hash: bytea('hash').notNull(),
   scopes: text('scopes').array().notNull(),
+  memberId: text('member_id'),
   createdAt: instant('created_at').notNull().defaultNow(),
   expiresAt: instant('expires_at'),
   lastUsedAt: instant('last_used_at'),
   revokedAt: instant('revoked_at'),
+});
+
+export type MemberRole = 'owner' | 'engineer' | 'operator' | 'viewer';
+export const members = tenantTable('members', {
+  id: text('id').primaryKey(),
+  email: text('email').notNull(),
+  role: text('role').$type<MemberRole>().notNull(),
+  createdAt: instant('created_at').notNull().defaultNow(),
+  removedAt: instant('removed_at'),
+});
+
+export const invitations = tenantTable('invitations', {
+  id: text('id').primaryKey(),
+  email: text('email').notNull(),
+  role: text('role').$type<MemberRole>().notNull(),
+  hash: bytea('hash').notNull(),
+  invitedBy: text('invited_by').notNull(),
+  createdAt: instant('created_at').notNull().defaultNow(),
+  expiresAt: instant('expires_at').notNull(),
+  revokedAt: instant('revoked_at'),
+  acceptedAt: instant('accepted_at'),
+  memberId: text('member_id'),
 });
 
 export const auditLog = tenantTable('audit_log', {

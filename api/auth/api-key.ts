@@ -1,23 +1,32 @@
 import { createHash, createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
 
-const PREFIX = 'ark_v1_';
+const PREFIXES = { key: 'ark_v1_', invitation: 'ari_v1_' } as const;
+const PREFIX_LENGTH = PREFIXES.key.length;
 const SECRET_LENGTH = 43;
 const CHECKSUM_LENGTH = 8;
-const KEY = /^ark_v1_[A-Za-z0-9_-]{43}[0-9a-f]{8}$/;
+/** Kinds of secrets that a caller shows. */
+export type SecretKind = keyof typeof PREFIXES;
+
+const KEY = /^ar[ki]_v1_[A-Za-z0-9_-]{43}[0-9a-f]{8}$/;
 
 /** Characters of a key that are kept and shown, so that a person recognises it. */
-const START_LENGTH = PREFIX.length + 6;
+const START_LENGTH = PREFIX_LENGTH + 6;
 
-/** `ark_v1_`, 256 random bits in base64url, 8 hexadecimal digits of checksum. */
-export function newApiKey(): string {
-  const body = PREFIX + randomBytes(32).toString('base64url');
+/** `ark_v1_`, 256 random bits in base64url, 8 hexadecimal digits of checksum; invitations `ari_v1_`. */
+export function newApiKey(kind: SecretKind = 'key'): string {
+  const body = PREFIXES[kind] + randomBytes(32).toString('base64url');
   return body + checksum(body);
 }
 
-/** Whether this can be a key at all: one that is mistyped or cut costs no look-up. */
+/** What a well-formed secret is, by its prefix. */
+export function kindOf(key: string): SecretKind {
+  return key.startsWith(PREFIXES.invitation) ? 'invitation' : 'key';
+}
+
+/** Whether this can be a key or an invitation at all: one that is mistyped or cut costs no look-up. */
 export function isWellFormed(key: string): boolean {
   if (!KEY.test(key)) return false;
-  const body = key.slice(0, PREFIX.length + SECRET_LENGTH);
+  const body = key.slice(0, PREFIX_LENGTH + SECRET_LENGTH);
   return checksum(body) === key.slice(body.length);
 }
 

@@ -47,7 +47,7 @@ describe('the authenticator', () => {
       clock: () => new Date(state.now),
       ttlMs: 5_000,
       capacity: 3,
-      findKey: async () => {
+      find: async () => {
         state.lookUps++;
         return state.found;
       },
@@ -116,7 +116,7 @@ describe('the authenticator', () => {
       pepper,
       platformKey,
       clock: () => new Date(),
-      findKey: async () => {
+      find: async () => {
         if (attempts++ === 0) throw new Error('the database is away');
         return known;
       },

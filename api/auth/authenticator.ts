@@ -1,23 +1,26 @@
-import { ArmatureError, type Scope } from '@armature/sdk/contract';
-import { hashKey, isWellFormed, sameSecret } from './api-key.ts';
+import { ArmatureError, type Need } from '@armature/sdk/contract';
+import { hashKey, isWellFormed, kindOf, sameSecret, type SecretKind } from './api-key.ts';
 
-/** A key as it is found by its hash. */
+/** What a credential of a tenant is good for. */
+export type Grant = Exclude<Need, 'platform'>;
+
+/** A key or an invitation as it is found by its hash. */
 export interface FoundKey {
   id: string;
   tenantId: string;
-  scopes: readonly Scope[];
+  scopes: readonly Grant[];
   expiresAt: Date | null;
   revokedAt: Date | null;
 }
 
-/** Who calls: a tenant by one of its keys, or the operator. */
+/** Who calls: a tenant by one of its keys or invitations, or the operator. */
 export type Actor =
-  { kind: 'key'; tenantId: string; keyId: string; scopes: readonly Scope[] } | { kind: 'platform' };
+  { kind: 'key'; tenantId: string; keyId: string; scopes: readonly Grant[] } | { kind: 'platform' };
 
 export interface AuthenticatorOptions {
   pepper: string;
   platformKey: string;
-  findKey: (hash: Buffer) => Promise<FoundKey | null>;
+  find: (kind: SecretKind, hash: Buffer) => Promise<FoundKey | null>;
   clock: () => Date;
   /** How long a look-up is believed, in ms: the longest that a revoked key works elsewhere. */
   ttlMs?: number;
@@ -58,25 +61,22 @@ export class Authenticator {
     }
     const { pepper, platformKey, clock } = this.options;
     if (sameSecret(pepper, key, platformKey)) return { kind: 'platform' };
-    const found = isWellFormed(key) ? await this.lookUp(hashKey(pepper, key)) : null;
+    const found = isWellFormed(key) ? await this.lookUp(kindOf(key), hashKey(pepper, key)) : null;
+    const what = kindOf(key) === 'invitation' ? 'invitation' : 'API key';
     if (found === null) {
-      throw refusal(
-        'invalid_key',
-        'the API key is not known',
-        'Check the key for missing letters.',
-      );
+      throw refusal('invalid_key', `the ${what} is not known`, 'Check it for missing letters.');
     }
     if (found.revokedAt !== null) {
-      throw refusal('invalid_key', 'the API key was revoked', 'Use another key.');
+      throw refusal('invalid_key', `the ${what} was revoked`, 'Use another one.');
     }
     if (found.expiresAt !== null && found.expiresAt <= clock()) {
-      throw refusal('expired_key', 'the API key has expired', 'Make a new key.');
+      throw refusal('expired_key', `the ${what} has expired`, 'Have a new one made.');
     }
     const { id: keyId, tenantId, scopes } = found;
     return { kind: 'key', tenantId, keyId, scopes };
   }
 
-  /** Forgets a key that has just been revoked here. */
+  /** Forgets a key or an invitation that has just been revoked here. */
   async forget(keyId: string): Promise<void> {
     for (const [hash, entry] of this.entries) {
       const found = await entry.found;
@@ -84,7 +84,7 @@ export class Authenticator {
     }
   }
 
-  private lookUp(hash: Buffer): Promise<FoundKey | null> {
+  private lookUp(kind: SecretKind, hash: Buffer): Promise<FoundKey | null> {
     const name = hash.toString('base64');
     const now = this.options.clock().getTime();
     const known = this.entries.get(name);
@@ -94,7 +94,7 @@ export class Authenticator {
       const [oldest] = this.entries.keys();
       if (oldest !== undefined) this.entries.delete(oldest);
     }
-    const entry = { found: this.options.findKey(hash), until: now + this.options.ttlMs };
+    const entry = { found: this.options.find(kind, hash), until: now + this.options.ttlMs };
     this.entries.set(name, entry);
     entry.found.catch(() => {
       if (this.entries.get(name) === entry) this.entries.delete(name);
@@ -103,19 +103,21 @@ export class Authenticator {
   }
 }
 
-const IMPLIED: Readonly<Record<Scope, readonly Scope[]>> = {
+const IMPLIED: Readonly<Record<Grant, readonly Grant[]>> = {
   admin: ['admin', 'write', 'read', 'robot'],
   write: ['write', 'read'],
   read: ['read'],
   robot: ['robot'],
+  invitation: ['invitation'],
 };
 
 /**
  * Whether the actor may do what needs `scope`: `admin` is everything, `write` includes `read`; the
- * operator's key does the operator's verbs and nothing of a tenant's.
+ * operator's key does the operator's verbs and nothing of a tenant's; an invitation is accepted and
+ * nothing else, by itself alone.
  * @throws ArmatureError `forbidden`.
  */
-export function requireScope(actor: Actor, scope: Scope | 'platform'): void {
+export function requireScope(actor: Actor, scope: Need): void {
   if (actor.kind === 'platform') {
     if (scope === 'platform') return;
     throw forbidden('the operator’s key reaches no tenant’s resources', 'Use a key of the tenant.');
@@ -124,6 +126,12 @@ export function requireScope(actor: Actor, scope: Scope | 'platform'): void {
     throw forbidden('only the operator’s key may do this', 'Ask the operator of the platform.');
   }
   if (actor.scopes.some((held) => IMPLIED[held].includes(scope))) return;
+  if (scope === 'invitation') {
+    throw forbidden('only an invitation may do this', 'Send the invitation in the key’s place.');
+  }
+  if (actor.scopes.includes('invitation')) {
+    throw forbidden('an invitation can be accepted and nothing else', 'Use a key of the tenant.');
+  }
   throw forbidden(
     `the API key lacks the scope ${scope}`,
     `Use a key with the scope ${scope}, or have an admin make one.`,

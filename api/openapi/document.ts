@@ -3,6 +3,7 @@ import {
   problemSchema,
   routes,
   schemaNames,
+  type Need,
   type RouteName,
 } from '@armature/sdk/contract';
 import { z } from 'zod';
@@ -82,7 +83,7 @@ function operation(name: RouteName, components: Map<string, unknown>): Json {
   return {
     operationId: name,
     tags: [name.split('.')[0]],
-    description: `Needs ${scope === 'platform' ? 'the operator’s key' : `a key with the scope ${scope}`}.`,
+    description: `Needs ${needOf(scope)}.`,
     ...(parameters.length === 0 ? {} : { parameters }),
     ...(method === 'POST' ? { requestBody: bodyOf(rest, required) } : {}),
     responses: {
@@ -93,6 +94,11 @@ function operation(name: RouteName, components: Map<string, unknown>): Json {
       default: { $ref: '#/components/responses/Problem' },
     },
   };
+}
+
+function needOf(scope: Need): string {
+  if (scope === 'platform') return 'the operator’s key';
+  return scope === 'invitation' ? 'an invitation as the key' : `a key with the scope ${scope}`;
 }
 
 function bodyOf(fields: readonly [string, unknown][], required: ReadonlySet<string>): Json {

@@ -4,7 +4,6 @@ import type {
   RouteOutput,
   RouteParsed,
   routes,
-  Scope,
   SessionClaims,
 } from '@armature/sdk/contract';
 import type { ObjectStore } from '@armature/storage';
@@ -16,9 +15,9 @@ export interface ServiceDeps {
   store: ObjectStore;
   clock: () => Date;
   keys: {
-    /** A new key, shown once, with what is stored of it. */
-    mint(): { secret: string; start: string; hash: Buffer };
-    /** Drops a revoked key from the caches of this process. */
+    /** A new key or invitation, shown once, with what is stored of it. */
+    mint(kind?: 'key' | 'invitation'): { secret: string; start: string; hash: Buffer };
+    /** Drops a revoked or changed key, or an invitation, from the caches of this process. */
     forget(keyId: string): Promise<void>;
   };
   tokens: { issue(claims: SessionClaims, now: Date): Promise<{ token: string; expiresAt: Date }> };
@@ -27,9 +26,8 @@ export interface ServiceDeps {
 /** One request of a tenant. */
 export interface TenantContext extends ServiceDeps {
   tenant: string;
-  /** Id of the key that called. */
+  /** Id of the key or invitation that called. */
   actor: string;
-  scopes: readonly Scope[];
   verb: RouteName;
   requestId: string;
   /** The right to carry this out once, where the caller gave an idempotency key. */

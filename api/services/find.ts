@@ -5,6 +5,7 @@ import {
   datasets,
   embodiments,
   finetunes,
+  members,
   policyVersions,
   sessions,
   tenants,
@@ -48,6 +49,18 @@ export const findKeyById: Find<typeof apiKeys.$inferSelect> = async (
   const where = and(eq(apiKeys.tenantId, tenant), eq(apiKeys.id, id));
   const [row] = await tx.select().from(apiKeys).where(where);
   if (row === undefined) throw notFound('key', id, field);
+  return row;
+};
+
+export const findMember: Find<typeof members.$inferSelect> = async (
+  tx,
+  tenant,
+  id,
+  field = 'id',
+) => {
+  const where = and(eq(members.tenantId, tenant), eq(members.id, id));
+  const [row] = await tx.select().from(members).where(where);
+  if (row === undefined) throw notFound('member', id, field);
   return row;
 };
 

@@ -19,10 +19,17 @@ import { estimateFinetune } from './finetunes-estimate.ts';
 import { listFinetuneEvents } from './finetunes-events.ts';
 import { getFinetune } from './finetunes-get.ts';
 import { listFinetunes } from './finetunes-list.ts';
+import { acceptInvitation } from './invitations-accept.ts';
+import { createInvitation } from './invitations-create.ts';
+import { listInvitations } from './invitations-list.ts';
+import { revokeInvitation } from './invitations-revoke.ts';
 import { createKey } from './keys-create.ts';
 import { listKeys } from './keys-list.ts';
 import { revokeKey } from './keys-revoke.ts';
 import { rotateKey } from './keys-rotate.ts';
+import { changeMember } from './members-change.ts';
+import { listMembers } from './members-list.ts';
+import { removeMember } from './members-remove.ts';
 import { canaryPolicy } from './policies-canary.ts';
 import { deployPolicy } from './policies-deploy.ts';
 import { listPolicyFiles } from './policies-files.ts';
@@ -53,6 +60,13 @@ export const services: { readonly [N in RouteName]: Service<N> } = {
   'keys.list': listKeys,
   'keys.revoke': revokeKey,
   'keys.rotate': rotateKey,
+  'members.list': listMembers,
+  'members.change': changeMember,
+  'members.remove': removeMember,
+  'invitations.create': createInvitation,
+  'invitations.list': listInvitations,
+  'invitations.revoke': revokeInvitation,
+  'invitations.accept': acceptInvitation,
   'audit.list': listAudit,
   'embodiments.create': createEmbodiment,
   'embodiments.list': listEmbodiments,

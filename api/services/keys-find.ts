@@ -1,42 +1,42 @@
 import { sql, withPlatform, type Db } from '@armature/db';
-import { scopeSchema, type Scope } from '@armature/sdk/contract';
+import { scopeSchema } from '@armature/sdk/contract';
 import { z } from 'zod';
 
-const rowSchema = z.object({
-  id: z.string(),
-  tenant_id: z.string(),
-  scopes: z.array(scopeSchema),
-  expires_at: z.coerce.date().nullable(),
-  revoked_at: z.coerce.date().nullable(),
-});
+const rowSchema = z
+  .object({
+    id: z.string(),
+    tenant_id: z.string(),
+    scopes: z.array(z.union([scopeSchema, z.literal('invitation')])),
+    expires_at: z.coerce.date().nullable(),
+    revoked_at: z.coerce.date().nullable(),
+  })
+  .transform(({ id, tenant_id, scopes, expires_at, revoked_at }) => ({
+    id,
+    tenantId: tenant_id,
+    scopes,
+    expiresAt: expires_at,
+    revokedAt: revoked_at,
+  }));
+export type FoundCredential = z.output<typeof rowSchema>;
 
 /**
- * Whose key has this hash: the one look-up before the tenant is known, through the database's
- * function for it. Notes the use of the key, to the minute.
+ * Whose key or invitation has this hash: the one look-up before the tenant is known, through the
+ * database's functions for it. That of a key notes its use, to the minute.
  */
-export async function findKey(
-  db: Db,
-  hash: Buffer,
-): Promise<{
-  id: string;
-  tenantId: string;
-  scopes: Scope[];
-  expiresAt: Date | null;
-  revokedAt: Date | null;
-} | null> {
-  const rows = await withPlatform(db, (tx) =>
-    tx.execute(
+export const findCredential = {
+  key: (db: Db, hash: Buffer) =>
+    lookUp(
+      db,
       sql`select id, tenant_id, scopes, expires_at, revoked_at from armature_find_key(${hash}::bytea)`,
     ),
-  );
-  const [first] = rows;
-  if (first === undefined) return null;
-  const row = rowSchema.parse(first);
-  return {
-    id: row.id,
-    tenantId: row.tenant_id,
-    scopes: row.scopes,
-    expiresAt: row.expires_at,
-    revokedAt: row.revoked_at,
-  };
+  invitation: (db: Db, hash: Buffer) =>
+    lookUp(
+      db,
+      sql`select id, tenant_id, array['invitation'] as scopes, expires_at, revoked_at from armature_find_invitation(${hash}::bytea)`,
+    ),
+} as const;
+
+async function lookUp(db: Db, query: ReturnType<typeof sql>): Promise<FoundCredential | null> {
+  const [first] = await withPlatform(db, (tx) => tx.execute(query));
+  return first === undefined ? null : rowSchema.parse(first);
 }

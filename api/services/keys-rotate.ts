@@ -30,6 +30,7 @@ export const rotateKey: Service<'keys.rotate'> = async (ctx, { id, overlap_s: ov
         start,
         hash,
         scopes: old.scopes,
+        memberId: old.memberId,
         expiresAt: life === null ? null : new Date(now.getTime() + life),
       })
       .returning();

@@ -3,7 +3,9 @@ import type {
   datasets,
   embodiments,
   finetunes,
+  invitations,
   jobEvents,
+  members,
   policyVersions,
   sessions,
   tenants,
@@ -23,8 +25,10 @@ import {
   type Dataset,
   type Embodiment,
   type Finetune,
+  type Invitation,
   type JobEvent,
   type Key,
+  type Member,
   type PolicyVersion,
   type Session,
   type Tenant,
@@ -50,10 +54,35 @@ export function presentKey(row: typeof apiKeys.$inferSelect): Key {
     name: row.name,
     start: row.start,
     scopes: row.scopes.map((scope) => scopeSchema.parse(scope)),
+    member_id: row.memberId,
     created_at: iso(row.createdAt),
     expires_at: isoOrNull(row.expiresAt),
     last_used_at: isoOrNull(row.lastUsedAt),
     revoked_at: isoOrNull(row.revokedAt),
+  };
+}
+
+export function presentMember(row: typeof members.$inferSelect): Member {
+  return {
+    id: row.id,
+    email: row.email,
+    role: row.role,
+    created_at: iso(row.createdAt),
+    removed_at: isoOrNull(row.removedAt),
+  };
+}
+
+export function presentInvitation(row: typeof invitations.$inferSelect): Invitation {
+  return {
+    id: row.id,
+    email: row.email,
+    role: row.role,
+    invited_by: row.invitedBy,
+    created_at: iso(row.createdAt),
+    expires_at: iso(row.expiresAt),
+    revoked_at: isoOrNull(row.revokedAt),
+    accepted_at: isoOrNull(row.acceptedAt),
+    member_id: row.memberId,
   };
 }
 

@@ -26,6 +26,7 @@ const key = {
   name: 'robots',
   start: 'arm_1_ab',
   scopes: ['robot' as const],
+  member_id: null,
   created_at: at,
   expires_at: null,
   last_used_at: null,
@@ -247,6 +248,66 @@ describe('access', () => {
     expect(scoped.stdout).toContain('arm_1_once');
     expect(api.calls[1]?.input).toEqual({ name: 'robots', scopes: ['robot', 'read'] });
     expect((await armature({}, ['keys', 'create', 'x', '--scopes', 'god'])).code).toBe(2);
+  });
+});
+
+describe('people', () => {
+  const member = {
+    id: 'mem_1',
+    email: 'ann@x.io',
+    role: 'viewer',
+    created_at: at,
+    removed_at: null,
+  };
+  const invitation = {
+    id: 'inv_1',
+    email: 'ann@x.io',
+    role: 'viewer',
+    invited_by: 'key_1',
+    created_at: at,
+    expires_at: at,
+    revoked_at: null,
+    accepted_at: null,
+    member_id: null,
+  };
+
+  it('are invited with a role, changed and removed', async () => {
+    const handlers: Handlers = {
+      'invitations.create': () => ({ invitation, secret: 'ari_once' }),
+      'invitations.revoke': () => ({ ...invitation, revoked_at: at }),
+      'invitations.list': () => ({ items: [invitation], next_cursor: null }),
+      'members.list': () => ({ items: [member], next_cursor: null }),
+      'members.change': () => ({ ...member, role: 'engineer' }),
+      'members.remove': () => ({ ...member, removed_at: at }),
+    };
+    const invite = ['invitations', 'create', 'Ann@x.io', '--role', 'viewer'];
+    const made = await armature(handlers, [...invite, '--expires-in', '3600']);
+    expect(made.stdout).toContain('ari_once');
+    expect(api.calls[0]?.input).toEqual({ email: 'Ann@x.io', role: 'viewer', expires_in_s: 3600 });
+    for (const what of ['members', 'invitations']) {
+      expect((await armature(handlers, [what, 'list'])).stdout).toContain('ann@x.io');
+    }
+    const changed = await armature(handlers, ['members', 'change', 'mem_1', '--role', 'engineer']);
+    expect(changed.stdout).toContain('engineer');
+    const removed = await armature(handlers, ['members', 'remove', 'mem_1', '--json']);
+    expect(JSON.parse(removed.stdout)).toEqual({ ...member, removed_at: at });
+    expect((await armature(handlers, ['invitations', 'revoke', 'inv_1'])).code).toBe(0);
+    expect((await armature({}, ['invitations', 'create', 'a@x.io', '--role', 'god'])).code).toBe(2);
+    expect((await armature({}, ['invitations', 'create', 'a@x.io'])).code).toBe(2);
+  });
+
+  it('accept with an invitation that is piped in, and keep the key it gives', async () => {
+    const handlers: Handlers = {
+      'invitations.accept': () => ({ member, key, secret: 'arm_1_mine' }),
+    };
+    const env = { XDG_CONFIG_HOME: join(home, 'accepted') };
+    const done = await armatureProcess(handlers, ['invitations', 'accept'], env, 'ari_once\n');
+    expect(done).toMatchObject({ code: 0 });
+    expect(api.calls[0]?.authorization).toBe('Bearer ari_once');
+    expect(done.stdout).not.toContain('arm_1_mine');
+    const stored = join(home, 'accepted', 'armature', 'config.json');
+    expect(readFileSync(stored, 'utf8')).toContain('arm_1_mine');
+    expect(statSync(stored).mode & 0o777).toBe(0o600);
   });
 });
 

@@ -36,3 +36,16 @@ export async function clientOf(context: Context): Promise<Armature> {
   const { apiUrl, apiKey } = await resolveAccess(context.options, context.env, context.cwd);
   return new Armature({ apiUrl, apiKey });
 }
+
+/** The same context with another key. */
+export function withKey(context: Context, apiKey: string): Context {
+  return { ...context, options: { ...context.options, apiKey } };
+}
+
+/** A secret that is asked for on a terminal, without showing it, and else read from the pipe. */
+export async function enteredSecret(context: Context, question: string): Promise<string> {
+  const text = context.output.interactive
+    ? await context.ask(question, { hidden: true })
+    : await context.readInput();
+  return text.trim();
+}

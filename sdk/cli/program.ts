@@ -4,6 +4,7 @@ import { addDatasets } from './commands/datasets.ts';
 import { addEmbodiments } from './commands/embodiments.ts';
 import { addFinetunes } from './commands/finetunes.ts';
 import { addModels } from './commands/models.ts';
+import { addPeople } from './commands/people.ts';
 import { addPolicies } from './commands/policies.ts';
 import { addRecords } from './commands/records.ts';
 import { addSessions } from './commands/sessions.ts';
@@ -34,6 +35,7 @@ Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 130 interrupted.
 `,
     );
   addAccess(program, run);
+  addPeople(program, run);
   addEmbodiments(program, run);
   addDatasets(program, run);
   addFinetunes(program, run);

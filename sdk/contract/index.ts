@@ -6,6 +6,7 @@ export * from './ndarray.ts';
 export * from './numpy-values.ts';
 export * from './observation-check.ts';
 export * from './openpi.ts';
+export * from './people.ts';
 export * from './request.ts';
 export * from './resources.ts';
 export * from './routes.ts';

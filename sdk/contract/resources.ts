@@ -28,6 +28,8 @@ export const keySchema = z.object({
   /** First characters of the key, for recognition; the key itself is shown once. */
   start: z.string(),
   scopes: z.array(scopeSchema),
+  /** The person whose key it is, with the scopes of the person's role; null for a machine's. */
+  member_id: id.nullable(),
   created_at: instant,
   expires_at: instant.nullable(),
   last_used_at: instant.nullable(),
@@ -49,7 +51,7 @@ export type LimitName = z.infer<typeof limitNameSchema>;
 
 export const auditLineSchema = z.object({
   id,
-  /** Id of the key that called, or `platform`. */
+  /** Id of the key or invitation that called, or `platform`. */
   actor: z.string(),
   /** The verb, e.g. `keys.create`. */
   verb: z.string(),

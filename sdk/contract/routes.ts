@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { embodimentSpecSchema } from './embodiment.ts';
 import { problemSchema } from './errors.ts';
+import { emailSchema, invitationSchema, memberSchema, roleSchema } from './people.ts';
 import {
   auditLineSchema,
   datasetFileSchema,
@@ -47,7 +48,8 @@ const period = { from: z.iso.datetime().optional(), to: z.iso.datetime().optiona
  * The control plane's verbs: one entry each, from which the REST routes, the tRPC procedures and
  * the SDK's client are made. `input` holds path, query and body fields together; path fields are
  * the `:names` in `path`, and what remains travels as the query (GET, DELETE) or the JSON body.
- * `scope` is what a key needs; `platform` is the operator's own key.
+ * `scope` is what a key needs; `platform` is the operator's own key, and `invitation` an invitation
+ * that stands in a key's place.
  */
 export const routes = {
   'tenants.create': verb(
@@ -112,6 +114,51 @@ export const routes = {
         .default(86_400),
     }),
     z.object({ key: keySchema, secret: z.string(), old: keySchema }),
+  ),
+
+  /** People of the tenant, newest first; those who were removed too. */
+  'members.list': verb('GET', '/v1/members', 'admin', pageQuery, page(memberSchema)),
+  /** Gives a person another role; the person's keys follow. */
+  'members.change': verb(
+    'POST',
+    '/v1/members/:id',
+    'admin',
+    z.strictObject({ id: z.string(), role: roleSchema }),
+    memberSchema,
+  ),
+  /** Ends a person's part in the tenant, and the person's keys. */
+  'members.remove': verb('DELETE', '/v1/members/:id', 'admin', byId, memberSchema),
+
+  /** Invites a person; an earlier invitation of the same address that is open is taken back. */
+  'invitations.create': verb(
+    'POST',
+    '/v1/invitations',
+    'admin',
+    z.strictObject({
+      email: emailSchema,
+      role: roleSchema,
+      expires_in_s: z
+        .number()
+        .int()
+        .min(60)
+        .max(30 * 86_400)
+        .default(7 * 86_400),
+    }),
+    z.object({
+      invitation: invitationSchema,
+      /** What the person accepts with, shown once. */
+      secret: z.string(),
+    }),
+  ),
+  'invitations.list': verb('GET', '/v1/invitations', 'admin', pageQuery, page(invitationSchema)),
+  'invitations.revoke': verb('DELETE', '/v1/invitations/:id', 'admin', byId, invitationSchema),
+  /** Makes the invited person a member, with a key of the person's own. */
+  'invitations.accept': verb(
+    'POST',
+    '/v1/invitations/accept',
+    'invitation',
+    empty,
+    z.object({ member: memberSchema, key: keySchema, secret: z.string() }),
   ),
 
   /** What was done in the tenant, newest first. */
@@ -269,6 +316,8 @@ export const schemaNames = {
   Problem: problemSchema,
   Tenant: tenantSchema,
   Key: keySchema,
+  Member: memberSchema,
+  Invitation: invitationSchema,
   AuditLine: auditLineSchema,
   EmbodimentSpec: embodimentSpecSchema,
   Embodiment: embodimentSchema,
@@ -289,6 +338,9 @@ export const schemaNames = {
   ReasoningRecord: reasoningRecordSchema,
 } as const;
 
+/** What a verb asks of its caller. */
+export type Need = z.infer<typeof scopeSchema> | 'platform' | 'invitation';
+
 export type RouteName = keyof typeof routes;
 export type RouteInput<N extends RouteName> = z.input<(typeof routes)[N]['input']>;
 export type RouteParsed<N extends RouteName> = z.output<(typeof routes)[N]['input']>;
@@ -296,7 +348,7 @@ export type RouteOutput<N extends RouteName> = z.output<(typeof routes)[N]['outp
 
 function verb<
   M extends 'GET' | 'POST' | 'DELETE',
-  S extends z.infer<typeof scopeSchema> | 'platform',
+  S extends Need,
   I extends z.ZodType,
   O extends z.ZodType,
 >(method: M, path: string, scope: S, input: I, output: O) {

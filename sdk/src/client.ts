@@ -87,6 +87,8 @@ export class Armature {
   readonly apiUrl: string;
   readonly tenants: Group<'tenants'>;
   readonly keys: Group<'keys'>;
+  readonly members: Group<'members'>;
+  readonly invitations: Group<'invitations'>;
   readonly audit: Group<'audit'>;
   readonly embodiments: Group<'embodiments'>;
   readonly datasets: Group<'datasets'>;
@@ -128,6 +130,8 @@ export class Armature {
     };
     this.tenants = group(http, 'tenants');
     this.keys = group(http, 'keys');
+    this.members = group(http, 'members');
+    this.invitations = group(http, 'invitations');
     this.audit = group(http, 'audit');
     this.embodiments = group(http, 'embodiments');
     this.datasets = group(http, 'datasets');

@@ -1,23 +1,24 @@
 import { createHmac } from 'node:crypto';
-import { routes, type RouteName, type Scope } from '@armature/sdk/contract';
+import { routes, type Need, type RouteName, type Scope } from '@armature/sdk/contract';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { newApiKey } from '../../api/auth/api-key.ts';
 import { PLATFORM_KEY, startTestApi, type TestApi } from '../support/api.ts';
 import { addServeWorker } from '../support/rows.ts';
 import { inputs, SPOILING, type World } from './inputs.ts';
 import { skins } from './skins.ts';
-import { makeWorld, openSnapshots, type Snapshots } from './world.ts';
+import { makeWorld, openSnapshots, ownerOf, type Snapshots } from './world.ts';
 
 const names = Object.keys(routes) as RouteName[];
 const SCOPES = ['admin', 'write', 'read', 'robot'] as const satisfies Scope[];
 
 /** All that does not include the scope. */
-const others: Record<Scope | 'platform', Scope[]> = {
+const others: Record<Need, Scope[]> = {
   platform: ['admin'],
   admin: ['write', 'read', 'robot'],
   write: ['read', 'robot'],
   read: ['robot'],
   robot: ['write', 'read'],
+  invitation: ['admin'],
 };
 
 /** What is no API key, or is one no more; a function each of the world that it is shown to. */
@@ -29,6 +30,8 @@ const wrong: Record<string, (world: World) => string> = {
   'a token without a signature': ({ tenant }) => unsigned({ tenant, sub: tenant }),
   'a token signed by a stranger': ({ tenant }) => signed({ tenant, sub: tenant }),
   'the id of a key': ({ ids }) => ids.key,
+  'an invitation that never was': () => newApiKey('invitation'),
+  'a cut invitation': ({ invitation }) => invitation.slice(0, -1),
 };
 const part = (value: object): string => Buffer.from(JSON.stringify(value)).toString('base64url');
 const unsigned = (claims: object): string => `${part({ alg: 'none' })}.${part(claims)}.`;
@@ -44,14 +47,14 @@ let b: World;
 let revoked: string;
 let expired: string;
 /** Keys of tenant b by what they lack, so that the rows of a stay as they are. */
-const lacking = new Map<Scope | 'platform', string>();
+const lacking = new Map<Need, string>();
 
 beforeAll(async () => {
   api = await startTestApi();
   snapshots = await openSnapshots(api.db.adminUrl);
   a = await makeWorld(api, 'a');
   b = await makeWorld(api, 'b');
-  for (const scope of [...SCOPES, 'platform'] as const) {
+  for (const scope of [...SCOPES, 'platform', 'invitation'] as const) {
     lacking.set(scope, (await api.keyWith(b.admin, others[scope])).key);
   }
   const doomed = await api.keyWith(a.admin, ['admin']);
@@ -86,6 +89,13 @@ describe.each(Object.entries(skins))('by %s', (_skin, call) => {
       expect(await snapshots.of(a.tenant)).toBe(before);
     });
 
+    it.skipIf(scope === 'invitation')('refuses an invitation', async () => {
+      const before = await snapshots.of(a.tenant);
+      const answer = await call(api, name, a.invitation, inputs[name](a.ids));
+      expect(answer).toMatchObject({ status: 403, problem: { code: 'forbidden' } });
+      expect(await snapshots.of(a.tenant)).toBe(before);
+    });
+
     it('refuses a key without its scope, before it reads the input', async () => {
       const before = await snapshots.of(a.tenant);
       const answer = await call(api, name, lacking.get(scope), { nonsense: true });
@@ -103,6 +113,7 @@ describe('the owner', () => {
     const order = [...names].sort((x, y) => Number(SPOILING.has(x)) - Number(SPOILING.has(y)));
     const keys = new Map<string, string>([['platform', PLATFORM_KEY]]);
     for (const scope of SCOPES) keys.set(scope, (await api.keyWith(a.admin, [scope])).key);
+    keys.set('invitation', await ownerOf(api, 'invitations.accept', a));
     for (const name of order) {
       await addServeWorker(api.db.worker);
       const answer = await api.call(name, keys.get(routes[name].scope), inputs[name](a.ids));

@@ -6,6 +6,8 @@ export interface World {
   tenant: string;
   /** A key that may do everything of the tenant's. */
   admin: string;
+  /** An invitation of the tenant that is open. */
+  invitation: string;
   /** A session token of the tenant, which is no API key. */
   token: string;
   /** The signature of one of its upload URLs, which is no API key either. */
@@ -13,6 +15,9 @@ export interface World {
   ids: {
     tenant: string;
     key: string;
+    member: string;
+    /** An open one. */
+    invited: string;
     embodiment: string;
     /** A set that is ready. */
     dataset: string;
@@ -46,6 +51,13 @@ export const inputs: { [N in RouteName]: (ids: World['ids']) => RouteInput<N> } 
   'keys.list': () => ({}),
   'keys.revoke': ({ key }) => ({ id: key }),
   'keys.rotate': ({ key }) => ({ id: key }),
+  'members.list': () => ({}),
+  'members.change': ({ member }) => ({ id: member, role: 'operator' }),
+  'members.remove': ({ member }) => ({ id: member }),
+  'invitations.create': () => ({ email: 'another@example.com', role: 'viewer' }),
+  'invitations.list': () => ({}),
+  'invitations.revoke': ({ invited }) => ({ id: invited }),
+  'invitations.accept': () => ({}),
   'audit.list': ({ embodiment }) => ({ subject: embodiment }),
   'embodiments.create': () => ({ spec: armSpec }),
   'embodiments.list': () => ({}),
@@ -102,6 +114,8 @@ export const inputs: { [N in RouteName]: (ids: World['ids']) => RouteInput<N> } 
 /** What would spoil the world for the verbs after it. */
 export const SPOILING: ReadonlySet<RouteName> = new Set([
   'keys.revoke',
+  'members.remove',
+  'invitations.revoke',
   'finetunes.cancel',
   'sessions.end',
 ]);

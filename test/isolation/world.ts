@@ -1,3 +1,4 @@
+import { routes, type RouteName } from '@armature/sdk/contract';
 import postgres, { type Sql } from 'postgres';
 import type { TestApi } from '../support/api.ts';
 import { armSpec } from '../support/robots.ts';
@@ -15,6 +16,11 @@ import { worldFile, type World } from './inputs.ts';
 export async function makeWorld(api: TestApi, name: string): Promise<World> {
   const { id: tenant, key: admin } = await api.tenant(name);
   const spare = await api.keyWith(admin, ['read']);
+  const { member } = await api.must('invitations.accept', await invite(api, admin), {});
+  const invited = await api.must('invitations.create', admin, {
+    email: 'invited@example.com',
+    role: 'viewer',
+  });
   const embodiment = await api.must('embodiments.create', admin, { spec: armSpec });
   const set = { name: 'd', embodiment_id: embodiment.id, files: [worldFile] };
   const [dataset, heldout, open, rejected] = [
@@ -52,11 +58,14 @@ export async function makeWorld(api: TestApi, name: string): Promise<World> {
   return {
     tenant,
     admin,
+    invitation: invited.secret,
     token,
     uploadSignature: new URL(open.parts[0]?.url ?? '').searchParams.get('signature') ?? '',
     ids: {
       tenant,
       key: spare.id,
+      member: member.id,
+      invited: invited.invitation.id,
       embodiment: embodiment.id,
       dataset: dataset.dataset.id,
       heldout: heldout.dataset.id,
@@ -70,6 +79,19 @@ export async function makeWorld(api: TestApi, name: string): Promise<World> {
       session: session.id,
     },
   };
+}
+
+let invitations = 0;
+/** An invitation of an address that was never invited. */
+async function invite(api: TestApi, admin: string): Promise<string> {
+  invitations += 1;
+  const email = `person-${String(invitations)}@example.com`;
+  return (await api.must('invitations.create', admin, { email, role: 'engineer' })).secret;
+}
+
+/** What the world's owner calls a verb with: its key, but where an invitation is asked for. */
+export async function ownerOf(api: TestApi, name: RouteName, world: World): Promise<string> {
+  return routes[name].scope === 'invitation' ? invite(api, world.admin) : world.admin;
 }
 
 /** Looks at every row of a tenant, whatever the policies say. */

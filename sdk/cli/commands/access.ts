@@ -2,7 +2,7 @@ import { InvalidArgumentError, type Command } from 'commander';
 import { ArmatureError, scopeSchema, type Scope, type Tenant } from '../../contract/index.ts';
 import { Armature } from '../../src/index.ts';
 import { storeAccess } from '../config.ts';
-import { clientOf, type Context, type Runner } from '../context.ts';
+import { clientOf, enteredSecret, withKey, type Context, type Runner } from '../context.ts';
 import { showList } from '../list.ts';
 import { given, paged, type PageOptions } from '../options.ts';
 import { fields, note, show, table } from '../output.ts';
@@ -125,7 +125,8 @@ async function login(context: Context): Promise<void> {
       fix: 'Give --api-url, e.g. https://api.example.com.',
     });
   }
-  const apiKey = options.apiKey ?? env['ARMATURE_API_KEY'] ?? (await enteredKey(context));
+  const apiKey =
+    options.apiKey ?? env['ARMATURE_API_KEY'] ?? (await enteredSecret(context, 'API key: '));
   const client = new Armature({ apiUrl, apiKey });
   const tenant = await client.tenants.current({}, context);
   const path = await storeAccess({ apiUrl: client.apiUrl, apiKey }, env);
@@ -136,14 +137,6 @@ async function login(context: Context): Promise<void> {
       ['stored in', path],
     ]),
   );
-}
-
-async function enteredKey(context: Context): Promise<string> {
-  const { output } = context;
-  const text = output.interactive
-    ? await context.ask('API key: ', { hidden: true })
-    : await context.readInput();
-  return text.trim();
 }
 
 async function createTenant(
@@ -163,10 +156,6 @@ async function createTenant(
     ]),
   );
   note(context.output, 'The secret is not shown again.');
-}
-
-function withKey(context: Context, apiKey: string): Context {
-  return { ...context, options: { ...context.options, apiKey } };
 }
 
 function scopes(text: string): Scope[] {
