@@ -283,7 +283,7 @@ describe('people', () => {
     const invite = ['invitations', 'create', 'Ann@x.io', '--role', 'viewer'];
     const made = await armature(handlers, [...invite, '--expires-in', '3600']);
     expect(made.stdout).toContain('ari_once');
-    expect(api.calls[0]?.input).toEqual({ email: 'Ann@x.io', role: 'viewer', expires_in_s: 3600 });
+    expect(api.calls[0]?.input).toEqual({ email: 'ann@x.io', role: 'viewer', expires_in_s: 3600 });
     for (const what of ['members', 'invitations']) {
       expect((await armature(handlers, [what, 'list'])).stdout).toContain('ann@x.io');
     }
