@@ -5,6 +5,7 @@ import {
   finetuneModeSchema,
   finetuneOptionsSchema,
   longestPrefix,
+  movesAllOf,
   type EmbodimentSpec,
   type FinetuneOptions,
 } from '@armature/sdk/contract';
@@ -119,10 +120,8 @@ async function checkStart(
       { field, fix: 'Go on from a version of the same embodiment.' },
     );
   }
-  // From what moves least to what moves everything.
-  const modes = finetuneModeSchema.options;
   const before = finetuneModeSchema.parse(version.mode);
-  if (modes.indexOf(options.mode) < modes.indexOf(before)) {
+  if (!movesAllOf(options.mode, before)) {
     throw new ArmatureError(
       'invalid_request',
       `options.mode: ${options.mode} does not keep what ${id} moved in mode ${before}`,

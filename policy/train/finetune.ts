@@ -1,4 +1,9 @@
-import { longestPrefix, type EmbodimentSpec, type FeatureStats } from '@armature/sdk/contract';
+import {
+  movesAllOf,
+  longestPrefix,
+  type EmbodimentSpec,
+  type FeatureStats,
+} from '@armature/sdk/contract';
 import {
   canonicalJson,
   manifestDigest,
@@ -373,8 +378,6 @@ function normalisationFor(input: FinetuneInput, trained: readonly Motion[]): Nor
 
 /** Field that names the version to go on from. */
 const FROM = 'options.base_policy_version_id';
-/** Modes by how much they move: a version goes on in its own or a later one. */
-const MODES = ['head', 'policy', 'full'] as const;
 
 function checkStart({ base, spec, options }: FinetuneInput, manifest: PolicyManifest): void {
   if (manifest.base_digest !== base.digest) {
@@ -389,7 +392,7 @@ function checkStart({ base, spec, options }: FinetuneInput, manifest: PolicyMani
       FROM,
     );
   }
-  if (MODES.indexOf(options.mode) < MODES.indexOf(manifest.mode)) {
+  if (!movesAllOf(options.mode, manifest.mode)) {
     throw new FinetuneError(
       `a version of mode ${manifest.mode} moved more than mode ${options.mode} keeps`,
       FROM,

@@ -164,6 +164,12 @@ export const finetuneModeSchema = z.enum(['head', 'policy', 'full']);
 
 export type FinetuneMode = z.infer<typeof finetuneModeSchema>;
 
+/** Whether a mode moves all that `other` moves: modes stand from what moves least to everything. */
+export function movesAllOf(mode: FinetuneMode, other: FinetuneMode): boolean {
+  const modes = finetuneModeSchema.options;
+  return modes.indexOf(mode) >= modes.indexOf(other);
+}
+
 export const finetuneOptionsSchema = z.strictObject({
   mode: finetuneModeSchema.default('head'),
   /** Optimiser steps; 0 makes a version with a fresh head and the set's statistics. */
