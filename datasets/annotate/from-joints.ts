@@ -124,10 +124,14 @@ function sentence(
   return index === segments.length - 1 ? `Done, hold still. ${goal}` : `Hold still. ${goal}`;
 }
 
-/** Level at a frame in steps of ten, so that like moments read alike. */
+/**
+ * Level at a frame in halves. A picture shows whether a hand opens or closes, not how far it will go:
+ * a model that is taught finer steps guesses them, and a decoder that was taught with true ones
+ * follows the guesses.
+ */
 function percent(motion: PartMotion, t: number): string {
   const level = Math.min(1, Math.max(0, motion.level[t] ?? 0));
-  return `${Math.round(level * 10) * 10} %`;
+  return `${Math.round(level * 2) * 50} %`;
 }
 
 const list = (names: readonly string[]): string => names.join(' and the ');

@@ -1,4 +1,5 @@
 import type { Sampler } from '@armature/sdk/contract';
+import { deviation, mean, sort } from 'd3-array';
 import type { BaseModel } from '../checkpoint/index.ts';
 import type { Engine } from '../engine/index.ts';
 import { PolicyRuntime, type ActRow } from '../runtime/index.ts';
@@ -13,9 +14,38 @@ const NOISE_SCALES = [0, 0.4, 1] as const;
 const FRAMES = 96;
 const BATCH = 16;
 
+/** A sampler with its squared error on each frame, in units of each dimension's variance. */
+export interface ScoredSampler {
+  readonly sampler: Sampler;
+  readonly errors: readonly number[];
+}
+
 /**
- * The denoising steps and scale of the starting noise with the least squared error on the given
- * episodes (in units of each dimension's variance), which were not trained on.
+ * The sampler to serve with: of those that frames can't tell from the best (their mean error is higher
+ * by no more than the standard error of the paired difference), the one with the fewest denoising
+ * steps, and of those the one with the least error. A difference that chance explains is not worth
+ * time ("one-standard-error rule", Breiman et al. 1984).
+ * @param scored each over the same frames
+ * @throws RangeError where there is none, or one has no frames or others than the first
+ */
+export function pickSampler(scored: readonly ScoredSampler[]): Sampler {
+  const frames = scored[0]?.errors.length ?? 0;
+  if (frames === 0 || scored.some(({ errors }) => errors.length !== frames)) {
+    throw new RangeError('samplers are compared over the same frames, at least one');
+  }
+  const byError = sort(scored, ({ errors }) => mean(errors));
+  const best = byError[0] as ScoredSampler;
+  const alike = byError.filter(({ errors }) => {
+    const excess = errors.map((error, i) => error - (best.errors[i] as number));
+    const standardError = (deviation(excess) ?? 0) / Math.sqrt(frames);
+    return (mean(excess) ?? 0) <= standardError;
+  });
+  return alike.reduce((a, b) => (b.sampler.steps < a.sampler.steps ? b : a), best).sampler;
+}
+
+/**
+ * Measures denoising steps and scales of the starting noise on the given episodes, which were not
+ * trained on, and picks from them with `pickSampler`.
  */
 export async function chooseSampler(o: {
   engine: Engine;
@@ -39,10 +69,9 @@ export async function chooseSampler(o: {
   const candidates = STEPS.flatMap((steps) =>
     NOISE_SCALES.map((noise_scale) => ({ steps, noise_scale })),
   );
-  const scored: { sampler: Sampler; error: number }[] = [];
+  const scored: ScoredSampler[] = [];
   for (const sampler of candidates) {
-    let total = 0;
-    let count = 0;
+    const errors: number[] = [];
     for (let start = 0; start < frames.length; start += BATCH) {
       o.signal?.throwIfAborted();
       const batch = frames.slice(start, start + BATCH);
@@ -64,22 +93,21 @@ export async function chooseSampler(o: {
         const predicted = answers[i]?.actions;
         if (predicted === undefined) throw new RangeError('the policy gave no actions');
         const steps = Math.min(spec.horizon, episode.length - t);
+        let total = 0;
         for (let k = 0; k < steps * actions; k++) {
           const std = Math.max(1e-6, stats.action.std[k % actions] ?? 1);
           const error =
             ((predicted[k] as number) - (episode.action[t * actions + k] as number)) / std;
           total += error * error;
-          count++;
         }
+        errors.push(total / (steps * actions));
       });
     }
-    scored.push({ sampler, error: total / count });
+    scored.push({ sampler, errors });
     o.onProgress?.(scored.length, candidates.length);
   }
   await runtime.close();
-  const [first, ...others] = scored;
-  if (first === undefined) throw new RangeError('there is no sampler to choose from');
-  return others.reduce((a, b) => (b.error < a.error ? b : a), first).sampler;
+  return pickSampler(scored);
 }
 
 /** About `count` frames, evenly spaced over the episodes. */
