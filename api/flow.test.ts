@@ -251,6 +251,16 @@ describe('a fine-tune', () => {
     expect((await create(training, { reference: 'absolute' })).status).toBe(200);
   });
 
+  it('wants no velocities beside the last command', async () => {
+    const training = await ready();
+    expect(await create(training, { velocity: 'use', reference: 'last_command' })).toMatchObject({
+      status: 400,
+      problem: { code: 'invalid_request', field: 'options.velocity' },
+    });
+    const asked = { velocity: 'use', reference: 'absolute' };
+    expect((await create(training, asked)).status).toBe(200);
+  });
+
   it('wants a prefix that leaves a chunk something to go on with', async () => {
     const training = await ready();
     const most = armSpec.horizon / 2;

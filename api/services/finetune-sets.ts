@@ -56,6 +56,7 @@ export async function findFinetuneSets(
   }
   const embodiment = await findEmbodiment(tx, tenant, dataset.embodimentId, 'dataset_id');
   const spec = embodimentSpecSchema.parse(embodiment.spec);
+  checkVelocity(spec, input.options);
   checkReference(spec, input.options);
   checkPrefix(spec, input.options);
   await checkStart(tx, tenant, dataset.embodimentId, input.options);
@@ -150,5 +151,16 @@ function checkPrefix(spec: EmbodimentSpec, { prefix_delay_max: asked = 0 }: Fine
     'invalid_request',
     `options.prefix_delay_max: ${asked} of the ${spec.horizon} actions of a chunk leave too few to go on with`,
     { field: 'options.prefix_delay_max', fix: `Use ${most} or fewer.` },
+  );
+}
+
+function checkVelocity(spec: EmbodimentSpec, { velocity, reference }: FinetuneOptions): void {
+  if (velocity !== 'use') return;
+  const references = reference === undefined ? Object.values(spec.references) : [reference];
+  if (!references.includes('last_command')) return;
+  throw new ArmatureError(
+    'invalid_request',
+    'options.velocity: actions relative to the last command already know how the robot moves',
+    { field: 'options.velocity', fix: 'Leave it out, or use actions relative to the state.' },
   );
 }

@@ -26,6 +26,8 @@ export {
   stateJoints,
 } from './normalise.ts';
 export type { Motion, Normalisation } from './normalise.ts';
+export { earlierInEpisode, encodeVelocity, farthestEarlier, fitVelocity } from './velocity.ts';
+export type { EarlierState } from './velocity.ts';
 export { outsideOf } from './outside.ts';
 export type { Outside } from './outside.ts';
 export {

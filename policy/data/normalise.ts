@@ -11,6 +11,11 @@ export const normalisationSchema = z.object({
   state: z.object({ mean: z.array(z.number()), std: z.array(z.number()) }),
   /** Scale of the command relative to the state, as an input. */
   command: z.array(z.number()),
+  /**
+   * Scale of each state joint's velocity as an input, raw units a control period; absent where the
+   * policy reads none.
+   */
+  velocity: z.array(z.number().positive()).optional(),
   action: z.array(
     z.object({
       reference: z.enum(['absolute', 'state', 'last_command']),

@@ -7,9 +7,12 @@ import type { DivlaConfig } from './config.ts';
 export interface Proprioception {
   /** f32 [B, A]. */
   readonly state: Tensor;
-  /** f32 [B, A], the command in force relative to the state; zero where unknown. */
+  /**
+   * f32 [B, A], how the robot moves: the command in force relative to the state or, for policies that
+   * read it, the velocity of each state joint; zero where unknown.
+   */
   readonly command: Tensor;
-  /** f32 [B, 1], 1 where the command is known. */
+  /** f32 [B, 1], 1 where that is known. */
   readonly known: Tensor;
 }
 

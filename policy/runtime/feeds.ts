@@ -3,6 +3,7 @@ import {
   encodeCommand,
   encodeInstruction,
   encodeState,
+  encodeVelocity,
   seeded,
 } from '../data/index.ts';
 import {
@@ -102,6 +103,12 @@ export function actFeeds(
     if (usesCommand && row.lastCommand !== undefined) {
       const encoded = encodeCommand(normalisation, row.lastCommand, row.state, joints, dims);
       command.set(encoded, r * dims);
+      known[r] = 1;
+    }
+    const { horizon } = signature;
+    const velocity = encodeVelocity(normalisation, row.earlier, row.state, horizon, dims);
+    if (velocity !== undefined) {
+      command.set(velocity, r * dims);
       known[r] = 1;
     }
     const width = normalisation.action.length;

@@ -1,4 +1,5 @@
 import type { PolicyManifest } from '../checkpoint/index.ts';
+import type { EarlierState } from '../data/index.ts';
 import type { PrefixSchedule } from '../rtc/index.ts';
 
 /** A policy that is loaded: where its weights lie in the engine. */
@@ -47,6 +48,8 @@ export interface ActRow {
   readonly state: Float32Array;
   /** f32 [A], raw units: the command in force. */
   readonly lastCommand?: Float32Array;
+  /** What tells how fast the robot moves, for versions that read velocities. */
+  readonly earlier?: EarlierState;
   /** Seed of the starting noise. */
   readonly seed: number;
   readonly sampler?: { readonly steps: number; readonly noise_scale: number };

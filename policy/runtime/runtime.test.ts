@@ -30,6 +30,7 @@ async function freshHead(
   seed: number,
   wrist: boolean,
   prefix?: number,
+  velocity: 'use' | 'ignore' = 'ignore',
 ): Promise<FinishedPolicy> {
   const spec = smallSpec(joints, { wrist });
   const names = spec.action.map((joint) => joint.name);
@@ -46,6 +47,7 @@ async function freshHead(
       images: 'use',
       labels: 'none',
       prefix_delay_max: prefix,
+      velocity,
     }),
   });
   return finetune.finish();
@@ -245,6 +247,33 @@ describe('a chunk that goes on from the one before it', () => {
     await expect(
       runtime.act([{ ...second, previous: { ...none, actions: new Float32Array(3) } }]),
     ).rejects.toMatchObject({ code: 'invalid_row', field: 'previous' });
+  });
+});
+
+describe('a policy that reads velocities', () => {
+  it('acts by how fast the robot moves, and as without where that is not known', async () => {
+    const reads = await runtime.load(await freshHead(3, 6, false, undefined, 'use'));
+    const row = rowOf(reads, 9);
+    const earlier = { state: rowOf(reads, 5).state, periods: 4 };
+    const [unknown] = await runtime.act([row]);
+    const [moving] = await runtime.act([{ ...row, earlier }]);
+    const [faster] = await runtime.act([{ ...row, earlier: { ...earlier, periods: 2 } }]);
+    const [stale] = await runtime.act([{ ...row, earlier: { ...earlier, periods: 1000 } }]);
+    const none = new Float32Array();
+    expect(difference(unknown?.actions ?? none, moving?.actions ?? none)).toBeGreaterThan(1e-5);
+    expect(difference(moving?.actions ?? none, faster?.actions ?? none)).toBeGreaterThan(1e-5);
+    expect(stale?.actions).toEqual(unknown?.actions);
+    await runtime.unload(reads);
+  });
+
+  it('is one whose normalisation has them; others give the same bits with an earlier state', async () => {
+    const [, , other] = handles as [PolicyHandle, PolicyHandle, PolicyHandle];
+    expect(other.manifest.normalisation.velocity).toBeUndefined();
+    const row = rowOf(other, 9);
+    const earlier = { state: rowOf(other, 5).state, periods: 4 };
+    const [without] = await runtime.act([row]);
+    const [beside] = await runtime.act([{ ...row, earlier }]);
+    expect(beside?.actions).toEqual(without?.actions);
   });
 });
 

@@ -74,6 +74,50 @@ describe.each(['head', 'policy', 'full'] as const)('fine-tuning in mode %s', (mo
   });
 });
 
+describe('velocities as an input', () => {
+  const made = async (reference: 'state' | 'last_command', velocity: 'use' | 'ignore') => {
+    const own = smallSpec(3, { reference });
+    const finetune = await Finetune.create({
+      engine,
+      base,
+      spec: own,
+      stats,
+      episodes: smallEpisodes(own, 3),
+      options: { ...options('full'), steps: 2, velocity },
+    });
+    const losses: number[] = [];
+    while (finetune.stepIndex < finetune.totalSteps) losses.push((await finetune.step()).loss);
+    const policy = await finetune.finish();
+    await finetune.close();
+    return { velocity: policy.manifest.normalisation.velocity, losses };
+  };
+
+  it('change what is learnt, unless the last command tells', async () => {
+    const without = await made('state', 'ignore');
+    const reads = await made('state', 'use');
+    const commanded = await made('last_command', 'use');
+    expect(without.velocity).toBeUndefined();
+    expect(commanded.velocity).toBeUndefined();
+    expect(reads.velocity).toHaveLength(3);
+    expect(reads.losses[0]).not.toBe(without.losses[0]);
+  });
+
+  it('need an episode of more than half a chunk', async () => {
+    const own = smallSpec(3, { reference: 'state' });
+    const episodes = smallEpisodes(own, 2, own.horizon / 2);
+    await expect(
+      Finetune.create({ engine, base, spec: own, stats, episodes, options: options('full') }),
+    ).rejects.toMatchObject({ field: 'options.velocity' });
+  });
+
+  it('are read in mode full unless told otherwise', () => {
+    const of = (mode: 'head' | 'policy' | 'full', velocity?: 'use' | 'ignore') =>
+      resolveOptions({ mode, seed: 0, images: 'use', labels: 'none', velocity }).velocity;
+    expect([of('head'), of('policy'), of('full')]).toEqual(['ignore', 'ignore', 'use']);
+    expect([of('head', 'use'), of('full', 'ignore')]).toEqual(['use', 'ignore']);
+  });
+});
+
 describe('a fine-tune that cannot start', () => {
   it('names the field: no episodes, another dimension, a foreign checkpoint', async () => {
     const common = { engine, base, spec, stats, options: options('head') };

@@ -19,6 +19,7 @@ import {
 import {
   PREPROCESS_HASH,
   fitNormalisation,
+  fitVelocity,
   imageSize,
   outsideOf,
   type Motion,
@@ -365,7 +366,7 @@ function checkInput({ base, spec, episodes, options }: FinetuneInput): void {
  */
 function normalisationFor(input: FinetuneInput, trained: readonly Motion[]): Normalisation {
   const { from, spec, base } = input;
-  if (from === undefined) return fitNormalisation(spec, trained);
+  if (from === undefined) return freshNormalisation(input, trained);
   checkStart(input, from.manifest);
   const { normalisation } = from.manifest;
   const [worst] = outsideOf(normalisation, spec, trained, base.config.diffusion.clip);
@@ -374,6 +375,22 @@ function normalisationFor(input: FinetuneInput, trained: readonly Motion[]): Nor
     `${(worst.share * 100).toFixed(1)} % of ${worst.feature} ${worst.name} lies outside of what the version to go on from can express`,
     FROM,
   );
+}
+
+function freshNormalisation(
+  { spec, options }: FinetuneInput,
+  trained: readonly Motion[],
+): Normalisation {
+  const normalisation = fitNormalisation(spec, trained);
+  const byCommand = normalisation.action.some(({ reference }) => reference === 'last_command');
+  if (options.velocity === 'ignore' || byCommand) return normalisation;
+  if (trained.every(({ length }) => length <= spec.horizon / 2)) {
+    throw new FinetuneError(
+      `velocities need an episode of more than ${spec.horizon / 2} frames`,
+      'options.velocity',
+    );
+  }
+  return { ...normalisation, velocity: fitVelocity(spec, trained, normalisation.state.std) };
 }
 
 /** Field that names the version to go on from. */

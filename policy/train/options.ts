@@ -19,7 +19,8 @@ export interface ResolvedFinetuneOptions {
   readonly baseShare: number;
   readonly seed: number;
   readonly images: FinetuneOptions['images'];
-  /** Share of rows that are trained without a known last command. */
+  readonly velocity: 'use' | 'ignore';
+  /** Share of rows that are trained without a known last command or velocity. */
   readonly commandDropout: number;
   /**
    * Noise on the state as an input: on every joint, in its standard deviations; in units of how far
@@ -54,6 +55,7 @@ const byMode = {
     postureNoise: 0,
     stateDropout: 0,
     actionWeighting: 0,
+    velocity: 'ignore',
     augment: { shift: 0, light: 0 },
   },
   policy: {
@@ -69,6 +71,7 @@ const byMode = {
     postureNoise: 0,
     stateDropout: 0,
     actionWeighting: 0,
+    velocity: 'ignore',
     augment: { shift: 0, light: 0 },
   },
   full: {
@@ -84,6 +87,7 @@ const byMode = {
     postureNoise: 1,
     stateDropout: 0.05,
     actionWeighting: 1,
+    velocity: 'use',
     augment: { shift: 3, light: 0.1 },
   },
 } as const;
@@ -106,6 +110,7 @@ export function resolveOptions(options: FinetuneOptions): ResolvedFinetuneOption
     baseShare: preset.baseShare,
     seed: options.seed,
     images: options.images,
+    velocity: options.velocity ?? preset.velocity,
     commandDropout: 0.15,
     stateNoise: preset.stateNoise,
     postureNoise: preset.postureNoise,

@@ -1,6 +1,7 @@
 import type { Sampler } from '@armature/sdk/contract';
 import { deviation, mean, sort } from 'd3-array';
 import type { BaseModel } from '../checkpoint/index.ts';
+import { earlierInEpisode } from '../data/index.ts';
 import type { Engine } from '../engine/index.ts';
 import { PolicyRuntime, type ActRow } from '../runtime/index.ts';
 import type { TrainingEpisode } from './episodes.ts';
@@ -75,19 +76,23 @@ export async function chooseSampler(o: {
     for (let start = 0; start < frames.length; start += BATCH) {
       o.signal?.throwIfAborted();
       const batch = frames.slice(start, start + BATCH);
-      const rows = batch.map(({ episode, t }, i): ActRow => ({
-        policy: handle,
-        images: Object.fromEntries(
-          spec.cameras.map((camera) => [camera.name, episode.image(camera.name, t)]),
-        ),
-        instruction: episode.instruction,
-        state: episode.state.subarray(t * states, (t + 1) * states),
-        ...(t === 0
-          ? {}
-          : { lastCommand: episode.action.subarray((t - 1) * actions, t * actions) }),
-        seed: start + i,
-        sampler,
-      }));
+      const rows = batch.map(({ episode, t }, i): ActRow => {
+        const earlier = earlierInEpisode(episode, t, { horizon: spec.horizon, width: states });
+        return {
+          policy: handle,
+          images: Object.fromEntries(
+            spec.cameras.map((camera) => [camera.name, episode.image(camera.name, t)]),
+          ),
+          instruction: episode.instruction,
+          state: episode.state.subarray(t * states, (t + 1) * states),
+          ...(t === 0
+            ? {}
+            : { lastCommand: episode.action.subarray((t - 1) * actions, t * actions) }),
+          seed: start + i,
+          sampler,
+          ...(earlier === undefined ? {} : { earlier }),
+        };
+      });
       const answers = await runtime.act(rows);
       batch.forEach(({ episode, t }, i) => {
         const predicted = answers[i]?.actions;

@@ -189,6 +189,12 @@ export const finetuneOptionsSchema = z.strictObject({
   reference: referenceSchema.optional(),
   /** `blank` trains and evaluates without pictures (an ablation). */
   images: z.enum(['use', 'blank']).default('use'),
+  /**
+   * Whether the policy reads how fast each joint of the state moves, which serving takes from the
+   * observation before. Absent: `use` in mode `full`, `ignore` in the others. Never where actions are
+   * relative to the last command, which says more.
+   */
+  velocity: z.enum(['use', 'ignore']).optional(),
   /** Where reasoning labels come from when the set has none. */
   labels: z.enum(['joints', 'vision_endpoint', 'none']).default('joints'),
   /** Use only the first n episodes. */

@@ -31,7 +31,7 @@ export function viewInputs(
   };
 }
 
-/** Proprioception: normalised state, command relative to it, and whether the command is known. */
+/** Proprioception: normalised state, command relative to it or velocity, and whether that is known. */
 export function bodyInputs(graph: Graph, config: DivlaConfig, rows: number) {
   const { dims } = config.head;
   return {

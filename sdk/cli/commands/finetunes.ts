@@ -20,6 +20,7 @@ interface CreateFlags {
   readonly seed?: number;
   readonly reference?: NonNullable<FinetuneOptions['reference']>;
   readonly images?: FinetuneOptions['images'];
+  readonly velocity?: NonNullable<FinetuneOptions['velocity']>;
   readonly labels?: FinetuneOptions['labels'];
   readonly maxEpisodes?: number;
   readonly from?: string;
@@ -66,6 +67,12 @@ export function addFinetunes(program: Command, run: Runner): void {
       ]),
     )
     .addOption(choice('--images <how>', 'blank: train without pictures', ['use', 'blank']))
+    .addOption(
+      choice('--velocity <how>', 'whether the policy reads how fast joints move', [
+        'use',
+        'ignore',
+      ]),
+    )
     .addOption(
       choice('--labels <source>', 'reasoning labels where the set has none', [
         'joints',
@@ -201,6 +208,7 @@ function optionsOf(flags: CreateFlags) {
     seed: flags.seed,
     reference: flags.reference,
     images: flags.images,
+    velocity: flags.velocity,
     labels: flags.labels,
     max_episodes: flags.maxEpisodes,
     base_policy_version_id: flags.from,

@@ -150,6 +150,21 @@ describe('a session', () => {
     made.close();
   });
 
+  it('gives the policy the state of the observation before, by the robot’s own clock', async () => {
+    const made = await robot();
+    for (const [seq, captured_at] of [5_000, 5_100, 5_150].entries()) {
+      const state = Ndarray.float32(Float32Array.of(seq / 4, -0.5));
+      made.send(observation(seq, jpeg, { captured_at, state }));
+      await made.next('chunk');
+    }
+    const rows = worker.runtime.runs.slice(-3).map((run) => run.rows[0]);
+    const hz = rows[0]?.policy.manifest.spec.control_hz ?? Number.NaN;
+    expect(rows[0]?.earlier).toBeUndefined();
+    expect(rows[1]?.earlier).toEqual({ state: Float32Array.of(0, -0.5), periods: 0.1 * hz });
+    expect(rows[2]?.earlier).toEqual({ state: Float32Array.of(0.25, -0.5), periods: 0.05 * hz });
+    made.close();
+  });
+
   const nan = Ndarray.float32(Float32Array.of(0, NaN));
   it.each<[string, Partial<WireObservation>, string, string]>([
     ['no picture of a camera', { images: {} }, 'missing_camera', 'images.front'],

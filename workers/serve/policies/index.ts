@@ -10,6 +10,7 @@ export type {
   PolicyHandle,
   PolicyManifest,
   PolicyPort,
+  EarlierState,
   PreviousChunk,
   Reasoning,
 } from './port.ts';

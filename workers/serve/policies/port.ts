@@ -1,4 +1,5 @@
 import type { PolicyManifest } from '@armature/policy/checkpoint';
+import type { EarlierState } from '@armature/policy/data';
 import type {
   ActResult,
   ActRow,
@@ -13,4 +14,12 @@ export type PolicyPort = Pick<
   PolicyRuntime,
   'load' | 'unload' | 'batchKey' | 'maxBatch' | 'act' | 'reason' | 'reasonAndAct'
 >;
-export type { ActResult, ActRow, PolicyHandle, PolicyManifest, PreviousChunk, Reasoning };
+export type {
+  ActResult,
+  ActRow,
+  EarlierState,
+  PolicyHandle,
+  PolicyManifest,
+  PreviousChunk,
+  Reasoning,
+};

@@ -8,7 +8,7 @@ import {
 } from '@armature/sdk/contract';
 import type { CommandHistory, LastCommand } from '../chunks/index.ts';
 import type { Clock } from '../clock.ts';
-import type { PreviousChunk } from '../policies/index.ts';
+import type { EarlierState, PreviousChunk } from '../policies/index.ts';
 import { CaptureClock } from './capture-clock.ts';
 import { assertOffered, type ChunkingMode } from './chunking-modes.ts';
 import { readResumeToken } from './handover.ts';
@@ -20,6 +20,8 @@ export interface Admitted {
   readonly images: Readonly<Record<string, WireImage>>;
   /** f32 [S]. */
   readonly state: Float32Array;
+  /** The state of the observation before; absent in a session's first. */
+  readonly earlier?: EarlierState;
   readonly instruction: string;
   readonly command: LastCommand;
   /** What its chunk is to go on from; absent without real-time chunking, or where it is not known. */
@@ -41,6 +43,7 @@ export class Admission {
   private readonly capture = new CaptureClock();
   private readonly rate: RateLimit;
   private lastSeq = -1;
+  private felt: { readonly state: Float32Array; readonly capturedAt: number } | undefined;
   private instruction: string | undefined;
   private chunking: Chunking = { mode: 'off' };
   /** Observations on end whose chunks go on from another. */
@@ -80,11 +83,14 @@ export class Admission {
     const previous = this.unlocked(this.goesOnFrom(observation));
     const observedAt = arrivedAt - this.capture.age(observation.captured_at, this.clock.wall());
     const expires = observedAt + (observation.deadline_ms ?? Infinity);
+    const state = observation.state.toFloat32();
+    const earlier = this.feel(state, observation.captured_at);
     if (expires <= arrivedAt) throw tooLate('it was older than its deadline on arrival');
     return {
       seq: observation.seq,
       images: observation.images,
-      state: observation.state.toFloat32(),
+      state,
+      ...(earlier === undefined ? {} : { earlier }),
       instruction,
       command,
       ...(previous === undefined ? {} : { previous }),
@@ -98,6 +104,16 @@ export class Admission {
   /** The task in force. */
   get task(): string | undefined {
     return this.instruction;
+  }
+
+  /** Remembers what the robot feels. @returns what it felt before, on its own clock */
+  private feel(state: Float32Array, capturedAt: number): EarlierState | undefined {
+    const before = this.felt;
+    this.felt = { state, capturedAt };
+    if (before === undefined) return undefined;
+    const { control_hz } = this.claims.embodiment.spec;
+    const periods = ((capturedAt - before.capturedAt) / 1000) * control_hz;
+    return { state: before.state, periods };
   }
 
   private goesOnFrom({ chunking, delay, executed }: WireObservation): PreviousChunk | undefined {

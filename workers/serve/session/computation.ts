@@ -131,13 +131,14 @@ export class Computation {
   private row({ admitted, images }: Prepared, reasoning: CurrentReasoning | undefined): ActRow {
     const { policy, history, claims } = this.options;
     const { last } = admitted.command;
-    const { previous } = admitted;
+    const { previous, earlier } = admitted;
     return {
       policy: policy.handle,
       images,
       instruction: admitted.instruction,
       state: admitted.state,
       ...(last === undefined ? {} : { lastCommand: last }),
+      ...(earlier === undefined ? {} : { earlier }),
       seed: rowSeed(history.chunkId(admitted.seq)),
       ...(claims.sampler === undefined ? {} : { sampler: claims.sampler }),
       ...(reasoning === undefined ? {} : { reasoning: reasoning.reasoning }),

@@ -1,9 +1,10 @@
+import { earlierInEpisode } from '@armature/policy/data';
 import type { ActRow, PolicyHandle, PolicyRuntime, Reasoning } from '@armature/policy/runtime';
 import type { ChunkQuery, Predict } from '../evaluation/index.ts';
 import type { Demonstration } from '../job/workshop.ts';
 
 /** What a row shows of its frame, however often it is asked. */
-type Shown = Pick<ActRow, 'policy' | 'images' | 'instruction' | 'state'>;
+type Shown = Pick<ActRow, 'policy' | 'images' | 'instruction' | 'state' | 'earlier'>;
 
 /**
  * The policy as it is served: reasoning runs beside the actions and is renewed every half chunk, so
@@ -27,11 +28,14 @@ export function runtimePredictor(
     const pictures = spec.cameras.map(
       ({ name }) => [name, blank ? black : episode.image(name, t)] as const,
     );
+    const width = spec.state.length;
+    const earlier = earlierInEpisode(episode, t, { horizon: spec.horizon, width });
     return {
       policy,
       images: Object.fromEntries(pictures),
       instruction: episode.instruction,
-      state: episode.state.subarray(t * spec.state.length, (t + 1) * spec.state.length),
+      state: episode.state.subarray(t * width, (t + 1) * width),
+      ...(earlier === undefined ? {} : { earlier }),
     };
   };
   const reasoningOf = (query: ChunkQuery): { key: string; t: number } => {
