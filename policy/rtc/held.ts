@@ -8,7 +8,10 @@ export interface HeldPrefix {
   readonly mask: Tensor;
 }
 
-/** x [B, T, A] with the actions of the prefix in their places, bit for bit. */
+/**
+ * x [B, T, A] with the actions of the prefix in their places, each value exactly: no arithmetic
+ * touches them. Only the sign of a zero may be lost, as ONNX Runtime's Where gives some −0 as +0.
+ */
 export function withPrefix(x: Tensor, { previous, mask }: HeldPrefix): Tensor {
   const [batch, length] = mask.shape as [number, number];
   return where(reshape(mask, [batch, length, 1]), previous, x);
