@@ -325,7 +325,11 @@ describe('a session', () => {
       problem: { code: 'conflict', field: 'policy_version_id' },
     });
     const version = await addPolicyVersion(api.db.worker, tenant, embodiment);
-    expect(await api.must('policies.get', key, { id: version })).toMatchObject({ active: false });
+    expect(await api.must('policies.get', key, { id: version })).toMatchObject({
+      active: false,
+      sampler: { steps: 10, noise_scale: 1 },
+      prefix_delay_max: 3,
+    });
     await api.must('policies.deploy', key, { id: version });
     expect(await api.must('policies.get', key, { id: version })).toMatchObject({ active: true });
     expect((await api.must('policies.list', key, {})).items).toMatchObject([{ active: true }]);

@@ -146,6 +146,7 @@ export const policyVersions = tenantTable('policy_versions', {
   preprocessHash: text('preprocess_hash').notNull(),
   mode: text('mode').notNull(),
   sampler: jsonb('sampler').notNull(),
+  prefixDelayMax: integer('prefix_delay_max').notNull().default(0),
   bytes: whole('bytes').notNull(),
   retiredAt: instant('retired_at'),
   createdAt: instant('created_at').notNull().defaultNow(),

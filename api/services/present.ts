@@ -156,6 +156,7 @@ export function presentPolicyVersion(
     preprocess_hash: row.preprocessHash,
     mode: finetuneModeSchema.parse(row.mode),
     sampler: samplerSchema.parse(row.sampler),
+    prefix_delay_max: row.prefixDelayMax,
     bytes: row.bytes,
     active,
     retired_at: isoOrNull(row.retiredAt),

@@ -376,6 +376,7 @@ describe('resources', () => {
       price_sheet: '2026-01',
     };
     const handlers: Handlers = {
+      'policies.get': () => policyVersion,
       'policies.deploy': () => policyVersion,
       'sessions.create': () => ({
         session,
@@ -414,13 +415,16 @@ describe('resources', () => {
         next_cursor: null,
       }),
     };
+    const shown = (await armature(handlers, ['policies', 'get', 'pv_1'])).stdout;
+    expect(shown).toMatch(/sampler +5 steps, noise 0\n/);
+    expect(shown).toMatch(/chunking +off, guided, trained \(up to 4 actions of delay\)\n/);
     expect((await armature(handlers, ['policies', 'deploy', 'pv_1'])).stdout).toContain('deployed');
     const made = await armature(
       handlers,
       'sessions create --robot arm-1 --embodiment emb_1 --reasoning 250 --json'.split(' '),
     );
     expect(JSON.parse(made.stdout)).toMatchObject({ token: 'tok' });
-    expect(api.calls[1]?.input).toMatchObject({ reasoning: { when: 'interval', ms: 250 } });
+    expect(api.calls[2]?.input).toMatchObject({ reasoning: { when: 'interval', ms: 250 } });
     expect((await armature(handlers, ['sessions', 'end', 'ses_1'])).stdout).toContain(at);
     const usage = await armature(handlers, ['usage', '--by', 'session', '--session', 'ses_1']);
     expect(usage.stdout).toMatch(/all +3 +24 +30 +1\.5 s +0 s +0\.00063/);

@@ -305,7 +305,13 @@ export const policyVersionSchema = z.object({
   stats_hash: z.string(),
   preprocess_hash: z.string(),
   mode: finetuneModeSchema,
+  /** Denoising steps and scale of the starting noise that its sessions have unless they ask for others. */
   sampler: samplerSchema,
+  /**
+   * Most actions of a previous chunk that it was trained to go on from; 0 where it was not trained so,
+   * and a session cannot ask for `trained` real-time chunking.
+   */
+  prefix_delay_max: z.number().int().nonnegative(),
   bytes: z.number().int(),
   active: z.boolean(),
   /** From when it gets no new sessions. */

@@ -66,6 +66,7 @@ export async function addPolicyVersion(
       preprocessHash: 'preprocess',
       mode,
       sampler: { steps: 10, noise_scale: 1 },
+      prefixDelayMax: 3,
       bytes: 1000,
     });
   });

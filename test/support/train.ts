@@ -188,6 +188,9 @@ function toyVersion(
   const manifest = {
     mode: options.mode,
     sampler: { steps: 4, noise_scale: 0.5 },
+    ...(options.prefix_delay_max === undefined
+      ? {}
+      : { prefix_delay_max: options.prefix_delay_max }),
     preprocess_hash: 'toy/1',
     stats_hash: 'stats',
     stats: { state: stats('state'), action: stats('action') },

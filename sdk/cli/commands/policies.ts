@@ -118,6 +118,12 @@ function describe(version: PolicyVersion): string {
     ['fine-tune', version.finetune_id],
     ['mode', version.mode],
     ['sampler', `${version.sampler.steps} steps, noise ${version.sampler.noise_scale}`],
+    [
+      'chunking',
+      version.prefix_delay_max === 0
+        ? 'off, guided'
+        : `off, guided, trained (up to ${version.prefix_delay_max} actions of delay)`,
+    ],
     ['digest', version.digest],
     ['size', bytes(version.bytes)],
     ['deployed', version.active ? 'yes' : 'no'],

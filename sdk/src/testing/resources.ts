@@ -91,6 +91,7 @@ export const policyVersion: PolicyVersion = {
   preprocess_hash: 'p',
   mode: 'head',
   sampler: { steps: 5, noise_scale: 0 },
+  prefix_delay_max: 4,
   bytes: 1000,
   active: true,
   retired_at: null,

@@ -42,6 +42,7 @@ export interface NewVersion {
   readonly preprocessHash: string;
   readonly mode: string;
   readonly sampler: { readonly steps: number; readonly noise_scale: number };
+  readonly prefixDelayMax: number;
   readonly bytes: number;
 }
 

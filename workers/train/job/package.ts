@@ -37,6 +37,7 @@ export async function putVersion(
     preprocessHash: version.manifest.preprocess_hash,
     mode: version.manifest.mode,
     sampler: version.manifest.sampler,
+    prefixDelayMax: version.manifest.prefix_delay_max ?? 0,
     bytes,
   };
 }

@@ -149,7 +149,7 @@ async function undisturbedDigest(): Promise<string> {
 
 describe('runFinetune', () => {
   it('goes from data to a registered version and leaves nothing else behind', async () => {
-    const queued = await queue({ images: 'use' });
+    const queued = await queue({ images: 'use', prefix_delay_max: 3 });
     await run(toyWorkshop({ stepMs: 5 }));
     const { finetune, job, events, versions } = await look(queued);
     expect(finetune).toMatchObject({
@@ -172,6 +172,8 @@ describe('runFinetune', () => {
       id: finetune?.policyVersionId,
       finetuneId: queued.finetuneId,
       name: 'first',
+      prefixDelayMax: 3,
+      sampler: { steps: 4, noise_scale: 0.5 },
       prefix: `tenants/${queued.tenantId}/policies/${versions[0]?.digest ?? ''}/`,
       preprocessHash: 'toy/1',
     });

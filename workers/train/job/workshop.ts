@@ -25,6 +25,7 @@ export interface TrainedVersion extends VersionBytes {
   readonly manifest: {
     readonly mode: FinetuneOptions['mode'];
     readonly sampler: { readonly steps: number; readonly noise_scale: number };
+    readonly prefix_delay_max?: number | undefined;
     readonly preprocess_hash: string;
     readonly stats_hash: string;
     /** True statistics of the training set. */
