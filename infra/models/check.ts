@@ -20,9 +20,14 @@ export async function withEngine<T>(work: (engine: Engine) => Promise<T>): Promi
   }
 }
 
-/** Loads each graph by its path, so that what is handed over is known to load. */
-export async function loadEach(engine: Engine, files: readonly string[]): Promise<void> {
+/** Loads each graph by its path, so that what is handed over is known to load. The signal stops it between two. */
+export async function loadEach(
+  engine: Engine,
+  files: readonly string[],
+  signal: AbortSignal,
+): Promise<void> {
   for (const file of files) {
+    signal.throwIfAborted();
     await engine.load(file, file, { prepack: false });
     await engine.unload(file);
   }

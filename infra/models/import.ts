@@ -210,6 +210,7 @@ async function check(
     await loadEach(
       engine,
       plan.graphs.map(({ name }) => path.join(folder, `${name}.onnx`)),
+      signal,
     );
     if (plan.reading === undefined || language === undefined) {
       return { logits: null, not_compared: 'there is no language model' };

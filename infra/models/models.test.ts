@@ -1,5 +1,5 @@
 import { execFile, spawn } from 'node:child_process';
-import { randomFillSync } from 'node:crypto';
+import { randomFillSync, randomUUID } from 'node:crypto';
 import { mkdir, mkdtemp, open, readFile, readdir, rm, stat, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
@@ -15,8 +15,11 @@ const TINY = fixturePath('qwen2-vl-tiny', 'folder-bf16-sharded');
 const run = promisify(execFile);
 
 let scratch: string;
+let synthetic: ReturnType<typeof syntheticFolder>;
 beforeAll(async () => {
   scratch = await mkdtemp(path.join(os.tmpdir(), 'models-'));
+  synthetic = syntheticFolder();
+  await synthetic;
 });
 afterAll(() => rm(scratch, { recursive: true, force: true }));
 
@@ -149,8 +152,8 @@ describe('armature models import', () => {
     expect((await readdir(scratch)).filter((name) => name.startsWith('refused'))).toEqual([]);
   });
 
-  it('holds a piece of a model in memory, and leaves nothing behind when it is interrupted', async () => {
-    const { dir, bytes } = await syntheticFolder();
+  it('holds a piece of a model in memory', async () => {
+    const { dir, bytes } = await synthetic;
     const peak = async (from: string, out: string): Promise<number> => {
       const script = `
         const { importModel } = await import(${JSON.stringify(path.join(import.meta.dirname, 'index.ts'))});
@@ -165,18 +168,50 @@ describe('armature models import', () => {
     expect(bytes).toBeGreaterThan(2.5e8);
     // How much of it is held hangs on when garbage is collected; the whole never is.
     expect(busy - idle).toBeLessThan(bytes * 0.8);
-    const child = spawn(process.execPath, [
-      BIN,
-      ...['models', 'import', dir, '--out', path.join(scratch, 'cut'), '--no-check'],
-    ]);
+  });
+
+  /** Starts an import of the large folder and, once it has begun to write, sends the signal. */
+  async function cut(out: string, signal: NodeJS.Signals, dir: string) {
+    const args = ['models', 'import', dir, '--out', path.join(scratch, out), '--no-check'];
+    const child = spawn(process.execPath, [BIN, ...args]);
     let said = '';
     child.stderr.on('data', (text: Buffer) => {
-      if (said === '') child.kill('SIGINT');
+      if (said === '') child.kill(signal);
       said += text.toString();
     });
-    const code = await new Promise((resolve) => child.on('close', resolve));
-    expect(code).toBe(130);
+    const code = await new Promise<number | null>((resolve) => child.on('close', resolve));
+    return { code, said };
+  }
+
+  const left = async (out: string) =>
+    (await readdir(scratch)).filter((name) => name.startsWith(`${out}.`) || name === out);
+
+  it.each([
+    ['SIGINT' as const, 130],
+    ['SIGTERM' as const, 143],
+  ])('leaves nothing behind on %s', async (signal, expected) => {
+    const { dir } = await synthetic;
+    const { code, said } = await cut('cut', signal, dir);
+    expect(code).toBe(expected);
     expect(said).toContain('cancelled');
-    expect((await readdir(scratch)).filter((name) => name.startsWith('cut'))).toEqual([]);
+    expect(await left('cut')).toEqual([]);
+  });
+
+  it('removes what a killed import has left, and no folder that is being filled', async () => {
+    const { dir } = await synthetic;
+    await cut('killed', 'SIGKILL', dir);
+    const [partial, ...more] = await left('killed');
+    expect(more).toEqual([]);
+    expect(partial).toMatch(/^killed\.partial-/);
+    // As a process that runs, on this machine, and one of another machine would name theirs.
+    const named = (host: string, pid: number) => `killed.partial-${host}-${pid}-${randomUUID()}`;
+    const kept = [named(os.hostname(), process.pid), named('elsewhere', 999_999_999)];
+    for (const name of kept) await mkdir(path.join(scratch, name));
+    const { code } = await armature(
+      ...['import', TINY, '--out', path.join(scratch, 'killed'), '--no-check'],
+      ...['--image-size', '56'],
+    );
+    expect(code).toBe(0);
+    expect(await left('killed')).toEqual(['killed', ...kept].sort());
   });
 });

@@ -111,7 +111,7 @@ async function armature(
     out: (text) => (stdout += text),
     err: (text) => (stderr += text),
     interactive: false,
-    interrupted: () => false,
+    interrupted: () => null,
     env: environment({
       HOME: home,
       ARMATURE_API_URL: api.url,

@@ -15,7 +15,7 @@ export interface Context {
   readonly env: NodeJS.ProcessEnv;
   readonly cwd: string;
   readonly options: GlobalOptions;
-  /** Aborted by Ctrl-C, unless a command has taken it over. */
+  /** Aborted by Ctrl-C, unless a command has taken it over, and by SIGTERM. */
   readonly signal: AbortSignal;
   /**
    * Takes Ctrl-C over. A second one always ends the process at once.

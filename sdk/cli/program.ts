@@ -31,7 +31,7 @@ export function buildProgram(
       `
 Address and key: options, then ARMATURE_API_URL and ARMATURE_API_KEY, then what \`armature login\`
 stored, then .armature/dev.json of a platform started in this folder.
-Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 130 interrupted.
+Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 130 interrupted, 143 terminated.
 `,
     );
   addAccess(program, run);

@@ -15,12 +15,16 @@ export interface Host extends Pick<
   readonly out: (text: string) => void;
   readonly err: (text: string) => void;
   readonly interactive: boolean;
-  readonly interrupted: () => boolean;
+  /** Exit code that a signal asks for; null while none has come. */
+  readonly interrupted: () => number | null;
 }
 
-const EXIT = { done: 0, failed: 1, usage: 2, interrupted: 130 } as const;
+const EXIT = { done: 0, failed: 1, usage: 2 } as const;
 
-/** Runs one command. @returns its exit code: 0, 1 refused or failed, 2 wrong usage, 130 interrupted. */
+/**
+ * Runs one command.
+ * @returns its exit code: 0, 1 refused or failed, 2 wrong usage, 130 interrupted, 143 terminated.
+ */
 export async function runCli(host: Host): Promise<number> {
   const options = (): GlobalOptions => program.opts<GlobalOptions>();
   const output = (): Output => ({
@@ -34,11 +38,11 @@ export async function runCli(host: Host): Promise<number> {
   );
   try {
     await program.parseAsync([...host.argv], { from: 'user' });
-    return host.interrupted() ? EXIT.interrupted : EXIT.done;
+    return host.interrupted() ?? EXIT.done;
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.done : EXIT.usage;
     showError(output(), asArmature(error));
-    return host.interrupted() ? EXIT.interrupted : EXIT.failed;
+    return host.interrupted() ?? EXIT.failed;
   }
 }
 

@@ -88,7 +88,8 @@ function addImport(models: Command, run: Runner): void {
     .addHelpText(
       'after',
       `
-The folder appears whole or not at all; Ctrl-C leaves nothing behind. int8 runs on CPUs alone.
+The folder appears whole or not at all; Ctrl-C and SIGTERM leave nothing
+behind, and what a kill leaves beside it goes when the next import to that place begins. int8 runs on CPUs alone.
 Comparing logits writes the language model once more in float32, for a while, beside the result.
 `,
     );
