@@ -1,5 +1,14 @@
 import { spawn, type ChildProcess } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parquetReadObjects } from 'hyparquet';
@@ -454,6 +463,54 @@ describe('resources', () => {
 });
 
 describe('long commands', () => {
+  it('downloads the files of a policy version, and keeps none that is not what its digest says', async () => {
+    const stored = new Map([
+      ['manifest.json', '{"format":"armature-policy/1"}'],
+      ['heads/arm.safetensors', 'weights'],
+    ]);
+    const asked: string[] = [];
+    api.extra = (request, response) => {
+      const [, path = ''] = /^\/store\/(.*)$/.exec(request.url ?? '') ?? [];
+      if (path === '') return Promise.resolve(false);
+      asked.push(path);
+      response.writeHead(200).end(stored.get(path));
+      return Promise.resolve(true);
+    };
+    const files = [...stored].map(([path, text]) => ({
+      path,
+      size: text.length,
+      sha256: createHash('sha256').update(text).digest('hex'),
+      url: `${api.url}/store/${path}`,
+    }));
+    const answer = { id: 'pv_1', digest: files[0]?.sha256, files, expires_at: at };
+    const handlers: Handlers = { 'policies.files': () => answer };
+    const out = join(home, 'fetched');
+    const args = ['policies', 'download', 'pv_1', '--out', out];
+    const first = await armature(handlers, [...args, '--json']);
+    expect(first.code).toBe(0);
+    expect(JSON.parse(first.stdout)).toEqual({
+      id: 'pv_1',
+      digest: answer.digest,
+      dir: out,
+      files: [
+        { path: 'heads/arm.safetensors', size: 7 },
+        { path: 'manifest.json', size: 30 },
+      ],
+    });
+    for (const [path, text] of stored) expect(readFileSync(join(out, path), 'utf8')).toBe(text);
+    const again = await armature(handlers, args);
+    expect(again.stdout).toContain('pv_1: 2 files, 37 B in');
+    expect(asked).toHaveLength(2);
+
+    stored.set('heads/arm.safetensors', 'WEIGHTS');
+    const other = join(home, 'spoilt');
+    const spoilt = await armature(handlers, ['policies', 'download', 'pv_1', '--out', other]);
+    expect([spoilt.code, spoilt.stdout]).toEqual([1, '']);
+    expect(spoilt.stderr).toContain('checksum_mismatch');
+    expect(existsSync(join(other, 'heads/arm.safetensors'))).toBe(false);
+    expect(existsSync(join(other, 'manifest.json'))).toBe(false);
+  });
+
   it('pushes a data set and shows the report of one that is refused', async () => {
     const dir = join(home, 'cups');
     mkdirSync(join(dir, 'meta'), { recursive: true });
@@ -533,6 +590,27 @@ describe('long commands', () => {
     expect(done.stderr).toContain('step 10/100, loss 0.2500, 40 samples/s, ETA 1 min 5 s');
     expect(done.stdout).toContain('loss 1.0000 → 0.1000');
     expect(api.calls[0]?.input).toMatchObject({ options: { mode: 'full', steps: 100 } });
+  });
+
+  it('goes on from a policy version, in an estimate and in a job', async () => {
+    const refusal = { field: 'options.base_policy_version_id', fix: 'Choose another version.' };
+    const handlers: Handlers = {
+      'finetunes.create': () => finetune({ status: 'queued' }),
+      'finetunes.estimate': () => {
+        throw new ArmatureError('invalid_request', 'pv_1 is of another embodiment', refusal);
+      },
+    };
+    const args = 'finetune create --dataset ds_1 --name cups --from pv_1'.split(' ');
+    expect((await armature(handlers, args)).code).toBe(0);
+    const refused = await armature(handlers, [...args, '--estimate']);
+    expect([refused.code, refused.stdout]).toEqual([1, '']);
+    expect(refused.stderr).toContain('pv_1 is of another embodiment');
+    expect(refused.stderr).toContain(refusal.field);
+    expect(refused.stderr).toContain(refusal.fix);
+    expect(api.names()).toEqual(['finetunes.create', 'finetunes.estimate']);
+    for (const { input } of api.calls) {
+      expect(input).toMatchObject({ options: { base_policy_version_id: 'pv_1' } });
+    }
   });
 
   it('exits with 1 and the error of a job that failed', async () => {
