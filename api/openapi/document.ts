@@ -119,7 +119,14 @@ function schemaOf(
   components: Map<string, unknown>,
 ): Json {
   const suffix = io === 'input' ? 'Input' : '';
-  const made = z.toJSONSchema(schema, { io, metadata: registry, target: 'draft-2020-12' });
+  const made = z.toJSONSchema(schema, {
+    io,
+    metadata: registry,
+    target: 'draft-2020-12',
+    override: ({ jsonSchema }) => {
+      saySimply(jsonSchema);
+    },
+  });
   const renamed = JSON.parse(
     JSON.stringify(made).replaceAll(/"#\/\$defs\/(\w+)"/g, `"#/components/schemas/$1${suffix}"`),
   ) as Json & { $defs?: Record<string, Json> };
@@ -131,4 +138,24 @@ function schemaOf(
   if (typeof name !== 'string') return plain;
   components.set(name + suffix, plain);
   return { $ref: `#/components/schemas/${name}${suffix}` };
+}
+
+/**
+ * Says the same in words that generators of clients know: a tuple of like items as an array of so many
+ * (many refuse `items: false`), and a default that is an object in the description (of a model many
+ * take none).
+ */
+function saySimply(part: z.core.JSONSchema.BaseSchema): void {
+  const { prefixItems: [first, ...others] = [], items, default: otherwise } = part;
+  const alike = others.every((item) => JSON.stringify(item) === JSON.stringify(first));
+  if (first !== undefined && items === false && alike) {
+    const count = others.length + 1;
+    delete part.prefixItems;
+    Object.assign(part, { items: first, minItems: count, maxItems: count });
+  }
+  if (typeof otherwise === 'object' && otherwise !== null) {
+    delete part.default;
+    const said = `${JSON.stringify(otherwise)} unless given.`;
+    part.description = part.description === undefined ? said : `${part.description} ${said}`;
+  }
 }

@@ -4,20 +4,13 @@ import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { policyNumber } from '../../workers/serve/testing/fake-runtime.ts';
 import { startWorker, type TestWorker } from '../../workers/serve/testing/worker.ts';
-import { pythonWith } from './python-environment.ts';
+import { pythonIfHad } from './python-environment.ts';
 
 /** The client as it is on PyPI, and a package that it imports and its metadata leaves out. */
 const REQUIREMENTS = ['openpi-client==0.1.2', 'typing_extensions==4.15.0'];
 const SLOW = 900_000;
 
-const environment = await pythonWith('openpi-client-0.1.2', REQUIREMENTS).catch(
-  (error: unknown) => {
-    if (process.env['ARMATURE_REQUIRE_COMPAT'] === '1') throw error;
-    const [line = ''] = String(error).split('\n');
-    process.stderr.write(`openpi-client cannot be had here, its suite is skipped: ${line}\n`);
-    return undefined;
-  },
-);
+const environment = await pythonIfHad('openpi-client-0.1.2', REQUIREMENTS);
 const script = fileURLToPath(new URL('./openpi_client_session.py', import.meta.url));
 
 interface Outcome {

@@ -13,7 +13,7 @@ const STEP_MS = 540_000;
  * The Python of an environment that holds exactly these packages, made where it is not there yet.
  * @throws Error when there is no Python 3, or PyPI cannot be reached.
  */
-export async function pythonWith(name: string, requirements: readonly string[]): Promise<string> {
+async function pythonWith(name: string, requirements: readonly string[]): Promise<string> {
   const dir = path.join(CACHE, name);
   const python = path.join(dir, 'bin', 'python');
   const done = path.join(dir, 'complete');
@@ -30,4 +30,22 @@ export async function pythonWith(name: string, requirements: readonly string[]):
   );
   writeFileSync(done, wanted);
   return python;
+}
+
+/**
+ * As `pythonWith`; `undefined`, and one line that says why, where it cannot be made, unless
+ * `ARMATURE_REQUIRE_COMPAT` is 1.
+ */
+export async function pythonIfHad(
+  name: string,
+  requirements: readonly string[],
+): Promise<string | undefined> {
+  try {
+    return await pythonWith(name, requirements);
+  } catch (error) {
+    if (process.env['ARMATURE_REQUIRE_COMPAT'] === '1') throw error;
+    const [line = ''] = String(error).split('\n');
+    process.stderr.write(`${name} cannot be had here, its suite is skipped: ${line}\n`);
+    return undefined;
+  }
 }
