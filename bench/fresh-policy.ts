@@ -9,7 +9,7 @@ import {
   resolveOptions,
   type TrainingEpisode,
 } from '@armature/policy/train';
-import { finetuneOptionsSchema } from '@armature/sdk/contract';
+import { type FinetuneMode, finetuneOptionsSchema } from '@armature/sdk/contract';
 import { type Embodiment, recordDemos } from '@armature/sim';
 
 const SEED = 1;
@@ -55,7 +55,7 @@ export function finetuneInput(
   embodiment: Embodiment,
   episodes: readonly TrainingEpisode[],
   options: {
-    readonly mode: 'head' | 'policy' | 'full';
+    readonly mode: FinetuneMode;
     readonly steps: number;
     readonly batch_size?: number;
     readonly prefix_delay_max?: number;

@@ -9,12 +9,12 @@ import { matmulRate } from '../matmul.ts';
 import type { Figure, PartOptions } from '../result.ts';
 import { quantile, timed } from '../timing.ts';
 
-const MODES = { head: 30, full: 8 } as const;
+const MODES = { head: 30, policy: 10, lora: 8, full: 8 } as const;
 const EPISODES = 6;
 
 /**
  * Training steps as a job runs them, batches included, on simulated demonstrations with two views:
- * `head` on features computed once, `full` from pictures.
+ * `head` and `policy` on features computed once, `lora` and `full` from pictures.
  */
 export async function measureTrain({ threads }: PartOptions): Promise<Figure[]> {
   const engine = await Engine.start({ threads, name: 'bench' });

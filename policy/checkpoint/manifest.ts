@@ -5,6 +5,7 @@ import {
   finetuneModeSchema,
   samplerSchema,
 } from '@armature/sdk/contract';
+import { trunkLoraSchema } from '../lora/trunk.ts';
 import { normalisationSchema } from '../data/normalise.ts';
 import { canonicalJson, sha256 } from './digest.ts';
 
@@ -16,6 +17,8 @@ export const policyManifestSchema = z.object({
   preset: z.literal('nano'),
   base_digest: hash,
   mode: finetuneModeSchema,
+  /** The pairs in `lora.safetensors`; with mode `lora` alone. */
+  lora: trunkLoraSchema.optional(),
   /** The embodiment as trained, references included. */
   spec: embodimentSpecSchema,
   normalisation: normalisationSchema,

@@ -1,7 +1,8 @@
 import type { Project } from '../backbones/index.ts';
+import { bankPair } from '../nn/bank.ts';
 import { fanIn, zeros, type Params } from '../nn/params.ts';
 import { lastDim } from '../nn/layers.ts';
-import { add, gather, linear, mul, rowLinear, type Tensor } from '../tensor/index.ts';
+import { add, linear, mul, type Tensor } from '../tensor/index.ts';
 import type { LoraConfig } from './adapter.ts';
 
 /**
@@ -35,12 +36,9 @@ export function bankLora(
   return (p, x, out, bias) => {
     const y = base(p, x, out, bias);
     if (!targeted(config, p.path)) return y;
-    const own = adapters.scope(p.path);
-    const width = lastDim(x);
-    const a = own.param('lora_A', [slots, width, config.rank], fanIn(width));
-    const b = own.param('lora_B', [slots, config.rank, out], zeros);
-    const low = rowLinear(x, gather(a, slot, 0));
-    return add(y, mul(rowLinear(low, gather(b, slot, 0)), config.scaling));
+    const bank = { kind: 'gathered', slots, slot } as const;
+    const part = bankPair(adapters.scope(p.path), bank, x, config.rank, out);
+    return add(y, mul(part, config.scaling));
   };
 }
 

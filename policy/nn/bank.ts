@@ -26,3 +26,18 @@ export function bankDense(p: Params, bank: Bank, x: Tensor, out: number): Tensor
   const y = add(matmul(grouped, weights), reshape(biases, [bank.slots, 1, out]));
   return reshape(y, [...x.shape.slice(0, -1), out]);
 }
+
+/**
+ * Low-rank pair of the row's own slot, (x·A)·B: x [B, in] or [B, L, in] → [..., out]; A
+ * [slots, in, rank] starts random and B [slots, rank, out] zero (Hu et al. 2021).
+ */
+export function bankPair(p: Params, bank: Bank, x: Tensor, rank: number, out: number): Tensor {
+  const width = lastDim(x);
+  const a = p.param('lora_A', [bank.slots, width, rank], fanIn(width), true);
+  const b = p.param('lora_B', [bank.slots, rank, out], zeros, true);
+  if (bank.kind === 'gathered') {
+    return rowLinear(rowLinear(x, gather(a, bank.slot, 0)), gather(b, bank.slot, 0));
+  }
+  const grouped = reshape(x, [bank.slots, -1, width]);
+  return reshape(matmul(matmul(grouped, a), b), [...x.shape.slice(0, -1), out]);
+}

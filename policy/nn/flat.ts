@@ -1,5 +1,5 @@
 import { concat, reshape, slice, type Tensor } from '../tensor/index.ts';
-import { elements, paramsOf, type Params, type ParamSpec } from './params.ts';
+import { elements, paramsOf, type Adapt, type Params, type ParamSpec } from './params.ts';
 
 /** Place of each parameter in one flat vector, so that an optimiser is a few nodes and not hundreds. */
 export interface FlatLayout {
@@ -23,6 +23,7 @@ export function slicedParams(
   flat: Tensor,
   layout: FlatLayout,
   rest: (spec: ParamSpec) => Tensor,
+  adapt?: Adapt,
 ): { params: Params; tensors: ReadonlyMap<string, Tensor> } {
   const tensors = new Map<string, Tensor>();
   const params = paramsOf((spec) => {
@@ -32,7 +33,7 @@ export function slicedParams(
     const tensor = reshape(part, spec.shape);
     tensors.set(spec.name, tensor);
     return tensor;
-  });
+  }, adapt);
   return { params, tensors };
 }
 

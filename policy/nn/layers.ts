@@ -25,8 +25,9 @@ export function dense(
 ): Tensor {
   const width = lastDim(x);
   const weight = p.param('weight', [out, width], options.init ?? fanIn(width), true);
-  if (options.bias === false) return affine(x, weight);
-  return affine(x, weight, p.param('bias', [out], options.biasInit ?? zeros));
+  const bias =
+    options.bias === false ? undefined : p.param('bias', [out], options.biasInit ?? zeros);
+  return p.adapted(x, affine(x, weight, bias));
 }
 
 /** The largest number that float16 holds. */

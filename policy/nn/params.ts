@@ -21,10 +21,15 @@ export interface Params {
   readonly path: string;
   param(name: string, shape: readonly number[], init: Init, decay?: boolean): Tensor;
   scope(name: string): Params;
+  /** What the affine layer at this path gives of x: its own y, or what an adapter makes of it. */
+  adapted(x: Tensor, y: Tensor): Tensor;
 }
 
+/** Changes what the affine layer at `path` gives; `root` has the adapter's own parameters. */
+export type Adapt = (root: Params, path: string, x: Tensor, y: Tensor) => Tensor;
+
 /** Parameters that `resolve` turns into tensors; the same path always gives the same tensor. */
-export function paramsOf(resolve: (spec: ParamSpec) => Tensor): Params {
+export function paramsOf(resolve: (spec: ParamSpec) => Tensor, adapt?: Adapt): Params {
   const known = new Map<string, Tensor>();
   const at = (path: string): Params => ({
     path,
@@ -35,6 +40,7 @@ export function paramsOf(resolve: (spec: ParamSpec) => Tensor): Params {
       known.set(full, tensor);
       return tensor;
     },
+    adapted: (x, y) => adapt?.(at(''), path, x, y) ?? y,
   });
   return at('');
 }

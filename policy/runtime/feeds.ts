@@ -77,6 +77,15 @@ export function viewFeeds(
   };
 }
 
+/** Slots of `rows` rows as a feed. */
+export function slotFeed(given: readonly ActRow[], rows: number): Value {
+  const slot = new BigInt64Array(rows);
+  eachRow(given, rows, (row, r) => {
+    slot[r] = BigInt(row.policy.slot);
+  });
+  return { dtype: 'int64', shape: [rows], data: slot };
+}
+
 /** Body, starting noise, sampler and slots of `rows` rows as feeds. */
 export function actFeeds(
   config: DivlaConfig,
@@ -92,7 +101,6 @@ export function actFeeds(
   const known = new Float32Array(rows);
   const noise = new Float32Array(rows * chunk);
   const kept = new Float32Array(rows * dims);
-  const slot = new BigInt64Array(rows);
   const previous = new Float32Array(rows * chunk);
   const held = new Float32Array(rows * signature.horizon);
   const set = new Float32Array(rows * signature.horizon);
@@ -120,7 +128,6 @@ export function actFeeds(
         for (let a = 0; a < width; a++) noise[r * chunk + k * dims + a] = random.normal() * scale;
       }
     }
-    slot[r] = BigInt(row.policy.slot);
     if (row.previous === undefined) return;
     const { actions } = row.previous;
     const left = actions.length / width;
@@ -154,7 +161,7 @@ export function actFeeds(
       samplerTable(steps, config.diffusion.trainSteps, MAX_STEPS),
     ),
     steps: { dtype: 'int64', shape: [], data: BigInt64Array.of(BigInt(steps)) },
-    slot: { dtype: 'int64', shape: [rows], data: slot },
+    slot: slotFeed(given, rows),
     previous: f32([rows, signature.horizon, dims], previous),
     previous_weight: f32([rows, signature.horizon], held),
     previous_given: f32([rows, signature.horizon], set),

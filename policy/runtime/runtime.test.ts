@@ -3,11 +3,14 @@ import {
   fromFloat32,
   manifestDigest,
   readSafetensors,
+  readWeights,
   toFloat32,
   writeSafetensors,
   writeWeights,
 } from '../checkpoint/index.ts';
 import { Engine } from '../engine/index.ts';
+import { TRUNK_LORA, mergePairs, trunkPairs } from '../lora/index.ts';
+import { elements, initialValues } from '../nn/params.ts';
 import {
   plainStats,
   shippedBase,
@@ -197,6 +200,106 @@ describe('mixed batches', () => {
     expect(again.slot).toBe(last.slot);
     const [after] = await runtime.act([row]);
     expect(after?.actions).toEqual(before?.actions);
+  });
+});
+
+describe('low-rank pairs', () => {
+  /** The head-only policy with trained-looking pairs beside the trunk. */
+  function paired(policy: FinishedPolicy, seed: number): FinishedPolicy {
+    const specs = trunkPairs(TRUNK_LORA, base.trunkSpecs);
+    const values = new Map(
+      specs.map((spec) => {
+        const init = { kind: 'normal', std: 0.05 } as const;
+        return [spec.name, initialValues({ ...spec, init }, seed)] as const;
+      }),
+    );
+    const weightOf = (name: string): Float32Array => values.get(name) ?? new Float32Array();
+    const manifest = { ...policy.manifest, mode: 'lora', lora: TRUNK_LORA } as const;
+    const files = { ...policy.files, 'lora.safetensors': writeWeights(specs, weightOf, 'F32', {}) };
+    return { digest: `pairs ${seed}`, manifest, files };
+  }
+
+  /** The same as a trunk of its own. */
+  function merged(policy: FinishedPolicy): FinishedPolicy {
+    const specs = trunkPairs(TRUNK_LORA, base.trunkSpecs);
+    const pairs = readWeights(specs, policy.files['lora.safetensors'] as Uint8Array).weights;
+    const weights = mergePairs(TRUNK_LORA, base.trunk, pairs);
+    const weightOf = (name: string): Float32Array => weights.get(name) ?? new Float32Array();
+    const trunk = writeWeights(base.trunkSpecs, weightOf, 'F32', {});
+    const manifest = { ...policy.manifest, mode: 'full' } as const;
+    const files = { ...policy.files, 'trunk.safetensors': trunk };
+    return { digest: `${policy.digest}, merged`, manifest, files };
+  }
+
+  it('in a batch of several tenants answer as alone, beside a slot of NaN, and as merged', async () => {
+    const name = 'pairs';
+    const own = await PolicyRuntime.create({ engine, base, buckets: [1, 4], slots: 5, name });
+    const [first, second, third] = policies as [FinishedPolicy, FinishedPolicy, FinishedPolicy];
+    const lora = [paired(first, 1), paired(second, 2)] as const;
+    const there: PolicyHandle[] = [];
+    for (const policy of [lora[0], third, lora[1]]) there.push(await own.load(policy));
+    const broken = await own.load(paired(first, 3));
+    for (const spec of trunkPairs(TRUNK_LORA, base.trunkSpecs)) {
+      const size = elements(spec.shape);
+      const data = new Float32Array(size).fill(NaN);
+      await engine.patch(`${name}.pairs`, spec.name, broken.slot * size, data);
+    }
+    expect(new Set(there.map((handle) => own.batchKey(handle))).size).toBe(1);
+    const rows = there.map((handle, i) => rowOf(handle, i));
+    const nan = rowOf(broken, 0);
+    const solo = await Promise.all(rows.map((row) => own.reasonAndAct([row])));
+    const plain = await runtime.act([rowOf(handles[0] as PolicyHandle, 0)]);
+    expect(
+      difference(
+        plain[0]?.actions ?? new Float32Array(),
+        solo[0]?.[0]?.actions ?? new Float32Array(),
+      ),
+    ).toBeGreaterThan(1e-3);
+    for (const order of [
+      [0, 1, 2],
+      [2, 0, 1],
+      [1, 2, 0],
+      [0, 2, 1],
+      [1, 0, 2],
+      [2, 1, 0],
+    ]) {
+      const mixed = await own.reasonAndAct([nan, ...order.map((i) => rows[i] as ActRow)]);
+      order.forEach((i, place) => {
+        const [alone, together] = [solo[i]?.[0], mixed[place + 1]];
+        expect(together?.reasoning?.text).toBe(alone?.reasoning?.text);
+        const actions = together?.actions ?? new Float32Array();
+        expect(difference(alone?.actions ?? new Float32Array(), actions)).toBeLessThan(1e-4);
+      });
+    }
+    const [said] = await own.reason([rows[2] as ActRow]);
+    expect(said?.text).toBe(solo[2]?.[0]?.reasoning?.text);
+
+    const handle = await own.load(merged(lora[0]));
+    const [once] = await own.reasonAndAct([{ ...(rows[0] as ActRow), policy: handle }]);
+    const applied = solo[0]?.[0];
+    expect(once?.reasoning?.text).toBe(applied?.reasoning?.text);
+    const actions = once?.actions ?? new Float32Array();
+    expect(difference(applied?.actions ?? new Float32Array(), actions)).toBeLessThan(1e-4);
+
+    // A head that gets a slot after pairs acts as if they had never been there.
+    await own.unload(broken);
+    const after = await own.load(first);
+    expect(after.slot).toBe(broken.slot);
+    const [again] = await own.act([rowOf(after, 0), rows[2] as ActRow]);
+    const unpaired = plain[0]?.actions ?? new Float32Array();
+    expect(difference(again?.actions ?? new Float32Array(), unpaired)).toBeLessThan(1e-4);
+    await own.close();
+  });
+
+  it('of another rank or another base are refused, by field', async () => {
+    const { digest, manifest, files } = paired(policies[0] as FinishedPolicy, 4);
+    const other = { ...manifest, lora: { ...TRUNK_LORA, rank: 4 } };
+    const refused = { code: 'incompatible', field: 'lora' };
+    await expect(runtime.load({ digest, manifest: other, files })).rejects.toMatchObject(refused);
+    const foreign = { ...manifest, base_digest: '0'.repeat(64) };
+    await expect(runtime.load({ digest, manifest: foreign, files })).rejects.toMatchObject({
+      field: 'base_digest',
+    });
   });
 });
 

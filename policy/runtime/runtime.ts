@@ -1,5 +1,6 @@
 import {
   WeightsError,
+  canonicalJson,
   readWeights,
   type BaseModel,
   type PolicyManifest,
@@ -13,10 +14,11 @@ import {
 } from '../data/index.ts';
 import { serveGraph, type ServeGraph, type Signature } from '../divla/index.ts';
 import type { Engine, Value, Values } from '../engine/index.ts';
-import { elements } from '../nn/params.ts';
+import { TRUNK_LORA, trunkPairs } from '../lora/trunk.ts';
+import { elements, type ParamSpec } from '../nn/params.ts';
 import { toOnnx } from '../tensor/index.ts';
 import { PolicyError } from './errors.ts';
-import { actFeeds, reasoningFeed, viewFeeds } from './feeds.ts';
+import { actFeeds, reasoningFeed, slotFeed, viewFeeds } from './feeds.ts';
 import type { ActResult, ActRow, PolicyHandle, Reasoning } from './handle.ts';
 
 export interface RuntimeOptions {
@@ -40,9 +42,10 @@ const DEFAULT_BUCKETS = [1, 2, 4, 8, 16, 32] as const;
 const PACKED_ROWS = 2;
 
 /**
- * Policies in an engine: a bank of heads that load and drop while serving, trunks, and one session
- * a graph, signature and batch size. Rows of several tenants and embodiments share a run when they
- * share a trunk.
+ * Policies in an engine: banks of heads and of low-rank pairs that load and drop while serving,
+ * trunks, and one session a graph, signature and batch size. Rows of several tenants and embodiments
+ * share a run when they share a trunk; pairs stand beside the base's, so theirs is the base's. A run
+ * without pairs has a graph that knows none, and costs what it would without them.
  */
 export class PolicyRuntime {
   readonly maxBatch: number;
@@ -55,6 +58,9 @@ export class PolicyRuntime {
   private readonly name: string;
   private readonly baseTrunk: string;
   private readonly bank: string;
+  private readonly pairBank: string;
+  private readonly pairSpecs: readonly ParamSpec[];
+  private pairsMade: Promise<void> | undefined;
   private readonly loaded = new Map<string, PolicyHandle>();
   private readonly sessions = new Map<string, Promise<LoadedGraph>>();
 
@@ -67,6 +73,8 @@ export class PolicyRuntime {
     this.name = options.name ?? 'policy';
     this.baseTrunk = `${this.name}.trunk.base`;
     this.bank = `${this.name}.bank`;
+    this.pairBank = `${this.name}.pairs`;
+    this.pairSpecs = trunkPairs(TRUNK_LORA, options.base.trunkSpecs);
     this.maxBatch = Math.max(...this.buckets);
     this.free = Array.from({ length: this.slots }, (_, i) => this.slots - 1 - i);
   }
@@ -75,12 +83,7 @@ export class PolicyRuntime {
     const runtime = new PolicyRuntime(options);
     const { base, engine } = options;
     await runtime.putTrunk(runtime.baseTrunk, base.trunk);
-    const bank: Record<string, Value> = {};
-    for (const spec of base.headSpecs) {
-      const shape = [runtime.slots, ...spec.shape];
-      bank[spec.name] = { dtype: 'float32', shape, data: new Float32Array(elements(shape)) };
-    }
-    await engine.put(runtime.bank, bank);
+    await engine.put(runtime.bank, runtime.emptyBank(base.headSpecs));
     return runtime;
   }
 
@@ -100,9 +103,13 @@ export class PolicyRuntime {
     this.checkCompatible(manifest);
     const head = this.weights(policy.files, 'head.safetensors', this.base.headSpecs);
     const trunk =
-      manifest.mode === 'head'
+      manifest.mode === 'head' || manifest.mode === 'lora'
         ? undefined
         : this.weights(policy.files, 'trunk.safetensors', this.base.trunkSpecs);
+    const pairs =
+      manifest.mode === 'lora'
+        ? this.weights(policy.files, 'lora.safetensors', this.pairSpecs)
+        : undefined;
     const slot = this.free.pop();
     if (slot === undefined) {
       throw new PolicyError('no_slot', `all ${this.slots} slots hold a policy; unload one first`);
@@ -114,6 +121,7 @@ export class PolicyRuntime {
     }
     const key = trunk === undefined ? this.baseTrunk : `${this.name}.trunk.${digest}`;
     if (trunk !== undefined) await this.putTrunk(key, trunk);
+    if (pairs !== undefined) await this.putPairs(slot, pairs);
     const handle = handleOf(digest, manifest, slot, key);
     this.loaded.set(digest, handle);
     return handle;
@@ -123,6 +131,8 @@ export class PolicyRuntime {
   async unload(handle: PolicyHandle): Promise<void> {
     if (!this.loaded.delete(handle.digest)) return;
     if (handle.trunk !== this.baseTrunk) await this.dropTrunk(handle.trunk);
+    // A head alone that gets the slot next may share runs with pairs: its own are zero.
+    if (handle.manifest.mode === 'lora') await this.putPairs(handle.slot);
     this.free.push(handle.slot);
   }
 
@@ -134,6 +144,9 @@ export class PolicyRuntime {
     }
     for (const handle of [...this.loaded.values()]) await this.unload(handle);
     await this.engine.drop(this.bank);
+    if (this.pairsMade !== undefined) {
+      for (const engine of this.engines()) await engine.drop(this.pairBank);
+    }
     await this.dropTrunk(this.baseTrunk);
     this.sessions.clear();
   }
@@ -177,7 +190,35 @@ export class PolicyRuntime {
     const signature = this.signature(rows);
     const size = this.bucket(rows.length);
     const feeds = viewFeeds(this.base.config, signature, rows, size);
+    if (hasPairs(rows)) feeds['slot'] = slotFeed(rows, size);
     return reasonings(await this.run('reason', signature, size, rows, feeds), rows.length);
+  }
+
+  private emptyBank(specs: readonly ParamSpec[]): Record<string, Value> {
+    const bank: Record<string, Value> = {};
+    for (const spec of specs) {
+      const shape = [this.slots, ...spec.shape];
+      bank[spec.name] = { dtype: 'float32', shape, data: new Float32Array(elements(shape)) };
+    }
+    return bank;
+  }
+
+  /** Sets a slot's pairs, to zero where none are given. The bank is made when the first come. */
+  private async putPairs(slot: number, pairs?: ReadonlyMap<string, Float32Array>): Promise<void> {
+    this.pairsMade ??= (async () => {
+      for (const engine of this.engines()) {
+        await engine.put(this.pairBank, this.emptyBank(this.pairSpecs));
+      }
+    })();
+    await this.pairsMade;
+    for (const { name, shape } of this.pairSpecs) {
+      const size = elements(shape);
+      const data = pairs === undefined ? new Float32Array(size) : pairs.get(name);
+      if (data === undefined) throw new PolicyError('invalid_weights', `no ${name}`);
+      for (const engine of this.engines()) {
+        await engine.patch(this.pairBank, name, slot * size, data);
+      }
+    }
   }
 
   private async putTrunk(key: string, weights: ReadonlyMap<string, Float32Array>): Promise<void> {
@@ -239,29 +280,39 @@ export class PolicyRuntime {
     const { external, wrist, width, height, horizon } = signature;
     const packed = trunk === this.baseTrunk && size <= PACKED_ROWS;
     const shape = `${external}e${wrist}w/${width}x${height}/${horizon}/${size}`;
-    const id = `${this.name}/${kind}${packed ? '/base' : ''}/${shape}`;
-    const { engine, trunkInputs, headInputs } = await this.session(id, {
+    const paired = hasPairs(rows);
+    const id = `${this.name}/${kind}${packed ? '/base' : ''}${paired ? '/pairs' : ''}/${shape}`;
+    const { engine, trunkInputs, headInputs, pairInputs } = await this.session(id, {
       kind,
       signature,
       rows: size,
       packed,
+      paired,
     });
     const resident: Record<string, string> = {};
     for (const name of trunkInputs) resident[name] = `${trunk}/${name}`;
     for (const name of headInputs) resident[name] = `${this.bank}/${name}`;
+    for (const name of pairInputs) resident[name] = `${this.pairBank}/${name}`;
     return engine.run(id, feeds, { resident });
   }
 
   private session(
     id: string,
-    { kind, signature, rows, packed }: SessionShape,
+    { kind, signature, rows, packed, paired }: SessionShape,
   ): Promise<LoadedGraph> {
     const known = this.sessions.get(id);
     if (known !== undefined) return known;
     const made = (async (): Promise<LoadedGraph> => {
       const { config, trunk } = this.base;
-      const options = { config, signature, rows, slots: this.slots, special };
-      const graph = serveGraph(kind, packed ? { ...options, trunk } : options);
+      const graph = serveGraph(kind, {
+        config,
+        signature,
+        rows,
+        slots: this.slots,
+        special,
+        ...(packed ? { trunk } : {}),
+        ...(paired ? { lora: TRUNK_LORA } : {}),
+      });
       const engine = kind === 'reason' ? this.reasonEngine : this.engine;
       await engine.load(id, toOnnx(graph));
       const names = graph.inputs.map((input) => input.name);
@@ -270,6 +321,7 @@ export class PolicyRuntime {
         engine,
         trunkInputs: names.filter((name) => name.startsWith('trunk.')),
         headInputs: names.filter((name) => name.startsWith('head.')),
+        pairInputs: names.filter((name) => name.startsWith('lora.')),
       };
     })();
     this.sessions.set(id, made);
@@ -336,11 +388,19 @@ export class PolicyRuntime {
         'preprocess_hash',
       );
     }
-    if (manifest.mode === 'head' && manifest.base_digest !== this.base.digest) {
+    const onBase = manifest.mode === 'head' || manifest.mode === 'lora';
+    if (onBase && manifest.base_digest !== this.base.digest) {
       throw new PolicyError(
         'incompatible',
-        `the policy's head belongs to base ${manifest.base_digest.slice(0, 12)}, this worker has ${this.base.digest.slice(0, 12)}`,
+        `the policy's ${manifest.mode} belongs to base ${manifest.base_digest.slice(0, 12)}, this worker has ${this.base.digest.slice(0, 12)}`,
         'base_digest',
+      );
+    }
+    if (manifest.mode === 'lora' && canonicalJson(manifest.lora) !== canonicalJson(TRUNK_LORA)) {
+      throw new PolicyError(
+        'incompatible',
+        `this worker gathers pairs of rank ${TRUNK_LORA.rank} and alpha ${TRUNK_LORA.alpha} at ${TRUNK_LORA.targets.join(', ')}; the policy has others`,
+        'lora',
       );
     }
     const { dims } = this.base.config.head;
@@ -372,6 +432,12 @@ interface SessionShape {
   readonly rows: number;
   /** The base's trunk lies in the graph. */
   readonly packed: boolean;
+  /** The trunk's layers have the rows' low-rank pairs beside them. */
+  readonly paired: boolean;
+}
+
+function hasPairs(rows: readonly ActRow[]): boolean {
+  return rows.some((row) => row.policy.manifest.mode === 'lora');
 }
 
 /** A graph in its engine, with the weights that are bound to it in every run. */
@@ -380,6 +446,7 @@ interface LoadedGraph {
   readonly engine: Engine;
   readonly trunkInputs: readonly string[];
   readonly headInputs: readonly string[];
+  readonly pairInputs: readonly string[];
 }
 
 function weightValues(

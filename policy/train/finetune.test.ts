@@ -1,5 +1,8 @@
+import type { FinetuneMode } from '@armature/sdk/contract';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { readWeights } from '../checkpoint/index.ts';
 import { Engine } from '../engine/index.ts';
+import { TRUNK_LORA, trunkPairs } from '../lora/index.ts';
 import {
   plainStats,
   shippedBase,
@@ -8,7 +11,7 @@ import {
 } from '../../test/support/small-policy.ts';
 import type { TrainingEpisode } from './episodes.ts';
 import { Finetune, FinetuneError, type FinishedPolicy } from './finetune.ts';
-import { resolveOptions, type ResolvedFinetuneOptions } from './options.ts';
+import { resolveOptions, trainsOnPictures, type ResolvedFinetuneOptions } from './options.ts';
 
 const base = shippedBase();
 let engine: Engine;
@@ -23,7 +26,7 @@ const spec = smallSpec(3, { reference: 'last_command' });
 const names = spec.action.map((joint) => joint.name);
 const stats = { state: plainStats(names), action: plainStats(names) };
 
-function options(mode: 'head' | 'policy' | 'full'): ResolvedFinetuneOptions {
+function options(mode: FinetuneMode): ResolvedFinetuneOptions {
   const resolved = resolveOptions({
     mode,
     steps: 6,
@@ -32,10 +35,11 @@ function options(mode: 'head' | 'policy' | 'full'): ResolvedFinetuneOptions {
     images: 'use',
     labels: 'none',
   });
-  return { ...resolved, draws: 1, prefixDelayMax: 4, spoken: mode === 'full' ? 2 : 0 };
+  const spoken = trainsOnPictures(mode) ? 2 : 0;
+  return { ...resolved, draws: 1, prefixDelayMax: 4, spoken };
 }
 
-async function start(mode: 'head' | 'policy' | 'full', resume?: Uint8Array): Promise<Finetune> {
+async function start(mode: FinetuneMode, resume?: Uint8Array): Promise<Finetune> {
   return Finetune.create({
     engine,
     base,
@@ -47,7 +51,7 @@ async function start(mode: 'head' | 'policy' | 'full', resume?: Uint8Array): Pro
   });
 }
 
-describe.each(['head', 'policy', 'full'] as const)('fine-tuning in mode %s', (mode) => {
+describe.each(['head', 'policy', 'lora', 'full'] as const)('fine-tuning in mode %s', (mode) => {
   it('resumed from a checkpoint gives the same bytes as uninterrupted', async () => {
     const whole = await start(mode);
     const losses: number[] = [];
@@ -70,7 +74,9 @@ describe.each(['head', 'policy', 'full'] as const)('fine-tuning in mode %s', (mo
     expect(got.digest).toBe(expected.digest);
     expect(losses.every(Number.isFinite)).toBe(true);
     expect(got.manifest.prefix_delay_max).toBe(4);
-    expect(Object.keys(got.files).includes('trunk.safetensors')).toBe(mode !== 'head');
+    const beside = { head: [], policy: ['trunk'], lora: ['lora'], full: ['trunk'] }[mode];
+    const names = ['head', ...beside].map((name) => `${name}.safetensors`);
+    expect(Object.keys(got.files)).toEqual(names);
   });
 });
 
@@ -142,11 +148,11 @@ describe('a fine-tune that cannot start', () => {
 
 describe('going on from a version', () => {
   const FIELD = { field: 'options.base_policy_version_id' };
-  const finished = (mode: 'head' | 'policy' | 'full', steps: number): Promise<FinishedPolicy> =>
+  const finished = (mode: FinetuneMode, steps: number): Promise<FinishedPolicy> =>
     trained({ mode, steps });
 
   async function trained(o: {
-    mode: 'head' | 'policy' | 'full';
+    mode: FinetuneMode;
     steps: number;
     from?: FinishedPolicy;
     episodes?: TrainingEpisode[];
@@ -170,17 +176,20 @@ describe('going on from a version', () => {
     return made;
   }
 
-  it.each(['head', 'full'] as const)('has its weights and figures, in mode %s', async (mode) => {
-    const first = await trained({ mode, steps: 6, losses: [] });
-    const same = await trained({ mode, steps: 0, from: first });
-    expect(same.manifest.continues).toBe(first.digest);
-    expect(same.manifest.files).toEqual(first.manifest.files);
-    // Other motion within the same bounds: the statistics are the new set's, the figures are kept.
-    const added = smallEpisodes(spec, 4).slice(1);
-    const next = await trained({ mode, steps: 2, from: first, episodes: added, losses: [] });
-    expect(next.manifest.normalisation).toEqual(first.manifest.normalisation);
-    expect(next.manifest.files).not.toEqual(first.manifest.files);
-  });
+  it.each(['head', 'lora', 'full'] as const)(
+    'has its weights and figures, in mode %s',
+    async (mode) => {
+      const first = await trained({ mode, steps: 6, losses: [] });
+      const same = await trained({ mode, steps: 0, from: first });
+      expect(same.manifest.continues).toBe(first.digest);
+      expect(same.manifest.files).toEqual(first.manifest.files);
+      // Other motion within the same bounds: the statistics are the new set's, the figures are kept.
+      const added = smallEpisodes(spec, 4).slice(1);
+      const next = await trained({ mode, steps: 2, from: first, episodes: added, losses: [] });
+      expect(next.manifest.normalisation).toEqual(first.manifest.normalisation);
+      expect(next.manifest.files).not.toEqual(first.manifest.files);
+    },
+  );
 
   it('starts where the version ended, not where the base began', async () => {
     const losses: number[] = [];
@@ -199,6 +208,10 @@ describe('going on from a version', () => {
     await expect(go(wider)).rejects.toMatchObject(FIELD);
     const other = { ...head, manifest: { ...head.manifest, base_digest: '0'.repeat(64) } };
     await expect(go(other)).rejects.toMatchObject(FIELD);
+    const pairs = await trained({ mode: 'lora', steps: 1, from: head });
+    await expect(go(pairs)).rejects.toMatchObject(FIELD);
+    const beside = trained({ mode: 'lora', steps: 1, from: wider });
+    await expect(beside).rejects.toThrow(/mode policy moved more than mode lora keeps/);
     const eyes = { ...head, manifest: { ...head.manifest, preprocess_hash: 'older' } };
     await expect(go(eyes)).rejects.toMatchObject(FIELD);
     const arm = { ...head, manifest: { ...head.manifest, spec: smallSpec(3) } };
@@ -208,6 +221,26 @@ describe('going on from a version', () => {
       state: episode.state.map((value) => value + 50),
     }));
     await expect(go(head, far)).rejects.toThrow(/100\.0 % of state joint_\d lies outside/);
+  });
+
+  it('takes low-rank pairs into the trunk that mode full moves', async () => {
+    const pairs = await trained({ mode: 'lora', steps: 6 });
+    const merged = await trained({ mode: 'full', steps: 0, from: pairs });
+    const trunk = readWeights(base.trunkSpecs, merged.files['trunk.safetensors'] as Uint8Array);
+    const moved = base.trunkSpecs
+      .filter(({ name }) =>
+        trunk.weights.get(name)?.some((w, i) => w !== base.trunk.get(name)?.[i]),
+      )
+      .map(({ name }) => name.replace(/\.weight$/, ''));
+    const paired = trunkPairs(TRUNK_LORA, base.trunkSpecs)
+      .map(({ name }) => /^lora\.(.*)\.lora_B$/.exec(name)?.[1])
+      .filter((path) => path !== undefined);
+    expect(moved).toEqual(paired);
+    const other = { ...TRUNK_LORA, rank: 4 };
+    const foreign = { ...pairs, manifest: { ...pairs.manifest, lora: other } };
+    await expect(trained({ mode: 'lora', steps: 1, from: foreign })).rejects.toThrow(
+      /another kind/,
+    );
   });
 
   it('is another job than one from the base', async () => {

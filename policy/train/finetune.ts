@@ -27,13 +27,14 @@ import {
 } from '../data/index.ts';
 import type { Signature } from '../divla/index.ts';
 import type { Engine, Values } from '../engine/index.ts';
+import { mergePairs, trunkPairs } from '../lora/trunk.ts';
 import { flatLayout, unpackFlat, type FlatLayout } from '../nn/flat.ts';
 import { initialValues, type ParamSpec } from '../nn/params.ts';
 import { actionWeights } from './action-weights.ts';
 import { trainingBatch, type BatchSource } from './batch.ts';
 import { framesOf, orderedCameras, setAside, type TrainingEpisode } from './episodes.ts';
 import { computeFeatures } from './features.ts';
-import { isTrainable, type ResolvedFinetuneOptions } from './options.ts';
+import { isTrainable, trainsOnPictures, type ResolvedFinetuneOptions } from './options.ts';
 import { postureSpread } from './posture.ts';
 import { chooseSampler, DEFAULT_SAMPLER } from './sampler-choice.ts';
 import { softened } from './softened.ts';
@@ -152,7 +153,7 @@ export class Finetune {
     if (options.steps === 0) {
       return new Finetune({ input, layout, session: undefined, source: common, aside: [], start });
     }
-    const fromImages = options.mode === 'full';
+    const fromImages = trainsOnPictures(options.mode);
     const features = fromImages
       ? undefined
       : await computeFeatures({
@@ -189,6 +190,7 @@ export class Finetune {
       slots: 1,
       from: fromImages ? 'images' : 'features',
       trainable: layout,
+      ...(options.lora === undefined ? {} : { lora: options.lora }),
       reasoningWeight: options.reasoningWeight,
       groundingWeight: 0,
       optimiser: { ...OPTIMISER, weightDecay: options.weightDecay },
@@ -289,7 +291,10 @@ export class Finetune {
     const files: Record<string, Uint8Array> = {
       'head.safetensors': writeWeights(base.headSpecs, weights, 'F32', {}),
     };
-    if (options.mode !== 'head') {
+    if (options.lora !== undefined) {
+      const pairs = trunkPairs(options.lora, base.trunkSpecs);
+      files['lora.safetensors'] = writeWeights(pairs, weights, 'F32', {});
+    } else if (options.mode !== 'head') {
       files['trunk.safetensors'] = writeWeights(base.trunkSpecs, weights, 'F32', {});
     }
     const sources = new Set(episodes.flatMap((episode) => episode.labels.map((l) => l.source)));
@@ -298,6 +303,7 @@ export class Finetune {
       preset: 'nano',
       base_digest: base.digest,
       mode: options.mode,
+      ...(options.lora === undefined ? {} : { lora: options.lora }),
       spec,
       normalisation: this.normalisation,
       stats,
@@ -415,27 +421,33 @@ function checkStart({ base, spec, options }: FinetuneInput, manifest: PolicyMani
       FROM,
     );
   }
+  const goesOn = options.lora !== undefined && manifest.lora !== undefined;
+  if (goesOn && canonicalJson(manifest.lora) !== canonicalJson(options.lora)) {
+    throw new FinetuneError('the version to go on from has pairs of another kind', FROM);
+  }
 }
 
 /** Trainable parameters as a flat layout, and where each parameter starts. */
-function parameters({ base, options, from }: FinetuneInput): {
+function parameters(input: FinetuneInput): {
   layout: FlatLayout;
   start: (name: string) => Float32Array;
 } {
-  const heads = new Map(base.headSpecs.map((spec) => [spec.name, spec] as const));
-  const trunks = new Map(base.trunkSpecs.map((spec) => [spec.name, spec] as const));
+  const { base, options, from } = input;
+  const pairs = options.lora === undefined ? [] : trunkPairs(options.lora, base.trunkSpecs);
+  const own = [...pairs, ...base.headSpecs];
+  const specs = new Map([...base.trunkSpecs, ...own].map((spec) => [spec.name, spec] as const));
   const fresh = options.seed + 1;
   const withSlot = (spec: ParamSpec): ParamSpec => ({ ...spec, shape: [1, ...spec.shape] });
   const layout = flatLayout([
     ...base.trunkSpecs.filter((spec) => isTrainable(options.mode, spec)),
-    ...base.headSpecs.filter((spec) => isTrainable(options.mode, spec)).map(withSlot),
+    ...own.filter((spec) => isTrainable(options.mode, spec)).map(withSlot),
   ]);
-  const earlier = from === undefined ? new Map<string, Float32Array>() : weightsOf(base, from);
+  const earlier = from === undefined ? new Map<string, Float32Array>() : weightsOf(input, from);
   const start = (name: string): Float32Array => {
     const continued = earlier.get(name);
     if (continued !== undefined) return continued;
     const known = base.trunk.get(name);
-    const spec = trunks.get(name) ?? heads.get(name);
+    const spec = specs.get(name);
     if (spec === undefined) throw new RangeError(`the model has no parameter ${name}`);
     if (known === undefined) return initialValues(spec, fresh);
     // A head to go on from was fitted to this very trunk.
@@ -445,20 +457,26 @@ function parameters({ base, options, from }: FinetuneInput): {
   return { layout, start };
 }
 
-/** A version's own weights: its head, and its trunk where it has one. */
+/** A version's own weights: its head, and its trunk or its pairs where it has them. */
 function weightsOf(
-  base: BaseModel,
+  { base, options }: FinetuneInput,
   { manifest, files }: FinishedPolicy,
 ): Map<string, Float32Array> {
-  const read = (name: string, specs: readonly ParamSpec[]): Iterable<[string, Float32Array]> => {
+  const read = (name: string, specs: readonly ParamSpec[]): Map<string, Float32Array> => {
     const bytes = files[name];
     if (bytes === undefined) throw new RangeError(`the version to go on from lacks ${name}`);
     return readWeights(specs, bytes).weights;
   };
-  return new Map([
-    ...(manifest.mode === 'head' ? [] : read('trunk.safetensors', base.trunkSpecs)),
-    ...read('head.safetensors', base.headSpecs),
-  ]);
+  const beside = (): Map<string, Float32Array> => {
+    const { mode, lora } = manifest;
+    if (mode === 'head') return new Map();
+    if (mode !== 'lora') return read('trunk.safetensors', base.trunkSpecs);
+    if (lora === undefined) throw new RangeError('the version to go on from has no pairs');
+    const pairs = read('lora.safetensors', trunkPairs(lora, base.trunkSpecs));
+    // A trunk that moves itself takes the pairs in: the same outputs, of which all may change.
+    return options.lora === undefined ? mergePairs(lora, base.trunk, pairs) : pairs;
+  };
+  return new Map([...beside(), ...read('head.safetensors', base.headSpecs)]);
 }
 
 /** What makes two jobs the same as far as a checkpoint goes. */

@@ -18,6 +18,7 @@ import {
 import type { Bank } from '../nn/bank.ts';
 import { flatten, slicedParams, type FlatLayout } from '../nn/flat.ts';
 import type { Params } from '../nn/params.ts';
+import { adaptTrunk, type TrunkLora } from '../lora/trunk.ts';
 import { summaryWidth, viewSlots, type DivlaConfig, type Signature } from '../divla/config.ts';
 import { combineFilm, conditionFilm, reasoningFilm } from '../divla/film.ts';
 import { bodyInputs, viewCount, viewInputs } from '../divla/graphs/inputs.ts';
@@ -52,6 +53,8 @@ export interface TrainGraphOptions {
   /** `images`: the trunk sees pictures; `features`: its outputs come in, computed once before. */
   readonly from: 'images' | 'features';
   readonly trainable: FlatLayout;
+  /** Low-rank pairs beside the trunk's layers; none without it. */
+  readonly lora?: TrunkLora;
   readonly reasoningWeight: number;
   /** Weight of finding the named object (pre-training only; 0 leaves the term out). */
   readonly groundingWeight: number;
@@ -85,8 +88,11 @@ export function trainGraph(options: TrainGraphOptions): Graph {
   };
   const decay = graph.input('decay', 'float32', [size]);
   const scalars = stepScalarInputs(graph);
-  const { params, tensors } = slicedParams(state.theta, trainable, (spec) =>
-    graph.input(spec.name, 'float32', spec.shape),
+  const { params, tensors } = slicedParams(
+    state.theta,
+    trainable,
+    (spec) => graph.input(spec.name, 'float32', spec.shape),
+    options.lora && adaptTrunk(options.lora, { kind: 'grouped', slots: options.slots }),
   );
   const loss = losses(graph, params, options);
   const wanted = trainable.specs.map((spec) => {

@@ -1,4 +1,5 @@
 import type { FinetuneOptions } from '@armature/sdk/contract';
+import { TRUNK_LORA, type TrunkLora } from '../lora/trunk.ts';
 import type { ParamSpec } from '../nn/params.ts';
 
 /** Options with every default of the preset filled in. */
@@ -9,7 +10,9 @@ export interface ResolvedFinetuneOptions {
   readonly draws: number;
   /** Most actions that a draw's chunk begins with, given clean (trained real-time chunking); 0 for none. */
   readonly prefixDelayMax: number;
-  /** Rows of a batch that also pass the language model (mode `full`). */
+  /** Low-rank pairs that train in the trunk's place (mode `lora`). */
+  readonly lora?: TrunkLora;
+  /** Rows of a batch that also pass the language model (modes `lora` and `full`). */
   readonly spoken: number;
   readonly learningRate: number;
   readonly warmup: number;
@@ -41,6 +44,23 @@ export interface ResolvedFinetuneOptions {
   readonly augment: { readonly shift: number; readonly light: number };
 }
 
+const policy = {
+  steps: 1500,
+  batchSize: 128,
+  draws: 2,
+  spoken: 0,
+  learningRate: 1e-3,
+  weightDecay: 0.01,
+  emaDecay: 0.995,
+  baseShare: 1,
+  stateNoise: 0,
+  postureNoise: 0,
+  stateDropout: 0,
+  actionWeighting: 0,
+  velocity: 'ignore',
+  augment: { shift: 0, light: 0 },
+} as const;
+
 const byMode = {
   head: {
     steps: 1000,
@@ -58,22 +78,9 @@ const byMode = {
     velocity: 'ignore',
     augment: { shift: 0, light: 0 },
   },
-  policy: {
-    steps: 1500,
-    batchSize: 128,
-    draws: 2,
-    spoken: 0,
-    learningRate: 1e-3,
-    weightDecay: 0.01,
-    emaDecay: 0.995,
-    baseShare: 1,
-    stateNoise: 0,
-    postureNoise: 0,
-    stateDropout: 0,
-    actionWeighting: 0,
-    velocity: 'ignore',
-    augment: { shift: 0, light: 0 },
-  },
+  policy,
+  // Not measured: the schedule of `policy`, and as many rows through the language model as in `full`.
+  lora: { ...policy, spoken: 8 },
   full: {
     steps: 1500,
     batchSize: 128,
@@ -98,6 +105,7 @@ export function resolveOptions(options: FinetuneOptions): ResolvedFinetuneOption
   const steps = options.steps ?? preset.steps;
   return {
     mode: options.mode,
+    ...(options.mode === 'lora' ? { lora: TRUNK_LORA } : {}),
     steps,
     batchSize: options.batch_size ?? preset.batchSize,
     draws: preset.draws,
@@ -126,9 +134,15 @@ export function resolveOptions(options: FinetuneOptions): ResolvedFinetuneOption
 const movesIn: Readonly<Record<FinetuneOptions['mode'], readonly string[]>> = {
   head: ['head.'],
   policy: ['head.', 'trunk.decoder.'],
+  lora: ['head.', 'lora.'],
   full: ['head.', 'trunk.'],
 };
 
 export function isTrainable(mode: FinetuneOptions['mode'], spec: ParamSpec): boolean {
   return movesIn[mode].some((prefix) => spec.name.startsWith(prefix));
+}
+
+/** Modes whose steps see pictures, since what moves lies before the features that others keep. */
+export function trainsOnPictures(mode: FinetuneOptions['mode']): boolean {
+  return mode === 'lora' || mode === 'full';
 }

@@ -160,14 +160,21 @@ export const uploadPlanSchema = z.object({
   expires_at: instant,
 });
 
-export const finetuneModeSchema = z.enum(['head', 'policy', 'full']);
+export const finetuneModeSchema = z.enum(['head', 'policy', 'lora', 'full']);
 
 export type FinetuneMode = z.infer<typeof finetuneModeSchema>;
 
-/** Whether a mode moves all that `other` moves: modes stand from what moves least to everything. */
+/** What each mode moves as well: pairs stand beside a trunk that `full` moves and `policy` moves in part. */
+const movesToo: Readonly<Record<FinetuneMode, readonly FinetuneMode[]>> = {
+  head: [],
+  policy: ['head'],
+  lora: ['head'],
+  full: ['head', 'policy', 'lora'],
+};
+
+/** Whether a mode moves all that `other` moves. */
 export function movesAllOf(mode: FinetuneMode, other: FinetuneMode): boolean {
-  const modes = finetuneModeSchema.options;
-  return modes.indexOf(mode) >= modes.indexOf(other);
+  return mode === other || movesToo[mode].includes(other);
 }
 
 export const finetuneOptionsSchema = z.strictObject({

@@ -9,6 +9,7 @@ import {
   type Tensor,
 } from '../../tensor/index.ts';
 import { ddimStep, type DdimLevels } from '../../decoders/ddim.ts';
+import { adaptTrunk, type TrunkLora } from '../../lora/trunk.ts';
 import type { Bank } from '../../nn/bank.ts';
 import { collectParams, paramsOf, type Params, type ParamSpec } from '../../nn/params.ts';
 import { towardsPrevious, withPrefix } from '../../rtc/index.ts';
@@ -38,6 +39,8 @@ export interface ServeOptions {
    * runtime packs constant weights for its products once, instead of in every run.
    */
   readonly trunk?: ReadonlyMap<string, Float32Array>;
+  /** Low-rank pairs of the trunk's layers as banks (`lora.…`), gathered by `slot`; none without it. */
+  readonly lora?: TrunkLora;
 }
 
 /**
@@ -48,16 +51,23 @@ export interface ServeOptions {
  * with previous_weight f32 [B, H] (the chunk to go on from; 0 leaves an action as sampled, 1 turns it to the
  * previous one) and previous_given f32 [B, H] (1 sets the action in the sample itself, before every step),
  * reasoning f32 [B, R], slot i64 [B] → actions f32 [B, H, A] in normalised units.
- * `reason`: views, tokens → reasoning_tokens i64 [B, R], reasoning f32 [B, D].
+ * `reason`: views, tokens (with pairs also slot) → reasoning_tokens i64 [B, R], reasoning f32 [B, D].
  * `reason_and_act`: both, the views encoded once and the new reasoning driving the actions.
  */
 export function serveGraph(kind: ServeGraph, options: ServeOptions): Graph {
   const { config, signature, rows, slots, special } = options;
   const graph = new Graph(kind, undefined, { inference: true });
-  const params = paramsOf(({ name, shape }) => {
-    const data = options.trunk?.get(name);
-    return data === undefined ? graph.input(name, 'float32', shape) : graph.constant(data, shape);
-  });
+  const needsSlot = kind !== 'reason' || options.lora !== undefined;
+  const bank: Bank | undefined = needsSlot
+    ? { kind: 'gathered', slots, slot: graph.input('slot', 'int64', [rows]) }
+    : undefined;
+  const params = paramsOf(
+    ({ name, shape }) => {
+      const data = options.trunk?.get(name);
+      return data === undefined ? graph.input(name, 'float32', shape) : graph.constant(data, shape);
+    },
+    options.lora && bank && adaptTrunk(options.lora, bank),
+  );
   const views = viewInputs(graph, config, signature, rows);
   const seen = see(params, config, signature, views.images, views.tokens, views.tokenMask);
   const spoken =
@@ -66,10 +76,9 @@ export function serveGraph(kind: ServeGraph, options: ServeOptions): Graph {
     graph.output('reasoning_tokens', spoken.tokens);
     graph.output('reasoning', spoken.embedding);
   }
-  if (kind !== 'reason') {
+  if (kind !== 'reason' && bank !== undefined) {
     const reasoning =
       spoken?.embedding ?? graph.input('reasoning', 'float32', [rows, config.decoder.reasoning]);
-    const bank: Bank = { kind: 'gathered', slots, slot: graph.input('slot', 'int64', [rows]) };
     const body = bodyInputs(graph, config, rows);
     const summary = presentViews(seen.summary, views.present);
     const given = condition(

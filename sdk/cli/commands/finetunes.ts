@@ -48,7 +48,9 @@ export function addFinetunes(program: Command, run: Runner): void {
     .requiredOption('--dataset <id>', 'the data set to train on')
     .requiredOption('--name <name>', 'name of the job and of the policy version it gives')
     .option('--heldout <id>', 'data set to evaluate on')
-    .addOption(choice('--mode <mode>', 'which parameters train', ['head', 'policy', 'full']))
+    .addOption(
+      choice('--mode <mode>', 'which parameters train', ['head', 'policy', 'lora', 'full']),
+    )
     .option('--steps <n>', 'optimiser steps', integer(0))
     .option('--max-seconds <s>', 'train no longer than this', decimal(1))
     .option('--batch-size <n>', 'samples a step', integer(1))
