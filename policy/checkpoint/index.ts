@@ -16,5 +16,11 @@ export type { Weights } from './weights.ts';
 export { baseWeightsUrl, loadBase } from './base.ts';
 export type { BaseModel } from './base.ts';
 export { canonicalJson, sha256 } from './digest.ts';
-export { manifestBytes, manifestDigest, policyManifestSchema, readManifest } from './manifest.ts';
+export {
+  manifestBytes,
+  manifestDigest,
+  policyManifestSchema,
+  readManifest,
+  standsOnBase,
+} from './manifest.ts';
 export type { PolicyManifest } from './manifest.ts';

@@ -55,3 +55,8 @@ export function manifestDigest(manifest: PolicyManifest): string {
 export function readManifest(bytes: Uint8Array): PolicyManifest {
   return policyManifestSchema.parse(JSON.parse(new TextDecoder().decode(bytes)));
 }
+
+/** Whether a version runs on the base's own trunk, and only its head, or its head and pairs, are its own. */
+export function standsOnBase({ mode }: Pick<PolicyManifest, 'mode'>): boolean {
+  return mode === 'head' || mode === 'lora';
+}

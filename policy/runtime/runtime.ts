@@ -2,6 +2,7 @@ import {
   WeightsError,
   canonicalJson,
   readWeights,
+  standsOnBase,
   type BaseModel,
   type PolicyManifest,
 } from '../checkpoint/index.ts';
@@ -102,10 +103,9 @@ export class PolicyRuntime {
     const { manifest, digest } = policy;
     this.checkCompatible(manifest);
     const head = this.weights(policy.files, 'head.safetensors', this.base.headSpecs);
-    const trunk =
-      manifest.mode === 'head' || manifest.mode === 'lora'
-        ? undefined
-        : this.weights(policy.files, 'trunk.safetensors', this.base.trunkSpecs);
+    const trunk = standsOnBase(manifest)
+      ? undefined
+      : this.weights(policy.files, 'trunk.safetensors', this.base.trunkSpecs);
     const pairs =
       manifest.mode === 'lora'
         ? this.weights(policy.files, 'lora.safetensors', this.pairSpecs)
@@ -388,8 +388,7 @@ export class PolicyRuntime {
         'preprocess_hash',
       );
     }
-    const onBase = manifest.mode === 'head' || manifest.mode === 'lora';
-    if (onBase && manifest.base_digest !== this.base.digest) {
+    if (standsOnBase(manifest) && manifest.base_digest !== this.base.digest) {
       throw new PolicyError(
         'incompatible',
         `the policy's ${manifest.mode} belongs to base ${manifest.base_digest.slice(0, 12)}, this worker has ${this.base.digest.slice(0, 12)}`,

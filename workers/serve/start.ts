@@ -78,6 +78,7 @@ export async function startServe(parts: ServeParts): Promise<Serve> {
   const metrics = parts.metrics ?? serveMetrics();
   const warm = new WarmShapes({
     run: (kind, rows) => runRows(runtime, kind, rows),
+    groupOf: (handle) => runtime.batchKey(handle),
     buckets: parts.buckets,
     onWarm: (shape) => log.info({ ...shape, ms: Math.round(shape.ms) }, 'graph warm'),
     onError: (err) => log.error({ err }, 'a graph could not be warmed'),
@@ -90,8 +91,8 @@ export async function startServe(parts: ServeParts): Promise<Serve> {
     fits: (rows) => {
       const jobs = rows.map((row) => row.job);
       const [first] = jobs;
-      const views = jobs.map((job) => job.shape.views);
-      return first !== undefined && warm.fits(first.kind, first.shape.family, views);
+      const shapes = jobs.map((job) => job.shape);
+      return first !== undefined && warm.fits(first.kind, shapes);
     },
   });
   const capacity = new Capacity({

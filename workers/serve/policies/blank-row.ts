@@ -4,7 +4,10 @@ import type { LoadedPolicy } from './policy-registry.ts';
 /** What is asked of a model to warm it; no robot is behind it. */
 export const WARM_UP = 'warm up';
 
-/** A row that any version answers: black pictures, a state of zeros. */
+/**
+ * A row that any version answers: black pictures, a state of zeros, and as many steps as every other
+ * one has, since rows of different steps would be run apart, in smaller graphs.
+ */
 export function blankRow({ handle, manifest }: LoadedPolicy): ActRow {
   const { spec, image } = manifest;
   const black = new Uint8Array(image.width * image.height * 3);
@@ -14,5 +17,6 @@ export function blankRow({ handle, manifest }: LoadedPolicy): ActRow {
     instruction: WARM_UP,
     state: new Float32Array(spec.state.length),
     seed: 0,
+    sampler: { steps: 2, noise_scale: 0 },
   };
 }

@@ -1,3 +1,4 @@
+import { standsOnBase } from '@armature/policy/checkpoint';
 import type { EmbodimentSpec } from '@armature/sdk/contract';
 import type { PolicyManifest } from './port.ts';
 
@@ -9,13 +10,21 @@ export interface Views {
 
 /** What decides which graph a row runs in, beside the number of rows. */
 export interface Shape {
-  /** Picture size and horizon: rows of different families never share a run. */
+  /** Picture size, horizon, and whose trunk: rows of different families never share a run. */
   readonly family: string;
   readonly views: Views;
+  /** Whether there are low-rank pairs beside the trunk, which graphs without such rows know nothing of. */
+  readonly paired: boolean;
 }
 
-export function shapeOf({ image, spec }: Pick<PolicyManifest, 'image' | 'spec'>): Shape {
-  return { family: `${image.width}x${image.height}/${spec.horizon}`, views: viewsOf(spec) };
+export function shapeOf(manifest: Pick<PolicyManifest, 'image' | 'spec' | 'mode'>): Shape {
+  const { image, spec, mode } = manifest;
+  const trunk = standsOnBase(manifest) ? 'base' : 'own';
+  return {
+    family: `${image.width}x${image.height}/${spec.horizon}/${trunk}`,
+    views: viewsOf(spec),
+    paired: mode === 'lora',
+  };
 }
 
 function viewsOf(spec: EmbodimentSpec): Views {
@@ -23,9 +32,19 @@ function viewsOf(spec: EmbodimentSpec): Views {
   return { external: spec.cameras.length - wrist, wrist };
 }
 
-export function union(views: readonly Views[]): Views {
+/**
+ * The shape of a run of these rows, which are of one family.
+ * @throws RangeError for none.
+ */
+export function runShape(shapes: readonly Shape[]): Shape {
+  const [first] = shapes;
+  if (first === undefined) throw new RangeError('a run has at least one row');
   return {
-    external: Math.max(0, ...views.map((view) => view.external)),
-    wrist: Math.max(0, ...views.map((view) => view.wrist)),
+    family: first.family,
+    views: {
+      external: Math.max(...shapes.map(({ views }) => views.external)),
+      wrist: Math.max(...shapes.map(({ views }) => views.wrist)),
+    },
+    paired: shapes.some(({ paired }) => paired),
   };
 }

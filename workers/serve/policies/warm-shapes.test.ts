@@ -1,30 +1,43 @@
+import type { FinetuneMode } from '@armature/sdk/contract';
 import { describe, expect, it, vi } from 'vitest';
 import { armSpec } from '../testing/robots.ts';
 import type { LoadedPolicy } from './policy-registry.ts';
-import type { ActRow } from './port.ts';
+import type { ActRow, PolicyHandle } from './port.ts';
+import { shapeOf } from './shape.ts';
 import { WarmShapes } from './warm-shapes.ts';
 
 const camera = (name: string, kind: 'external' | 'wrist') =>
   ({ name, kind, width: 64, height: 48 }) as const;
-function policy(digest: string, external: number, wrist: number): LoadedPolicy {
+function policy(
+  digest: string,
+  external: number,
+  wrist: number,
+  mode: FinetuneMode = 'head',
+): LoadedPolicy {
   const names = (n: number, kind: 'external' | 'wrist') =>
     Array.from({ length: n }, (_, i) => camera(`${kind}${i}`, kind));
   const spec = armSpec({ cameras: [...names(external, 'external'), ...names(wrist, 'wrist')] });
-  const manifest = { spec, image: { width: 32, height: 32 } };
-  return { digest, handle: { digest }, manifest } as unknown as LoadedPolicy;
+  const manifest = { spec, mode, image: { width: 32, height: 32 } };
+  return { digest, handle: { digest, manifest }, manifest } as unknown as LoadedPolicy;
 }
 const off = { when: 'off' } as const;
-const one = { external: 1, wrist: 0 };
-const both = { external: 1, wrist: 1 };
+const one = shapeOf(policy('one', 1, 0).manifest);
+const both = shapeOf(policy('both', 1, 1).manifest);
+const pairs = shapeOf(policy('pairs', 1, 0, 'lora').manifest);
+const own = shapeOf(policy('own', 1, 0, 'full').manifest);
 
 function bench() {
   const runs: string[] = [];
   const run = vi.fn(async (kind: string, rows: readonly ActRow[]) => {
     const cameras = Math.max(...rows.map((row) => Object.keys(row.images).length));
-    runs.push(`${kind} ${rows.length} rows ${cameras} views`);
+    const paired = rows.some((row) => row.policy.manifest.mode === 'lora') ? ' with pairs' : '';
+    runs.push(`${kind} ${rows.length} rows ${cameras} views${paired}`);
   });
   const onError = vi.fn();
-  const warm = new WarmShapes({ run, buckets: [1, 2, 4, 8], onError });
+  /** As the real runtime has it: a trunk of one's own is shared with nobody. */
+  const groupOf = ({ digest, manifest }: PolicyHandle) =>
+    manifest.mode === 'full' ? digest : 'base';
+  const warm = new WarmShapes({ run, groupOf, buckets: [1, 2, 4, 8], onError });
   const settled = () => new Promise((resolve) => setImmediate(resolve));
   return { warm, runs, run, onError, settled };
 }
@@ -32,7 +45,7 @@ function bench() {
 describe('WarmShapes', () => {
   it('warms what one robot needs before it is welcomed, once for robots of one shape', async () => {
     const { warm, runs } = bench();
-    expect(warm.fits('act', '32x32/8', [one])).toBe(false);
+    expect(warm.fits('act', [one])).toBe(false);
     await Promise.all([
       warm.admit(policy('a', 1, 0), { when: 'interval', ms: 100 }),
       warm.admit(policy('a', 1, 0), off),
@@ -42,8 +55,8 @@ describe('WarmShapes', () => {
       'reason_and_act 1 rows 1 views',
       'reason 1 rows 1 views',
     ]);
-    expect(warm.fits('act', '32x32/8', [one])).toBe(true);
-    expect(warm.fits('act', '32x32/16', [one])).toBe(false);
+    expect(warm.fits('act', [one])).toBe(true);
+    expect(warm.fits('act', [{ ...one, family: '32x32/16/base' }])).toBe(false);
   });
 
   it('grows to as many rows as there are robots, smallest first, and no further', async () => {
@@ -51,9 +64,9 @@ describe('WarmShapes', () => {
     for (let i = 0; i < 3; i++) await warm.admit(policy(`p${i}`, 1, 0), off);
     await settled();
     expect(runs).toEqual(['act 1 rows 1 views', 'act 2 rows 1 views', 'act 4 rows 1 views']);
-    expect(warm.fits('act', '32x32/8', [one, one, one])).toBe(true);
-    expect(warm.fits('act', '32x32/8', [one, one, one, one, one])).toBe(false);
-    expect(warm.fits('reason_and_act', '32x32/8', [one])).toBe(false);
+    expect(warm.fits('act', [one, one, one])).toBe(true);
+    expect(warm.fits('act', [one, one, one, one, one])).toBe(false);
+    expect(warm.fits('reason_and_act', [one])).toBe(false);
   });
 
   it('lets robots with other cameras share a run once that graph is warm too', async () => {
@@ -61,7 +74,7 @@ describe('WarmShapes', () => {
     await warm.admit(policy('a', 1, 0), off);
     await warm.admit(policy('b', 1, 0), off);
     await settled();
-    expect(warm.fits('act', '32x32/8', [one, both])).toBe(false);
+    expect(warm.fits('act', [one, both])).toBe(false);
     await warm.admit(policy('c', 1, 1), off);
     await settled();
     expect(runs.slice(2)).toEqual([
@@ -69,8 +82,56 @@ describe('WarmShapes', () => {
       'act 2 rows 2 views',
       'act 4 rows 2 views',
     ]);
-    expect(warm.fits('act', '32x32/8', [one, both])).toBe(true);
-    expect(warm.fits('act', '32x32/8', [one, one, both])).toBe(true);
+    expect(warm.fits('act', [one, both])).toBe(true);
+    expect(warm.fits('act', [one, one, both])).toBe(true);
+  });
+
+  it('warms runs with low-rank pairs apart from those without, alone and mixed', async () => {
+    const { warm, runs, settled } = bench();
+    await warm.admit(policy('a', 1, 0), off);
+    expect(warm.fits('act', [pairs])).toBe(false);
+    await warm.admit(policy('b', 1, 0, 'lora'), off);
+    expect(warm.fits('act', [pairs])).toBe(true);
+    await settled();
+    expect(warm.fits('act', [one, pairs])).toBe(true);
+    expect(warm.fits('act', [one, one])).toBe(false);
+    await warm.admit(policy('c', 1, 0), off);
+    await settled();
+    expect(warm.fits('act', [one, one])).toBe(true);
+    expect(warm.fits('act', [one, pairs, one])).toBe(true);
+    expect(runs).toEqual([
+      'act 1 rows 1 views',
+      'act 1 rows 1 views with pairs',
+      'act 2 rows 1 views with pairs',
+      'act 2 rows 1 views',
+      'act 4 rows 1 views with pairs',
+    ]);
+  });
+
+  it('warms a trunk of its own apart from the base, and never together with another', async () => {
+    const { warm, runs, settled, onError } = bench();
+    await warm.admit(policy('a', 1, 0), off);
+    expect(warm.fits('act', [own])).toBe(false);
+    await warm.admit(policy('b', 1, 0, 'full'), off);
+    await warm.admit(policy('c', 1, 0, 'full'), off);
+    await settled();
+    expect(warm.fits('act', [own])).toBe(true);
+    expect(runs).toEqual(['act 1 rows 1 views', 'act 1 rows 1 views']);
+    // Two robots of one version do share: the graph serves every trunk.
+    await warm.admit(policy('c', 1, 0, 'full'), off);
+    await settled();
+    expect(warm.fits('act', [own, own])).toBe(true);
+    expect(onError).not.toHaveBeenCalled();
+  });
+
+  it('runs rows of all policies with as many steps, or they would be run apart', async () => {
+    const { warm, run, settled } = bench();
+    await warm.admit(policy('a', 1, 0), off);
+    await warm.admit(policy('b', 1, 0), off);
+    await settled();
+    const steps = run.mock.calls.flatMap(([, rows]) => rows.map((row) => row.sampler?.steps));
+    expect(new Set(steps).size).toBe(1);
+    expect(steps[0]).toBeGreaterThan(0);
   });
 
   it('does not count robots that have left', async () => {
@@ -96,7 +157,7 @@ describe('WarmShapes', () => {
     await warm.admit(policy('b', 1, 0), off);
     await settled();
     expect(onError).toHaveBeenCalledOnce();
-    expect(warm.fits('act', '32x32/8', [one, one])).toBe(false);
-    expect(warm.fits('act', '32x32/8', [one])).toBe(true);
+    expect(warm.fits('act', [one, one])).toBe(false);
+    expect(warm.fits('act', [one])).toBe(true);
   });
 });

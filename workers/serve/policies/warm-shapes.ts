@@ -1,19 +1,22 @@
 import type { ReasoningCadence } from '@armature/sdk/contract';
 import { blankRow } from './blank-row.ts';
 import type { LoadedPolicy } from './policy-registry.ts';
-import type { ActRow } from './port.ts';
-import { shapeOf, union, type Views } from './shape.ts';
+import type { ActRow, PolicyHandle } from './port.ts';
+import { runShape, shapeOf, type Shape } from './shape.ts';
 
 /** How a row is computed. */
 export type RowKind = 'act' | 'reason_and_act' | 'reason';
 
 export interface WarmShapesOptions {
   readonly run: (kind: RowKind, rows: readonly ActRow[]) => Promise<unknown>;
+  /** What the policies of rows that may share a run have in common. */
+  readonly groupOf: (handle: PolicyHandle) => string;
   /** Batch sizes that the runtime builds graphs for, ascending. */
   readonly buckets: readonly number[];
   readonly onWarm?: (warm: {
     readonly kind: RowKind;
     readonly family: string;
+    readonly paired: boolean;
     readonly rows: number;
     readonly ms: number;
   }) => void;
@@ -22,9 +25,12 @@ export interface WarmShapesOptions {
 
 interface Member {
   readonly policy: LoadedPolicy;
-  readonly views: Views;
+  readonly shape: Shape;
   readonly kinds: readonly RowKind[];
 }
+
+/** Rows without low-rank pairs run in a graph of their own, with any in another. */
+const PAIRED = [false, true] as const;
 
 /**
  * Which graphs have been run once, so that no robot ever waits for one to be built. A robot is
@@ -43,9 +49,9 @@ export class WarmShapes {
   }
 
   /** Whether a run of these rows meets a warm graph. */
-  fits(kind: string, family: string, views: readonly Views[]): boolean {
-    const bucket = this.bucket(views.length);
-    return bucket !== undefined && this.done.has(keyOf(kind, family, union(views), bucket));
+  fits(kind: string, shapes: readonly Shape[]): boolean {
+    const bucket = this.bucket(shapes.length);
+    return bucket !== undefined && this.done.has(keyOf(kind, runShape(shapes), bucket));
   }
 
   /**
@@ -53,44 +59,46 @@ export class WarmShapes {
    * function that is returned is called.
    */
   async admit(policy: LoadedPolicy, cadence: ReasoningCadence): Promise<() => void> {
-    const { family, views } = shapeOf(policy.manifest);
-    const member = { policy, views, kinds: kindsOf(cadence) };
-    for (const kind of member.kinds) await this.ensure(kind, family, [member], 1);
-    const members = this.members.get(family) ?? new Set<Member>();
-    this.members.set(family, members.add(member));
-    this.growth = this.growth.then(() => this.grow(family).catch(this.options.onError));
+    const member = { policy, shape: shapeOf(policy.manifest), kinds: kindsOf(cadence) };
+    for (const kind of member.kinds) await this.ensure(kind, [member], 1);
+    const group = this.options.groupOf(policy.handle);
+    const members = this.members.get(group) ?? new Set<Member>();
+    this.members.set(group, members.add(member));
+    this.growth = this.growth.then(() => this.grow(group).catch(this.options.onError));
     return () => {
       members.delete(member);
+      if (members.size === 0 && this.members.get(group) === members) this.members.delete(group);
     };
   }
 
   /** Warms every batch size up to the number of robots there are, smallest first. */
-  private async grow(family: string): Promise<void> {
+  private async grow(group: string): Promise<void> {
     for (const kind of ['act', 'reason_and_act', 'reason'] as const) {
-      const members = this.using(family, kind);
-      const enough = this.bucket(members.length) ?? this.options.buckets.at(-1) ?? 0;
-      if (members.length < 2) continue;
-      for (const bucket of this.options.buckets.filter((size) => size > 1 && size <= enough)) {
-        // Robots come and go meanwhile: what is warmed is what is there now.
-        const now = this.using(family, kind);
-        if (now.length > 0) await this.ensure(kind, family, now, bucket);
+      for (const paired of PAIRED) {
+        const { length } = this.using(group, kind, paired);
+        if (length < 2) continue;
+        const enough = this.bucket(length) ?? this.options.buckets.at(-1) ?? 0;
+        for (const bucket of this.options.buckets.filter((size) => size > 1 && size <= enough)) {
+          // Robots come and go meanwhile: what is warmed is what is there now.
+          const now = this.using(group, kind, paired);
+          if (now.length > 0) await this.ensure(kind, now, bucket);
+        }
       }
     }
   }
 
-  private using(family: string, kind: RowKind): Member[] {
-    return [...(this.members.get(family) ?? [])].filter((member) => member.kinds.includes(kind));
+  /** Who may be in a run without pairs, or in one with some. */
+  private using(group: string, kind: RowKind, paired: boolean): Member[] {
+    const all = [...(this.members.get(group) ?? [])].filter(({ kinds }) => kinds.includes(kind));
+    if (!paired) return all.filter(({ shape }) => !shape.paired);
+    return all.some(({ shape }) => shape.paired) ? all : [];
   }
 
   /** Runs blank rows of these members once, unless that has been done. */
-  private ensure(
-    kind: RowKind,
-    family: string,
-    members: readonly Member[],
-    bucket: number,
-  ): Promise<void> {
+  private ensure(kind: RowKind, members: readonly Member[], bucket: number): Promise<void> {
     const rows = cover(members, bucket);
-    const key = keyOf(kind, family, union(rows.map((member) => member.views)), bucket);
+    const shape = runShape(rows.map((member) => member.shape));
+    const key = keyOf(kind, shape, bucket);
     const known = this.warm.get(key);
     if (known !== undefined) return known;
     const started = performance.now();
@@ -102,7 +110,9 @@ export class WarmShapes {
       .then(
         () => {
           this.done.add(key);
-          this.options.onWarm?.({ kind, family, rows: bucket, ms: performance.now() - started });
+          const { family, paired } = shape;
+          const ms = performance.now() - started;
+          this.options.onWarm?.({ kind, family, paired, rows: bucket, ms });
         },
         (error: unknown) => {
           this.warm.delete(key);
@@ -118,12 +128,16 @@ export class WarmShapes {
   }
 }
 
-/** `count` of the members, those with most cameras of each kind among them. */
+/** `count` of the members: one with pairs where any has, and those with most cameras of each kind. */
 function cover(members: readonly Member[], count: number): Member[] {
-  const most = (kind: keyof Views) => members.toSorted((a, b) => b.views[kind] - a.views[kind]);
-  const order = [most('external')[0], most('wrist')[0], ...members].filter(
-    (member) => member !== undefined,
-  );
+  const most = (value: (shape: Shape) => number) =>
+    members.toSorted((a, b) => value(b.shape) - value(a.shape))[0];
+  const order = [
+    most(({ paired }) => Number(paired)),
+    most(({ views }) => views.external),
+    most(({ views }) => views.wrist),
+    ...members,
+  ].filter((member) => member !== undefined);
   const chosen = [...new Set(order)].slice(0, count);
   return Array.from({ length: count }, (_, i) => chosen[i % chosen.length]).filter(
     (member) => member !== undefined,
@@ -144,6 +158,6 @@ function kindsOf(cadence: ReasoningCadence): readonly RowKind[] {
   }
 }
 
-function keyOf(kind: string, family: string, { external, wrist }: Views, rows: number): string {
-  return `${kind} ${family} ${external}e${wrist}w ${rows}`;
+function keyOf(kind: string, { family, views, paired }: Shape, rows: number): string {
+  return `${kind} ${family}${paired ? ' pairs' : ''} ${views.external}e${views.wrist}w ${rows}`;
 }

@@ -40,7 +40,7 @@ function bench(engines: EngineLane[] = [{ name: 'one', serves: ['act', 'reason']
       inFlightLimit: 1,
       job: {
         kind: lane,
-        shape: { family: 'f', views: { external: 1, wrist: 0 } },
+        shape: { family: 'f', views: { external: 1, wrist: 0 }, paired: false },
         row: () => session,
         done: (result, info) => {
           log.push(result);
