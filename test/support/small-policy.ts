@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import type { EmbodimentSpec, FeatureStats } from '@armature/sdk/contract';
 import { baseWeightsUrl, loadBase, type BaseModel } from '@armature/policy/checkpoint';
-import { seeded } from '@armature/policy/data';
+import { imageSize, seeded } from '@armature/policy/data';
 import type { TrainingEpisode } from '@armature/policy/train';
 
 /** The base as it ships. */
@@ -35,6 +35,7 @@ export function smallSpec(
 
 /** Episodes of smooth random motion with random pictures: enough to train on, nothing to learn. */
 export function smallEpisodes(spec: EmbodimentSpec, count: number, length = 24): TrainingEpisode[] {
+  const size = imageSize(spec);
   return Array.from({ length: count }, (_, index) => {
     const random = seeded(77, index);
     const width = spec.action.length;
@@ -56,7 +57,8 @@ export function smallEpisodes(spec: EmbodimentSpec, count: number, length = 24):
       labels: [{ from: 0, to: length, text: 'The red disc is on the left.', source: 'test' }],
       image(camera, t) {
         const pixels = seeded(5, index, t, camera.length);
-        return Uint8Array.from({ length: 64 * 64 * 3 }, () => pixels.integer(256));
+        const { width, height } = size;
+        return Uint8Array.from({ length: width * height * 3 }, () => pixels.integer(256));
       },
     };
   });

@@ -5,6 +5,8 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { baseWeightsUrl, loadBase } from '@armature/policy/checkpoint';
+import { Engine } from '@armature/policy/engine';
+import { PolicyRuntime } from '@armature/policy/runtime';
 import type { SessionClaims } from '@armature/sdk/contract';
 import { openStore } from '@armature/storage';
 import postgres from 'postgres';
@@ -15,12 +17,19 @@ import {
   type TestPostgres,
 } from '../../test/support/postgres.ts';
 import { startIssuer, type Issuer } from './gateway/testing/issuer.ts';
-import { makePolicy, putPolicy } from '../../test/support/served-policy.ts';
+import {
+  makePolicy,
+  putPolicy,
+  tunePolicy,
+  type Version,
+} from '../../test/support/served-policy.ts';
+import { alone, seen } from './testing/alone.ts';
 import { armSpec, claimsFor, jpegOf, observation, TestRobot } from './testing/robots.ts';
 import { recordSession } from '../../test/support/session-rows.ts';
 
 const SECRET = 'only-for-tests-and-long-enough-so';
 const entry = new URL('./main.ts', import.meta.url).pathname;
+const base = loadBase(readFileSync(baseWeightsUrl('nano')));
 let server: TestPostgres;
 let database: TestDatabase;
 let admin: postgres.Sql;
@@ -28,6 +37,10 @@ let issuer: Issuer;
 let dir: string;
 let port: number;
 let claims: SessionClaims;
+/** What the process serves, in an engine of the test's own. */
+let engine: Engine;
+let tuned: Version;
+let lora: SessionClaims;
 
 async function freePort(): Promise<number> {
   const probe = createServer().listen(0, '127.0.0.1');
@@ -51,16 +64,18 @@ beforeAll(async () => {
     publicUrl: 'http://x',
     secret: SECRET,
   });
-  const base = loadBase(readFileSync(baseWeightsUrl('nano')));
-  const policy = await putPolicy(
-    (key, bytes) => store.put(key, bytes),
-    'ten_p',
-    makePolicy(base, armSpec(), 5),
-  );
+  const put = (key: string, bytes: Uint8Array) => store.put(key, bytes);
+  const policy = await putPolicy(put, 'ten_p', makePolicy(base, armSpec(), 5));
   claims = claimsFor({ sub: 'ses_p', tenant: 'ten_p', policy });
   await recordSession(admin, { tenant: 'ten_p', session: 'ses_p', version: policy.version_id });
+  engine = await Engine.start({ threads: 1, spin: false });
+  tuned = await tunePolicy(engine, base, armSpec(), 'lora');
+  const pairs = await putPolicy(put, 'ten_l', tuned);
+  lora = claimsFor({ sub: 'ses_l', tenant: 'ten_l', policy: pairs });
+  await recordSession(admin, { tenant: 'ten_l', session: 'ses_l', version: pairs.version_id });
 });
 afterAll(async () => {
+  await engine.close();
   await admin.end();
   await server.stop();
   await issuer.close();
@@ -139,5 +154,46 @@ describe('the serve process', () => {
     second.kill('SIGTERM');
     expect(await exit).toEqual([0, null]);
     expect(await admin`select id from serve_workers`).toEqual([]);
+  });
+
+  it('serves a fine-tune of mode lora beside a head, each as a run of its own gives it', async () => {
+    const runtime = await PolicyRuntime.create({ engine, base, buckets: [1], slots: 3 });
+    const served = await runtime.load({ ...tuned, digest: lora.policy.digest });
+    const plain = await runtime.load({
+      digest: 'without its pairs',
+      manifest: { ...tuned.manifest, mode: 'head' },
+      files: tuned.files,
+    });
+    const child = await start(database.workerUrl);
+    const robots = [];
+    for (const who of [lora, { ...claims, epoch: 3 }]) {
+      const robot = await TestRobot.open(port, await issuer.sign(who));
+      await robot.next('welcome', 60_000);
+      robots.push(robot);
+    }
+    const [own, other] = robots as [TestRobot, TestRobot];
+    const state = [0.3, -0.2];
+    for (let seq = 0; seq < 4; seq++) {
+      own.send(seen(seq, state));
+      other.send(seen(seq, state));
+      const { actions, chunk_id, reasoning } = await own.next('chunk', 30_000);
+      expect(reasoning?.text).toEqual(expect.any(String));
+      const values = [...actions.toFloat32()];
+      const expected = await alone(runtime, served, state, chunk_id, 'reasonAndAct');
+      expected.forEach((value, k) => expect(values[k]).toBeCloseTo(value, 4));
+      const without = await alone(runtime, plain, state, chunk_id, 'reasonAndAct');
+      expect(Math.max(...without.map((value, k) => Math.abs(value - values[k]!)))).toBeGreaterThan(
+        1e-2,
+      );
+      await other.next('chunk', 30_000);
+    }
+    for (const robot of robots) robot.send({ type: 'bye' });
+    for (const robot of robots) await robot.closed;
+    const exit = once(child, 'exit');
+    child.kill('SIGTERM');
+    await exit;
+    const [used] = await admin`
+      select sum(actions)::int as actions from usage_events where tenant_id = 'ten_l'`;
+    expect(used?.['actions']).toBe(4 * 8);
   });
 });

@@ -1,15 +1,20 @@
 import { readFileSync } from 'node:fs';
 import { baseWeightsUrl, loadBase, readManifest } from '@armature/policy/checkpoint';
-import { preprocessImage } from '@armature/policy/data';
 import { Engine } from '@armature/policy/engine';
 import { PolicyRuntime } from '@armature/policy/runtime';
-import { Ndarray, type EmbodimentSpec, type SessionClaims } from '@armature/sdk/contract';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { SessionClaims } from '@armature/sdk/contract';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { WARM_UP } from './policies/blank-row.ts';
-import type { PolicyPort } from './policies/index.ts';
-import { rowSeed } from './session/row-seed.ts';
-import { makePolicy, putPolicy, sha256 } from '../../test/support/served-policy.ts';
-import { armSpec, observation, TestRobot } from './testing/robots.ts';
+import type { ActRow, PolicyPort } from './policies/index.ts';
+import {
+  makePolicy,
+  putPolicy,
+  sha256,
+  tunePolicy,
+  type Version,
+} from '../../test/support/served-policy.ts';
+import { alone, seen } from './testing/alone.ts';
+import { armSpec, TestRobot } from './testing/robots.ts';
 import { startWorker, type TestWorker } from './testing/worker.ts';
 
 const base = loadBase(readFileSync(baseWeightsUrl('nano')));
@@ -24,11 +29,12 @@ const gripper = armSpec({
 let engine: Engine;
 let runtime: PolicyRuntime;
 let worker: TestWorker;
+const hasPairs = ({ policy }: ActRow) => policy.manifest.mode === 'lora';
 /** What every run of actions waits for, and how many do. */
 let hold = Promise.resolve();
 let held = 0;
-/** Rows of the runs that made a graph warm. */
-const warm = new Set<number>();
+/** Rows of the runs that made a graph warm, and whether pairs were among them. */
+const warm = new Set<string>();
 beforeAll(async () => {
   engine = await Engine.start({ threads: 1, spin: false });
   runtime = await PolicyRuntime.create({ engine, base, buckets: [1, 2], slots: 4 });
@@ -44,7 +50,7 @@ beforeAll(async () => {
         await hold;
       }
       const results = await runtime.act(rows);
-      if (isWarmUp) warm.add(rows.length);
+      if (isWarmUp) warm.add(`${rows.length}${rows.some(hasPairs) ? ' with pairs' : ''}`);
       return results;
     },
     reason: (rows) => runtime.reason(rows),
@@ -58,11 +64,7 @@ afterAll(async () => {
 });
 
 const put = (key: string, bytes: Uint8Array) => worker.store.objects.set(key, bytes);
-async function session(
-  sub: string,
-  tenant: string,
-  policy: ReturnType<typeof makePolicy>,
-): Promise<SessionClaims> {
+async function session(sub: string, tenant: string, policy: Version): Promise<SessionClaims> {
   return {
     ...worker.claims({ sub, tenant }),
     embodiment: { id: `emb_${sub}`, spec: policy.manifest.spec },
@@ -70,78 +72,82 @@ async function session(
     reasoning: { when: 'off' },
   };
 }
+/** A version that the worker has loaded, as it has it. */
+const loaded = ({ manifest }: Version, { policy }: SessionClaims) =>
+  runtime.load({ digest: policy.digest, manifest, files: {} });
 const connect = async (claims: SessionClaims) =>
   TestRobot.open(worker.port, await worker.issuer.sign(claims));
 
-const pixels = Uint8Array.from({ length: 64 * 48 * 3 }, (_, i) => (i * 13) % 256);
-const instruction = 'reach the red disc';
-const seen = (seq: number, state: readonly number[]) =>
-  observation(seq, new Uint8Array(), {
-    images: { front: { pixels: Ndarray.uint8(pixels, [48, 64, 3]) } },
-    state: Ndarray.float32(Float32Array.from(state)),
-    instruction,
-  });
+interface Asked {
+  readonly tenant: string;
+  readonly policy: Version;
+  readonly state: readonly number[];
+}
 
-/** The chunk that the model gives for this row alone, inside the robot's limits. */
-async function alone(
-  policy: ReturnType<typeof makePolicy>,
-  digest: string,
-  state: readonly number[],
-  chunkId: string,
-): Promise<number[]> {
-  const { manifest } = policy;
-  const [result] = await runtime.act([
-    {
-      policy: await runtime.load({ digest, manifest, files: {} }),
-      images: { front: preprocessImage(pixels, 64, 48, manifest.image) },
-      instruction,
-      state: Float32Array.from(state),
-      seed: rowSeed(chunkId),
-    },
-  ]);
-  const joints: EmbodimentSpec['action'] = manifest.spec.action;
-  return [...(result?.actions ?? [])].map((value, k) => {
-    const { min, max } = joints[k % joints.length]!;
-    return Math.min(Math.max(value, min), max);
-  });
+/**
+ * Holds the run of the first robot until the other two wait, so that these share one, and compares what
+ * each gets with what it gets alone. No graph is built once `ready` is warm.
+ */
+async function expectAsAlone(name: string, plan: readonly Asked[], ready: string): Promise<void> {
+  const robots = await Promise.all(
+    plan.map(async ({ tenant, policy, state }, i) => {
+      const claims = await session(`ses_${name}${i}`, tenant, policy);
+      return { robot: await connect(claims), claims, policy, state };
+    }),
+  );
+  for (const { robot } of robots) await robot.next('welcome', 60_000);
+  await expect.poll(() => warm.has(ready), { timeout: 60_000 }).toBe(true);
+  const built = vi.spyOn(engine, 'load');
+  let go = () => {};
+  held = 0;
+  hold = new Promise((resolve) => (go = resolve));
+  const send = (i: number) => robots[i]!.robot.send(seen(0, robots[i]!.state));
+  send(0);
+  await expect.poll(() => held, { timeout: 20_000 }).toBe(1);
+  send(1);
+  send(2);
+  await expect.poll(worker.waiting, { timeout: 20_000 }).toBe(2);
+  go();
+  for (const [i, { robot, claims, policy, state }] of robots.entries()) {
+    const chunk = await robot.answer(0, 30_000);
+    if (chunk.type !== 'chunk') throw new Error(JSON.stringify(chunk));
+    expect(chunk.timings.batch).toBe(i === 0 ? 1 : 2);
+    const handle = await loaded(policy, claims);
+    const expected = await alone(runtime, handle, state, chunk.chunk_id);
+    const values = chunk.actions.toFloat32();
+    expect(values).toHaveLength(expected.length);
+    expected.forEach((value, k) => expect(values[k]).toBeCloseTo(value, 4));
+    robot.close();
+  }
+  expect(built).not.toHaveBeenCalled();
+  built.mockRestore();
 }
 
 describe('the real model behind the gateway', () => {
   it('gives robots of two tenants, embodiments and heads in one run what each gets alone', async () => {
-    const policies = [makePolicy(base, arm, 11), makePolicy(base, gripper, 12)] as const;
-    const plan = [
-      { tenant: 'ten_a', policy: policies[0], state: [0.4, 0.4] },
-      { tenant: 'ten_a', policy: policies[0], state: [0.1, -0.2] },
-      { tenant: 'ten_b', policy: policies[1], state: [0.3, 0.1, 0.5] },
-    ];
-    const robots = await Promise.all(
-      plan.map(async ({ tenant, policy, state }, i) => {
-        const claims = await session(`ses_r${i}`, tenant, policy);
-        return { robot: await connect(claims), claims, policy, state };
-      }),
+    const [first, second] = [makePolicy(base, arm, 11), makePolicy(base, gripper, 12)];
+    await expectAsAlone(
+      'heads',
+      [
+        { tenant: 'ten_a', policy: first, state: [0.4, 0.4] },
+        { tenant: 'ten_a', policy: first, state: [0.1, -0.2] },
+        { tenant: 'ten_b', policy: second, state: [0.3, 0.1, 0.5] },
+      ],
+      '2',
     );
-    for (const { robot } of robots) await robot.next('welcome', 60_000);
-    await expect.poll(() => warm.has(2), { timeout: 60_000 }).toBe(true);
-    let go = () => {};
-    held = 0;
-    hold = new Promise((resolve) => (go = resolve));
-    const send = (i: number) => robots[i]!.robot.send(seen(0, robots[i]!.state));
-    send(0);
-    await expect.poll(() => held, { timeout: 20_000 }).toBe(1);
-    send(1);
-    send(2);
-    await expect.poll(worker.waiting, { timeout: 20_000 }).toBe(2);
-    go();
-    for (const [i, { robot, claims, policy, state }] of robots.entries()) {
-      const chunk = await robot.answer(0, 30_000);
-      if (chunk.type !== 'chunk') throw new Error(JSON.stringify(chunk));
-      expect(chunk.timings.batch).toBe(i === 0 ? 1 : 2);
-      const expected = await alone(policy, claims.policy.digest, state, chunk.chunk_id);
-      const values = chunk.actions.toFloat32();
-      expect(values).toHaveLength(expected.length);
-      expected.forEach((value, k) => expect(values[k]).toBeCloseTo(value, 4));
-      robot.close();
-    }
+  });
+
+  it('does so where one has low-rank pairs and the other has none', async () => {
+    const pairs = await tunePolicy(engine, base, gripper, 'lora');
+    await expectAsAlone(
+      'pairs',
+      [
+        { tenant: 'ten_a', policy: makePolicy(base, arm, 11), state: [0.4, 0.4] },
+        { tenant: 'ten_a', policy: makePolicy(base, arm, 11), state: [0.1, -0.2] },
+        { tenant: 'ten_b', policy: pairs, state: [0.3, 0.1, 0.5] },
+      ],
+      '2 with pairs',
+    );
   });
 
   it.each(['guided', 'trained'] as const)(
@@ -189,13 +195,15 @@ describe('the real model behind the gateway', () => {
   });
 
   it('refuses weights that are no numbers, at load', async () => {
-    const { manifest, head } = makePolicy(base, arm, 13);
-    const bad = Buffer.from(head);
+    const { manifest, files } = makePolicy(base, arm, 13);
+    const bad = Buffer.from(files['head.safetensors']!);
     bad.writeFloatLE(NaN, bad.length - 4);
-    const files = { 'head.safetensors': { sha256: sha256(bad), size: bad.length } };
     const claims = await session('ses_r9', 'ten_a', {
-      manifest: { ...manifest, files },
-      head: bad,
+      manifest: {
+        ...manifest,
+        files: { 'head.safetensors': { sha256: sha256(bad), size: bad.length } },
+      },
+      files: { 'head.safetensors': bad },
     });
     const robot = await connect(claims);
     expect(await robot.next('error', 30_000)).toMatchObject({ code: 'incompatible_policy' });

@@ -37,70 +37,75 @@ afterAll(async () => {
   await rm(folder, { recursive: true });
 });
 
-it('makes a version of the real policy that can be loaded, with an evaluation', async () => {
-  const { app, worker } = await server.database();
-  const store = new DiskStore({
-    kind: 'disk',
-    root: join(folder, 'store'),
-    publicUrl: 'http://localhost',
-    secret: 'x'.repeat(32),
-  });
-  const [training, heldout] = sets.map(({ directory }) => directory);
-  if (training === undefined || heldout === undefined) throw new Error('the sets are missing');
-  const queued = await queueFinetune({
-    app,
-    store,
-    spec: smallSpec,
-    training,
-    heldout,
-    options: { steps: 3, batch_size: 4, reference: 'absolute' },
-  });
-  const job = await claimJob(worker, { kinds: ['finetune'], owner: 'test', leaseMs: 120_000 });
-  if (job === null) throw new Error('there is no job to claim');
-  const base = loadBase(await readFile(baseWeightsUrl('nano')));
-  await runFinetune(
-    job,
-    performance.now(),
-    {
-      db: worker,
+it.each(['head', 'lora'] as const)(
+  'makes a version of mode %s that can be loaded, with an evaluation',
+  async (mode) => {
+    const { app, worker } = await server.database();
+    const store = new DiskStore({
+      kind: 'disk',
+      root: join(folder, mode),
+      publicUrl: 'http://localhost',
+      secret: 'x'.repeat(32),
+    });
+    const [training, heldout] = sets.map(({ directory }) => directory);
+    if (training === undefined || heldout === undefined) throw new Error('the sets are missing');
+    const queued = await queueFinetune({
+      app,
       store,
-      log: pino({ level: 'silent' }),
-      nowMs: () => performance.now(),
-      openWorkshop: () => openPolicyWorkshop({ base, threads: 2, executionProvider: 'cpu' }),
-      vision: null,
-      cacheDir: join(folder, 'cache'),
-      threads: 2,
-      beatMs: 1_000,
-      checkpointEveryS: 30,
-    },
-    new AbortController().signal,
-  );
-  const { finetune, version, messages } = await withTenant(app, queued.tenantId, async (tx) => {
-    const [row] = await tx.select().from(finetunes).where(eq(finetunes.id, queued.finetuneId));
-    const [made] = await tx.select().from(policyVersions);
-    const events = await tx.select().from(jobEvents).orderBy(jobEvents.seq);
-    return { finetune: row, version: made, messages: events.map(({ message }) => message) };
-  });
-  expect(finetune).toMatchObject({ status: 'succeeded', error: null });
-  expect(
-    messages.filter((message) => message.startsWith('features of the frozen parts,')),
-  ).toHaveLength(1);
-  if (version === undefined) throw new Error('there is no version');
+      spec: smallSpec,
+      training,
+      heldout,
+      options: { mode, steps: 3, batch_size: 4, reference: 'absolute' },
+    });
+    const job = await claimJob(worker, { kinds: ['finetune'], owner: 'test', leaseMs: 120_000 });
+    if (job === null) throw new Error('there is no job to claim');
+    const base = loadBase(await readFile(baseWeightsUrl('nano')));
+    await runFinetune(
+      job,
+      performance.now(),
+      {
+        db: worker,
+        store,
+        log: pino({ level: 'silent' }),
+        nowMs: () => performance.now(),
+        openWorkshop: () => openPolicyWorkshop({ base, threads: 2, executionProvider: 'cpu' }),
+        vision: null,
+        cacheDir: join(folder, 'cache'),
+        threads: 2,
+        beatMs: 1_000,
+        checkpointEveryS: 30,
+      },
+      new AbortController().signal,
+    );
+    const { finetune, version, messages } = await withTenant(app, queued.tenantId, async (tx) => {
+      const [row] = await tx.select().from(finetunes).where(eq(finetunes.id, queued.finetuneId));
+      const [made] = await tx.select().from(policyVersions);
+      const events = await tx.select().from(jobEvents).orderBy(jobEvents.seq);
+      return { finetune: row, version: made, messages: events.map(({ message }) => message) };
+    });
+    expect(finetune).toMatchObject({ status: 'succeeded', error: null });
+    expect(
+      messages.filter((message) => message.startsWith('features of the frozen parts,')),
+    ).toHaveLength(mode === 'head' ? 1 : 0);
+    if (version === undefined) throw new Error('there is no version');
 
-  const manifest = readManifest(await store.get(`${version.prefix}manifest.json`));
-  expect(manifestDigest(manifest)).toBe(version.digest);
-  expect(manifest).toMatchObject({
-    mode: 'head',
-    labels: 'joints',
-    preprocess_hash: PREPROCESS_HASH,
-    spec: { references: { arm: 'absolute', hand: 'absolute' } },
-  });
-  for (const [name, { sha256: hash }] of Object.entries(manifest.files)) {
-    expect(sha256(await store.get(version.prefix + name))).toBe(hash);
-  }
-  const evaluation = evaluationSchema.parse(finetune?.evaluation);
-  expect(evaluation).toMatchObject({ reference: 'absolute', chunks: 9, episodes_used: 2 });
-  expect(evaluation.served).toMatchObject(manifest.sampler);
-  // Eight samples of an untrained policy, averaged, are nearer than one of them.
-  expect(evaluation.mean8.mse).toBeLessThan(evaluation.sample.mse);
-});
+    const manifest = readManifest(await store.get(`${version.prefix}manifest.json`));
+    expect(manifestDigest(manifest)).toBe(version.digest);
+    expect(manifest).toMatchObject({
+      mode,
+      labels: 'joints',
+      preprocess_hash: PREPROCESS_HASH,
+      spec: { references: { arm: 'absolute', hand: 'absolute' } },
+    });
+    const own = mode === 'head' ? [] : ['lora.safetensors'];
+    expect(Object.keys(manifest.files)).toEqual(['head.safetensors', ...own]);
+    for (const [name, { sha256: hash }] of Object.entries(manifest.files)) {
+      expect(sha256(await store.get(version.prefix + name))).toBe(hash);
+    }
+    const evaluation = evaluationSchema.parse(finetune?.evaluation);
+    expect(evaluation).toMatchObject({ reference: 'absolute', chunks: 9, episodes_used: 2 });
+    expect(evaluation.served).toMatchObject(manifest.sampler);
+    // Eight samples of an untrained policy, averaged, are nearer than one of them.
+    expect(evaluation.mean8.mse).toBeLessThan(evaluation.sample.mse);
+  },
+);
