@@ -152,7 +152,33 @@ export const policyVersions = tenantTable('policy_versions', {
   createdAt: instant('created_at').notNull().defaultNow(),
 });
 
-export type JobKind = 'ingest' | 'finetune';
+export const webhookEndpoints = tenantTable('webhook_endpoints', {
+  id: text('id').primaryKey(),
+  url: text('url').notNull(),
+  events: text('events').array().notNull(),
+  secret: text('secret').notNull(),
+  previousSecret: text('previous_secret'),
+  previousUntil: instant('previous_until'),
+  enabled: boolean('enabled').notNull().default(true),
+  createdAt: instant('created_at').notNull().defaultNow(),
+});
+
+export type WebhookDeliveryStatus = 'pending' | 'delivered' | 'failed';
+/** Made by a trigger when a fine-tune or data set changes its state. */
+export const webhookDeliveries = tenantTable('webhook_deliveries', {
+  id: text('id').primaryKey(),
+  endpointId: text('endpoint_id').notNull(),
+  event: text('event').notNull(),
+  payload: jsonb('payload').notNull(),
+  status: text('status').$type<WebhookDeliveryStatus>().notNull().default('pending'),
+  attempts: integer('attempts').notNull().default(0),
+  answerStatus: integer('answer_status'),
+  error: text('error'),
+  createdAt: instant('created_at').notNull().defaultNow(),
+  endedAt: instant('ended_at'),
+});
+
+export type JobKind = 'ingest' | 'finetune' | 'webhook';
 export type JobStatus = 'queued' | 'running' | 'paused' | 'succeeded' | 'failed' | 'cancelled';
 export const jobs = tenantTable('jobs', {
   id: text('id').primaryKey(),

@@ -9,6 +9,7 @@ import {
   policyVersions,
   sessions,
   tenants,
+  webhookEndpoints,
   type Tx,
 } from '@armature/db';
 import { ArmatureError } from '@armature/sdk/contract';
@@ -121,5 +122,17 @@ export const findSession: Find<typeof sessions.$inferSelect> = async (
   const where = and(eq(sessions.tenantId, tenant), eq(sessions.id, id));
   const [row] = await tx.select().from(sessions).where(where);
   if (row === undefined) throw notFound('session', id, field);
+  return row;
+};
+
+export const findWebhook: Find<typeof webhookEndpoints.$inferSelect> = async (
+  tx,
+  tenant,
+  id,
+  field = 'id',
+) => {
+  const where = and(eq(webhookEndpoints.tenantId, tenant), eq(webhookEndpoints.id, id));
+  const [row] = await tx.select().from(webhookEndpoints).where(where);
+  if (row === undefined) throw notFound('webhook', id, field);
   return row;
 };

@@ -49,6 +49,14 @@ import { limitTenant } from './tenants-limit.ts';
 import { updateTenant } from './tenants-update.ts';
 import { getUsage } from './usage-get.ts';
 import { listUsageLines } from './usage-lines.ts';
+import { createWebhook } from './webhooks-create.ts';
+import { listWebhooks } from './webhooks-list.ts';
+import { getWebhook } from './webhooks-get.ts';
+import { updateWebhook } from './webhooks-update.ts';
+import { deleteWebhook } from './webhooks-delete.ts';
+import { rotateWebhook } from './webhooks-rotate.ts';
+import { listWebhookDeliveries } from './webhooks-deliveries.ts';
+import { replayWebhook } from './webhooks-replay.ts';
 
 /** One function a verb of the contract; REST and tRPC both come through here. */
 export const services: { readonly [N in RouteName]: Service<N> } = {
@@ -97,6 +105,14 @@ export const services: { readonly [N in RouteName]: Service<N> } = {
   'sessions.end': endSession,
   'sessions.list': listSessions,
   'sessions.get': getSession,
+  'webhooks.create': createWebhook,
+  'webhooks.list': listWebhooks,
+  'webhooks.get': getWebhook,
+  'webhooks.update': updateWebhook,
+  'webhooks.delete': deleteWebhook,
+  'webhooks.rotate': rotateWebhook,
+  'webhooks.deliveries': listWebhookDeliveries,
+  'webhooks.replay': replayWebhook,
   'usage.get': getUsage,
   'usage.lines': listUsageLines,
   'prices.list': listPrices,

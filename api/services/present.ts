@@ -9,6 +9,8 @@ import type {
   policyVersions,
   sessions,
   tenants,
+  webhookDeliveries,
+  webhookEndpoints,
 } from '@armature/db';
 import {
   datasetReportSchema,
@@ -22,6 +24,8 @@ import {
   samplerSchema,
   scopeSchema,
   trainSummarySchema,
+  webhookDeliverySchema,
+  webhookEventSchema,
   type Dataset,
   type Embodiment,
   type Finetune,
@@ -32,6 +36,8 @@ import {
   type PolicyVersion,
   type Session,
   type Tenant,
+  type Webhook,
+  type WebhookDelivery,
 } from '@armature/sdk/contract';
 
 /** Rows as the contract shows them; `jsonb` is parsed on the way, so that a stale shape is found. */
@@ -171,6 +177,34 @@ export function presentSession(row: typeof sessions.$inferSelect): Session {
     embodiment_id: row.embodimentId,
     policy_version_id: row.policyVersionId,
     epoch: row.epoch,
+    created_at: iso(row.createdAt),
+    ended_at: isoOrNull(row.endedAt),
+  };
+}
+
+/** Without its secrets. */
+export function presentWebhook(row: typeof webhookEndpoints.$inferSelect): Webhook {
+  return {
+    id: row.id,
+    url: row.url,
+    events: row.events.map((event) => webhookEventSchema.parse(event)),
+    enabled: row.enabled,
+    created_at: iso(row.createdAt),
+  };
+}
+
+export function presentWebhookDelivery(
+  row: typeof webhookDeliveries.$inferSelect,
+): WebhookDelivery {
+  return {
+    id: row.id,
+    webhook_id: row.endpointId,
+    event: webhookEventSchema.parse(row.event),
+    payload: webhookDeliverySchema.shape.payload.parse(row.payload),
+    status: row.status,
+    attempts: row.attempts,
+    answer_status: row.answerStatus,
+    error: row.error,
     created_at: iso(row.createdAt),
     ended_at: isoOrNull(row.endedAt),
   };

@@ -54,13 +54,14 @@ const DATABASE_READERS = [
   'workers/jobs',
   'workers/train',
   'workers/ingest',
+  'workers/webhooks',
   'workers/serve/ledger',
   'infra/platform',
   'bench/parts/api',
 ];
 
 /** Processes of one room, each of which can be deployed without the others. */
-const WORKERS = ['workers/ingest', 'workers/serve', 'workers/train'];
+const WORKERS = ['workers/ingest', 'workers/serve', 'workers/train', 'workers/webhooks'];
 
 const room = (file: string): string => file.split('/')[0] ?? file;
 

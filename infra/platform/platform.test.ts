@@ -71,7 +71,7 @@ async function openpiReply({ openpi }: Platform): Promise<Record<string, unknown
 }
 
 const isAlive = (pid: number): boolean => existsSync(`/proc/${pid}`);
-const partNames = ['api', 'serve', 'train', 'ingest'] as const;
+const partNames = ['api', 'serve', 'train', 'ingest', 'webhooks'] as const;
 
 describe('the platform', () => {
   it(

@@ -141,7 +141,12 @@ async function start(options: PlatformOptions, stack: StopStack): Promise<Platfo
       secret: secrets.store_secret,
     }),
   });
-  await startParts(plansFor({ key: apiKey, embodimentId }), ['serve', 'train', 'ingest']);
+  await startParts(plansFor({ key: apiKey, embodimentId }), [
+    'serve',
+    'train',
+    'ingest',
+    'webhooks',
+  ]);
 
   const openpi = { ...gatewayAddress(ports), observation: openpiObservation(sampleSpec) };
   writeJson(folder.dev, { apiUrl, gatewayUrl, apiKey, openpi });

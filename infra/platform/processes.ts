@@ -7,7 +7,7 @@ import type { Secrets } from './secrets.ts';
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 const HOST = '127.0.0.1';
 
-export type ProcessName = 'api' | 'serve' | 'train' | 'ingest';
+export type ProcessName = 'api' | 'serve' | 'train' | 'ingest' | 'webhooks';
 
 export interface ProcessPlan {
   readonly name: ProcessName;
@@ -85,6 +85,11 @@ export function planProcesses(input: PlanInput): Record<ProcessName, ProcessPlan
     ingest: plan('ingest', 'workers/ingest/main.ts', {
       ...worker('ingest'),
       CACHE_DIR: folder.cache,
+    }),
+    webhooks: plan('webhooks', 'workers/webhooks/main.ts', {
+      ...worker('webhooks'),
+      // One machine's platform may tell a program beside it.
+      WEBHOOK_ALLOW_LOOPBACK: 'true',
     }),
   };
 }

@@ -382,6 +382,39 @@ export const sessionOptionsSchema = z.strictObject({
   max_hz: z.number().positive().max(1000).optional(),
 });
 
+/** What a webhook can tell: every state that a fine-tune or a data set comes into. */
+export const webhookEventSchema = z.enum([
+  ...finetuneStatusSchema.options.map((status) => `finetune.${status}` as const),
+  'dataset.validating',
+  'dataset.ready',
+  'dataset.rejected',
+]);
+export const webhookSchema = z.object({
+  id,
+  url: z.url(),
+  events: z.array(webhookEventSchema),
+  /** False where the tenant stopped it, or its receiver answered 410. */
+  enabled: z.boolean(),
+  created_at: instant,
+});
+export type Webhook = z.infer<typeof webhookSchema>;
+
+/** One message to one endpoint; its id is the `webhook-id` that the receiver tells repeats by. */
+export const webhookDeliverySchema = z.object({
+  id,
+  webhook_id: id,
+  event: webhookEventSchema,
+  payload: z.record(z.string(), z.unknown()),
+  status: z.enum(['pending', 'delivered', 'failed']),
+  attempts: z.number().int(),
+  /** Of the last attempt: what was answered, or why nothing was. */
+  answer_status: z.number().int().nullable(),
+  error: z.string().nullable(),
+  created_at: instant,
+  ended_at: instant.nullable(),
+});
+export type WebhookDelivery = z.infer<typeof webhookDeliverySchema>;
+
 const usedSchema = z.object({
   chunks: z.number().int(),
   actions: z.number().int(),

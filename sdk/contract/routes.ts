@@ -25,6 +25,9 @@ import {
   uploadPlanSchema,
   usageLineSchema,
   usageSchema,
+  webhookDeliverySchema,
+  webhookEventSchema,
+  webhookSchema,
 } from './resources.ts';
 
 const name = z.string().min(1).max(120);
@@ -42,6 +45,22 @@ const finetuneInput = z.strictObject({
   heldout_dataset_id: z.string().optional(),
   options: finetuneOptionsSchema,
 });
+const overlap = z
+  .number()
+  .int()
+  .min(0)
+  .max(30 * 86_400)
+  .default(86_400);
+/** Of a receiver: https, or http on the machine itself, which only a development setting reaches. */
+const receiver = z
+  .url()
+  .max(2000)
+  .regex(
+    /^(https:\/\/|http:\/\/(localhost|127\.0\.0\.1)[:/])[^@]*$/,
+    'must be an https address without a password',
+  );
+const events = z.array(webhookEventSchema).min(1).max(50);
+const withSecret = z.object({ webhook: webhookSchema, /** Shown once. */ secret: z.string() });
 const period = { from: z.iso.datetime().optional(), to: z.iso.datetime().optional() };
 
 /**
@@ -104,15 +123,7 @@ export const routes = {
     'POST',
     '/v1/keys/:id/rotate',
     'admin',
-    z.strictObject({
-      id: z.string(),
-      overlap_s: z
-        .number()
-        .int()
-        .min(0)
-        .max(30 * 86_400)
-        .default(86_400),
-    }),
+    z.strictObject({ id: z.string(), overlap_s: overlap }),
     z.object({ key: keySchema, secret: z.string(), old: keySchema }),
   ),
 
@@ -273,6 +284,53 @@ export const routes = {
   'sessions.list': verb('GET', '/v1/sessions', 'read', pageQuery, page(sessionSchema)),
   'sessions.get': verb('GET', '/v1/sessions/:id', 'read', byId, sessionSchema),
 
+  'webhooks.create': verb(
+    'POST',
+    '/v1/webhooks',
+    'admin',
+    z.strictObject({ url: receiver, events }),
+    withSecret,
+  ),
+  'webhooks.list': verb('GET', '/v1/webhooks', 'admin', pageQuery, page(webhookSchema)),
+  'webhooks.get': verb('GET', '/v1/webhooks/:id', 'admin', byId, webhookSchema),
+  'webhooks.update': verb(
+    'POST',
+    '/v1/webhooks/:id',
+    'admin',
+    z.strictObject({
+      id: z.string(),
+      url: receiver.optional(),
+      events: events.optional(),
+      enabled: z.boolean().optional(),
+    }),
+    webhookSchema,
+  ),
+  'webhooks.delete': verb('DELETE', '/v1/webhooks/:id', 'admin', byId, webhookSchema),
+  /** A new secret; the old one signs beside it for `overlap_s` more seconds. */
+  'webhooks.rotate': verb(
+    'POST',
+    '/v1/webhooks/:id/rotate',
+    'admin',
+    z.strictObject({ id: z.string(), overlap_s: overlap }),
+    withSecret,
+  ),
+  /** What an endpoint was told, newest first. */
+  'webhooks.deliveries': verb(
+    'GET',
+    '/v1/webhooks/:id/deliveries',
+    'admin',
+    pageQuery.extend({ id: z.string() }),
+    page(webhookDeliverySchema),
+  ),
+  /** Sends a message that came to its end again, under the same id. */
+  'webhooks.replay': verb(
+    'POST',
+    '/v1/webhooks/deliveries/:id/replay',
+    'admin',
+    byId,
+    webhookDeliverySchema,
+  ),
+
   'usage.get': verb(
     'GET',
     '/v1/usage',
@@ -332,6 +390,8 @@ export const schemaNames = {
   PolicyFiles: policyFilesSchema,
   Session: sessionSchema,
   SessionGrant: sessionGrantSchema,
+  Webhook: webhookSchema,
+  WebhookDelivery: webhookDeliverySchema,
   Usage: usageSchema,
   UsageLine: usageLineSchema,
   PriceSheet: priceSheetSchema,

@@ -95,6 +95,7 @@ export class Armature {
   readonly finetunes: Group<'finetunes'>;
   readonly policies: Group<'policies'>;
   readonly sessions: Group<'sessions'>;
+  readonly webhooks: Group<'webhooks'>;
   readonly usage: Group<'usage'>;
   readonly prices: Group<'prices'>;
   readonly reasoning: Group<'reasoning'>;
@@ -140,6 +141,7 @@ export class Armature {
     const sessions = group(http, 'sessions');
     this.sessions =
       options.announce === false ? sessions : { ...sessions, create: announced(http, sessions) };
+    this.webhooks = group(http, 'webhooks');
     this.usage = group(http, 'usage');
     this.prices = group(http, 'prices');
     this.reasoning = group(http, 'reasoning');

@@ -33,6 +33,9 @@ export interface World {
     canary: string;
     unused: string;
     session: string;
+    webhook: string;
+    /** A message to it that was delivered. */
+    delivery: string;
   };
 }
 
@@ -105,6 +108,14 @@ export const inputs: { [N in RouteName]: (ids: World['ids']) => RouteInput<N> } 
   'sessions.end': ({ session }) => ({ id: session }),
   'sessions.list': () => ({}),
   'sessions.get': ({ session }) => ({ id: session }),
+  'webhooks.create': () => ({ url: 'https://example.com/hook', events: ['finetune.failed'] }),
+  'webhooks.list': () => ({}),
+  'webhooks.get': ({ webhook }) => ({ id: webhook }),
+  'webhooks.update': ({ webhook }) => ({ id: webhook, enabled: true }),
+  'webhooks.delete': ({ webhook }) => ({ id: webhook }),
+  'webhooks.rotate': ({ webhook }) => ({ id: webhook }),
+  'webhooks.deliveries': ({ webhook }) => ({ id: webhook }),
+  'webhooks.replay': ({ delivery }) => ({ id: delivery }),
   'usage.get': ({ session }) => ({ session_id: session }),
   'usage.lines': () => ({}),
   'prices.list': () => ({}),
@@ -118,4 +129,5 @@ export const SPOILING: ReadonlySet<RouteName> = new Set([
   'invitations.revoke',
   'finetunes.cancel',
   'sessions.end',
+  'webhooks.delete',
 ]);

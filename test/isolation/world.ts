@@ -7,6 +7,7 @@ import {
   addStoredVersion,
   addServeWorker,
   addUsage,
+  endDelivery,
   failFinetune,
   markDataset,
   markReady,
@@ -32,6 +33,10 @@ export async function makeWorld(api: TestApi, name: string): Promise<World> {
   await markReady(api.db.worker, tenant, dataset.dataset.id);
   await markReady(api.db.worker, tenant, heldout.dataset.id);
   await markDataset(api.db.worker, tenant, rejected.dataset.id, 'rejected');
+  const { webhook } = await api.must('webhooks.create', admin, {
+    url: 'https://example.com/hook',
+    events: ['finetune.queued'],
+  });
   const finetune = await api.must('finetunes.create', admin, {
     name: 'f',
     dataset_id: dataset.dataset.id,
@@ -43,6 +48,9 @@ export async function makeWorld(api: TestApi, name: string): Promise<World> {
     options: {},
   });
   await failFinetune(api.db.worker, tenant, failed.id);
+  const { items } = await api.must('webhooks.deliveries', admin, { id: webhook.id });
+  const delivery = items[0]?.id ?? '';
+  await endDelivery(api.db.worker, tenant, delivery);
   const policy = await addStoredVersion(api.db.worker, api.store, tenant, embodiment.id);
   const [canary, unused] = [
     await addPolicyVersion(api.db.worker, tenant, embodiment.id),
@@ -77,6 +85,8 @@ export async function makeWorld(api: TestApi, name: string): Promise<World> {
       canary,
       unused,
       session: session.id,
+      webhook: webhook.id,
+      delivery,
     },
   };
 }

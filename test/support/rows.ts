@@ -8,6 +8,7 @@ import {
   policyVersions,
   reportServeWorker,
   sessions,
+  webhookDeliveries,
   withTenant,
   writeRecords,
   type DatasetStatus,
@@ -89,6 +90,15 @@ export async function addStoredVersion(
   await store.put(`${prefix}head.safetensors`, head);
   await store.put(`${prefix}manifest.json`, manifest);
   return addPolicyVersion(db, tenant, embodimentId, { digest });
+}
+
+/** A message of a webhook that was delivered. */
+export async function endDelivery(db: Db, tenant: string, id: string): Promise<void> {
+  await withTenant(db, tenant, async (tx) => {
+    const status = 'delivered' as const;
+    await tx.update(webhookDeliveries).set({ status }).where(eq(webhookDeliveries.id, id));
+    await tx.update(jobs).set({ status: 'succeeded' }).where(eq(jobs.subjectId, id));
+  });
 }
 
 export async function addServeWorker(
