@@ -320,6 +320,89 @@ describe('people', () => {
   });
 });
 
+describe('webhooks', () => {
+  const webhook = {
+    id: 'wh_1',
+    url: 'https://example.com/hook',
+    events: ['dataset.ready'],
+    enabled: true,
+    created_at: at,
+  };
+  const delivery = {
+    id: 'whd_1',
+    webhook_id: 'wh_1',
+    event: 'dataset.ready',
+    payload: {},
+    status: 'failed',
+    attempts: 16,
+    answer_status: 503,
+    error: null,
+    created_at: at,
+    ended_at: at,
+  };
+  const handlers: Handlers = {
+    'webhooks.create': () => ({ webhook, secret: 'whsec_once' }),
+    'webhooks.rotate': () => ({ webhook, secret: 'whsec_next' }),
+    'webhooks.list': () => ({ items: [webhook], next_cursor: null }),
+    'webhooks.get': () => webhook,
+    'webhooks.update': ({ enabled }) => ({ ...webhook, enabled }),
+    'webhooks.delete': () => webhook,
+    'webhooks.deliveries': ({ cursor }) =>
+      cursor === 'b'
+        ? { items: [{ ...delivery, id: 'whd_2' }], next_cursor: null }
+        : { items: [delivery], next_cursor: 'b' },
+    'webhooks.replay': () => ({ ...delivery, status: 'pending', attempts: 0 }),
+  };
+
+  it('are made for events by name or all of a kind, and show their secret once', async () => {
+    const create = ['webhooks', 'create', webhook.url, '--events'];
+    const made = await armature(handlers, [...create, 'dataset.*, finetune.failed']);
+    expect(made.stdout).toContain('whsec_once');
+    expect(api.calls[0]?.input).toEqual({
+      url: webhook.url,
+      events: ['dataset.validating', 'dataset.ready', 'dataset.rejected', 'finetune.failed'],
+    });
+    const asJson = await armature(handlers, [...create, 'dataset.ready', '--json']);
+    expect(JSON.parse(asJson.stdout)).toEqual({ webhook, secret: 'whsec_once' });
+    expect(asJson.stderr).toBe('');
+    expect((await armature({}, [...create, 'dataset.gone'])).code).toBe(2);
+    expect((await armature({}, ['webhooks', 'create', webhook.url])).code).toBe(2);
+  });
+
+  it('are listed, shown, changed, given a new secret and deleted', async () => {
+    expect((await armature(handlers, ['webhooks', 'list'])).stdout).toContain(webhook.url);
+    expect((await armature(handlers, ['webhooks', 'show', 'wh_1'])).stdout).toContain('wh_1');
+    const stopped = await armature(handlers, ['webhooks', 'update', 'wh_1', '--disable']);
+    expect(stopped.stdout).toMatch(/enabled +no/);
+    expect(api.calls.at(-1)?.input).toEqual({ id: 'wh_1', enabled: false });
+    const nothing = await armature(handlers, ['webhooks', 'update', 'wh_1']);
+    expect([nothing.code, nothing.stderr.includes('nothing to change')]).toEqual([1, true]);
+    const rotated = await armature(handlers, [
+      'webhooks',
+      'rotate-secret',
+      'wh_1',
+      '--overlap',
+      '60',
+    ]);
+    expect(rotated.stdout).toContain('whsec_next');
+    expect(api.calls.at(-1)?.input).toEqual({ id: 'wh_1', overlap_s: 60 });
+    const deleted = await armature(handlers, ['webhooks', 'delete', 'wh_1', '--json']);
+    expect(JSON.parse(deleted.stdout)).toEqual(webhook);
+  });
+
+  it('say what they were told, page by page or all, and say it again', async () => {
+    const first = await armature(handlers, ['webhooks', 'deliveries', 'wh_1']);
+    expect(first.stdout).toMatch(/whd_1 +dataset.ready +failed +16 +503/);
+    expect(first.stderr).toContain('--cursor b');
+    const all = await armature(handlers, ['webhooks', 'deliveries', 'wh_1', '--all', '--json']);
+    const { items } = JSON.parse(all.stdout) as { items: { id: string }[] };
+    expect(items.map(({ id }) => id)).toEqual(['whd_1', 'whd_2']);
+    const again = await armature(handlers, ['webhooks', 'replay', 'whd_1']);
+    expect(again.stdout).toMatch(/status +pending/);
+    expect(api.calls.at(-1)?.input).toEqual({ id: 'whd_1' });
+  });
+});
+
 describe('resources', () => {
   it('registers an embodiment from a file and from a data set', async () => {
     const spec = join(home, 'spec.json');

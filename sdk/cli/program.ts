@@ -9,6 +9,7 @@ import { addPolicies } from './commands/policies.ts';
 import { addRecords } from './commands/records.ts';
 import { addSessions } from './commands/sessions.ts';
 import { addUsage } from './commands/usage.ts';
+import { addWebhooks } from './commands/webhooks.ts';
 import type { Runner } from './context.ts';
 
 /** The command line `armature`: its commands, options and help. */
@@ -43,6 +44,7 @@ Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 130 interrupted, 143 ter
   addSessions(program, run);
   addRecords(program, run);
   addUsage(program, run);
+  addWebhooks(program, run);
   addModels(program, run);
   return program;
 }
