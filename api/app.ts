@@ -16,7 +16,7 @@ import { mountRest, type HttpEnv } from './http/rest.ts';
 import { mountStore } from './http/store.ts';
 import { requestIdOf } from './request-id.ts';
 import type { ServiceDeps } from './services/context.ts';
-import type { Database } from './services/database.ts';
+import type { Database, Sealing } from './services/database.ts';
 import { pingDatabase } from './services/health.ts';
 import { findCredential } from './services/keys-find.ts';
 import { REQUESTS_LENT_MS, takeRequests } from './services/take-requests.ts';
@@ -28,6 +28,8 @@ export interface AppDeps {
   log: Logger;
   /** Key of the HMAC that API keys are stored as. */
   keyPepper: string;
+  /** Seals secrets that the database keeps, e.g. those of webhooks. */
+  sealing: Sealing;
   platformKey: string;
   /** Ed25519 private JWK with a kid. */
   sessionSigningKey: JWK;
@@ -55,6 +57,7 @@ export async function createApp(deps: AppDeps): Promise<Hono<HttpEnv>> {
     db,
     store,
     clock,
+    sealing: deps.sealing,
     tokens,
     keys: {
       mint: (kind) => {

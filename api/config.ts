@@ -29,6 +29,8 @@ const envSchema = z.object({
   DATABASE_URL: z.string().min(1),
   DATABASE_POOL: z.coerce.number().int().min(1).max(200).default(10),
   KEY_PEPPER: z.string().min(32),
+  /** `id:key` pairs: the first seals what the database keeps, the others open what was sealed before. */
+  SEALING_KEYS: z.string().min(1),
   PLATFORM_KEY: z.string().min(32),
   SESSION_SIGNING_JWK: jwk,
   /** Public JWKs published beside the signing one, as a JSON list. */

@@ -64,6 +64,7 @@ describe('the catalogue', () => {
       'api_keys lookup SELECT {armature_system}',
       'invitations lookup SELECT {armature_system}',
       'jobs claim ALL {armature_system}',
+      'tenants list SELECT {armature_system}',
     ]);
   });
 

@@ -1,3 +1,4 @@
+export { allTenants } from './all-tenants.ts';
 export {
   connect,
   withPlatform,
@@ -32,10 +33,12 @@ export {
   type UsageEventRow,
 } from './metering.ts';
 export { migrate } from './migrate.ts';
+export { Queue, type QueuedData, type QueuedWork, type QueueOptions } from './queue.ts';
 export { LENT_MS, takeTokens, type Bucket, type Lent, type Settled } from './rate-buckets.ts';
 export { ensureDatabase, setRolePasswords, urlForRole } from './roles.ts';
+export { Sealing, SealingError, webhookOwner } from './sealing.ts';
 export { removeServeWorker, reportServeWorker } from './serve-workers.ts';
-export { closeUsageWindows, usageClosedUntil, WINDOW_MS } from './usage-windows.ts';
+export { closableUntil, closeUsageWindows, usageClosedUntil, WINDOW_MS } from './usage-windows.ts';
 export * from './schema.ts';
 export {
   and,

@@ -1,4 +1,4 @@
-import { boolean, doublePrecision, integer, jsonb, pgTable, text } from 'drizzle-orm/pg-core';
+import { boolean, doublePrecision, integer, jsonb, pgTable, text, uuid } from 'drizzle-orm/pg-core';
 import { bytea, instant, tenantTable, whole } from './columns.ts';
 
 /** `jsonb` columns are `unknown` here: who reads one parses it with the contract's schema. */
@@ -104,6 +104,7 @@ export const datasets = tenantTable('datasets', {
   report: jsonb('report'),
   excludedEpisodes: integer('excluded_episodes').array().notNull().default([]),
   createdAt: instant('created_at').notNull().defaultNow(),
+  uploadUntil: instant('upload_until').notNull().defaultNow(),
 });
 
 export const datasetFiles = tenantTable('dataset_files', {
@@ -156,8 +157,8 @@ export const webhookEndpoints = tenantTable('webhook_endpoints', {
   id: text('id').primaryKey(),
   url: text('url').notNull(),
   events: text('events').array().notNull(),
-  secret: text('secret').notNull(),
-  previousSecret: text('previous_secret'),
+  sealedSecret: text('sealed_secret').notNull(),
+  sealedPrevious: text('sealed_previous'),
   previousUntil: instant('previous_until'),
   enabled: boolean('enabled').notNull().default(true),
   createdAt: instant('created_at').notNull().defaultNow(),
@@ -172,13 +173,14 @@ export const webhookDeliveries = tenantTable('webhook_deliveries', {
   payload: jsonb('payload').notNull(),
   status: text('status').$type<WebhookDeliveryStatus>().notNull().default('pending'),
   attempts: integer('attempts').notNull().default(0),
+  jobId: uuid('job_id'),
   answerStatus: integer('answer_status'),
   error: text('error'),
   createdAt: instant('created_at').notNull().defaultNow(),
   endedAt: instant('ended_at'),
 });
 
-export type JobKind = 'ingest' | 'finetune' | 'webhook';
+export type JobKind = 'ingest' | 'finetune';
 export type JobStatus = 'queued' | 'running' | 'paused' | 'succeeded' | 'failed' | 'cancelled';
 export const jobs = tenantTable('jobs', {
   id: text('id').primaryKey(),

@@ -4,6 +4,13 @@ import { usageCursors } from './schema.ts';
 
 /** Length of a window. Days of every time zone begin on a quarter of an hour. */
 export const WINDOW_MS = 15 * 60_000;
+/** How long after its end a window waits for events before it is closed. */
+const GRACE_MS = 15 * 60_000;
+
+/** Up to where windows can be closed at an instant. */
+export function closableUntil(now: Date): Date {
+  return new Date(now.getTime() - GRACE_MS);
+}
 
 /**
  * Keeps writers of usage and the closing of windows apart until the transaction ends, so that a

@@ -1,4 +1,4 @@
-import type { Db } from '@armature/db';
+import type { Db, Sealing } from '@armature/db';
 import type {
   RouteName,
   RouteOutput,
@@ -14,6 +14,8 @@ export interface ServiceDeps {
   db: Db;
   store: ObjectStore;
   clock: () => Date;
+  /** Seals secrets that the database keeps. */
+  sealing: Sealing;
   keys: {
     /** A new key or invitation, shown once, with what is stored of it. */
     mint(kind?: 'key' | 'invitation'): { secret: string; start: string; hash: Buffer };

@@ -1,10 +1,33 @@
-import { connect, DatabaseError, sqlState, type ConnectOptions, type Db } from '@armature/db';
+import {
+  connect,
+  DatabaseError,
+  Sealing,
+  SealingError,
+  sqlState,
+  type ConnectOptions,
+  type Db,
+} from '@armature/db';
 import { ArmatureError } from '@armature/sdk/contract';
 
 export type Database = Db;
 
 export function openDatabase(url: string, options: ConnectOptions): Database {
   return connect(url, options);
+}
+
+export type { Sealing };
+
+/** @param keys as `Sealing.of` takes them. @throws ArmatureError `invalid_request` saying what is wrong. */
+export function openSealing(keys: string): Sealing {
+  try {
+    return Sealing.of(keys);
+  } catch (error) {
+    if (!(error instanceof SealingError)) throw error;
+    throw new ArmatureError('invalid_request', `SEALING_KEYS: ${error.message}`, {
+      field: 'SEALING_KEYS',
+      fix: 'Set SEALING_KEYS to id:key, the key being 32 random bytes in base64url.',
+    });
+  }
 }
 
 /** What a failure of the database means to a caller: typed where trying again helps, else null. */

@@ -30,6 +30,7 @@ export const createDataset: Service<'datasets.create'> = async (ctx, input) => {
         prefix,
         bytes,
         files: input.files.length,
+        uploadUntil: expiresAt,
       })
       .returning();
     if (row === undefined) throw new Error('insert gave no row');

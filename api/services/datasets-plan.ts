@@ -1,4 +1,4 @@
-import { withTenant } from '@armature/db';
+import { and, datasets, eq, withTenant } from '@armature/db';
 import type { Service } from './context.ts';
 import { fileStates, plannedFiles, presignFiles, UPLOAD_EXPIRES_S } from './dataset-files.ts';
 import { findDataset } from './find.ts';
@@ -9,8 +9,12 @@ export const planDataset: Service<'datasets.plan'> = async (ctx, { id }) => {
   const expiresAt = new Date(ctx.clock().getTime() + UPLOAD_EXPIRES_S * 1000);
   const { row, files } = await withTenant(ctx.db, ctx.tenant, async (tx) => {
     const found = await findDataset(tx, ctx.tenant, id);
-    const isOpen = found.status === 'uploading';
-    return { row: found, files: isOpen ? await plannedFiles(tx, ctx.tenant, id) : [] };
+    if (found.status !== 'uploading') return { row: found, files: [] };
+    await tx
+      .update(datasets)
+      .set({ uploadUntil: expiresAt })
+      .where(and(eq(datasets.tenantId, ctx.tenant), eq(datasets.id, id)));
+    return { row: found, files: await plannedFiles(tx, ctx.tenant, id) };
   });
   const states = await fileStates(ctx.store, row.prefix, files);
   const missing = files.filter((_, index) => states[index] !== 'there');

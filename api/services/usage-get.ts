@@ -1,10 +1,10 @@
-import { closeUsageWindows, withTenant } from '@armature/db';
+import { closableUntil, closeUsageWindows, withTenant } from '@armature/db';
 import { priceSheets } from '../metering/price-sheets.ts';
 import { usageSums } from '../metering/usage-lines.ts';
 import type { Service } from './context.ts';
 import { findSession, findTenant } from './find.ts';
 import { presentUsed, type PricedSum } from './present-used.ts';
-import { closableUntil, usagePeriod } from './usage-period.ts';
+import { usagePeriod } from './usage-period.ts';
 
 const NOTHING: PricedSum = {
   chunks: 0,

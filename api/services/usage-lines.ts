@@ -1,10 +1,19 @@
-import { and, closeUsageWindows, eq, gte, lt, usageWindows, withTenant } from '@armature/db';
+import {
+  and,
+  closableUntil,
+  closeUsageWindows,
+  eq,
+  gte,
+  lt,
+  usageWindows,
+  withTenant,
+} from '@armature/db';
 import { priceSheets } from '../metering/price-sheets.ts';
 import type { Service } from './context.ts';
 import { keyset, pageOf } from './page.ts';
 import { presentUsed } from './present-used.ts';
 
-import { closableUntil, usagePeriod } from './usage-period.ts';
+import { usagePeriod } from './usage-period.ts';
 
 /** Closed windows of a period, newest first; closes those that are due before. */
 export const listUsageLines: Service<'usage.lines'> = async (ctx, input) => {

@@ -3,14 +3,6 @@ import { ArmatureError } from '@armature/sdk/contract';
 
 /** How far back usage is read when `from` is absent. */
 const DEFAULT_PERIOD_MS = 30 * 24 * 3600 * 1000;
-/** How long after its end a window waits for events before it is closed. */
-const GRACE_MS = 15 * 60_000;
-
-/** Up to where windows can be closed at an instant. */
-export function closableUntil(now: Date): Date {
-  return new Date(now.getTime() - GRACE_MS);
-}
-
 /**
  * A period in whole windows: `from` inclusive, `to` exclusive, and open where it was not given.
  * @throws ArmatureError `invalid_request` for one that ends before it begins.

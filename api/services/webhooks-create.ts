@@ -1,4 +1,4 @@
-import { newId, webhookEndpoints } from '@armature/db';
+import { newId, webhookEndpoints, webhookOwner } from '@armature/db';
 import type { Service } from './context.ts';
 import { mutate } from './mutate.ts';
 import { presentWebhook } from './present.ts';
@@ -7,15 +7,16 @@ import { newWebhookSecret } from './webhook-secret.ts';
 /** A new endpoint; the secret that its messages are signed with is in this answer alone. */
 export const createWebhook: Service<'webhooks.create'> = async (ctx, { url, events }) =>
   mutate(ctx, async (tx, note) => {
+    const id = newId('wh');
     const secret = newWebhookSecret();
     const [row] = await tx
       .insert(webhookEndpoints)
       .values({
-        id: newId('wh'),
+        id,
         tenantId: ctx.tenant,
         url,
         events: [...new Set(events)],
-        secret,
+        sealedSecret: ctx.sealing.seal(secret, webhookOwner(ctx.tenant, id)),
       })
       .returning();
     if (row === undefined) throw new Error('insert gave no row');

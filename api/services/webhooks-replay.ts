@@ -1,4 +1,4 @@
-import { and, enqueue, eq, webhookDeliveries } from '@armature/db';
+import { and, eq, sql, webhookDeliveries } from '@armature/db';
 import { ArmatureError } from '@armature/sdk/contract';
 import type { Service } from './context.ts';
 import { notFound } from './find.ts';
@@ -23,7 +23,7 @@ export const replayWebhook: Service<'webhooks.replay'> = async (ctx, { id }) =>
       .where(mine)
       .returning();
     if (row === undefined) throw new Error('update gave no row');
-    await enqueue(tx, { tenantId: ctx.tenant, kind: 'webhook', subjectId: id });
+    await tx.execute(sql`select armature_send_webhook(${ctx.tenant}, ${id})`);
     note(id, { webhook_id: row.endpointId });
     return presentWebhookDelivery(row);
   });

@@ -1,4 +1,4 @@
-import { and, eq, webhookEndpoints } from '@armature/db';
+import { and, eq, webhookEndpoints, webhookOwner } from '@armature/db';
 import type { Service } from './context.ts';
 import { findWebhook } from './find.ts';
 import { mutate } from './mutate.ts';
@@ -13,7 +13,11 @@ export const rotateWebhook: Service<'webhooks.rotate'> = async (ctx, { id, overl
     const previousUntil = new Date(ctx.clock().getTime() + overlap * 1000);
     const [row] = await tx
       .update(webhookEndpoints)
-      .set({ secret, previousSecret: before.secret, previousUntil })
+      .set({
+        sealedSecret: ctx.sealing.seal(secret, webhookOwner(ctx.tenant, id)),
+        sealedPrevious: before.sealedSecret,
+        previousUntil,
+      })
       .where(and(eq(webhookEndpoints.tenantId, ctx.tenant), eq(webhookEndpoints.id, id)))
       .returning();
     if (row === undefined) throw new Error('update gave no row');

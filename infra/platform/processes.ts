@@ -7,7 +7,7 @@ import type { Secrets } from './secrets.ts';
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 const HOST = '127.0.0.1';
 
-export type ProcessName = 'api' | 'serve' | 'train' | 'ingest' | 'webhooks';
+export type ProcessName = 'api' | 'serve' | 'train' | 'ingest' | 'webhooks' | 'sweeps';
 
 export interface ProcessPlan {
   readonly name: ProcessName;
@@ -62,6 +62,7 @@ export function planProcesses(input: PlanInput): Record<ProcessName, ProcessPlan
       PUBLIC_URL: apiUrl,
       DATABASE_URL: databaseUrls.app,
       KEY_PEPPER: secrets.key_pepper,
+      SEALING_KEYS: secrets.sealing_keys,
       SESSION_SIGNING_JWK: JSON.stringify(secrets.session_signing_jwk),
       PLATFORM_KEY: secrets.platform_key,
     }),
@@ -88,8 +89,13 @@ export function planProcesses(input: PlanInput): Record<ProcessName, ProcessPlan
     }),
     webhooks: plan('webhooks', 'workers/webhooks/main.ts', {
       ...worker('webhooks'),
+      SEALING_KEYS: secrets.sealing_keys,
       // One machine's platform may tell a program beside it.
       WEBHOOK_ALLOW_LOOPBACK: 'true',
+    }),
+    sweeps: plan('sweeps', 'workers/sweeps/main.ts', {
+      ...worker('sweeps'),
+      SEALING_KEYS: secrets.sealing_keys,
     }),
   };
 }

@@ -11,6 +11,8 @@ const secretsSchema = z.strictObject({
   platform_key: z.string().min(32),
   /** Signs upload URLs of the object store on disk. */
   store_secret: z.string().min(32),
+  /** Seals the secrets that the database keeps: `id:key`. */
+  sealing_keys: z.string().min(32),
   /** Passwords of the database's roles. */
   database: z.strictObject({ app: z.string(), worker: z.string() }),
   /** The development tenant's key, once there is one. */
@@ -20,13 +22,20 @@ export type Secrets = z.infer<typeof secretsSchema>;
 
 /** The platform's secrets: made at random once, then read from `file`. */
 export function loadSecrets(file: string): Secrets {
-  const known = readJson(file, secretsSchema);
-  if (known !== undefined) return known;
+  // A folder of an earlier version has no key to seal with, and nothing that is sealed.
+  const known = readJson(file, secretsSchema.partial({ sealing_keys: true }));
+  if (known !== undefined) {
+    const { sealing_keys = sealingKey(), ...rest } = known;
+    const complete = { ...rest, sealing_keys };
+    if (known.sealing_keys === undefined) writeJson(file, complete);
+    return complete;
+  }
   const secrets: Secrets = {
     key_pepper: secret(),
     session_signing_jwk: signingKey(),
     platform_key: `armp_${secret()}`,
     store_secret: secret(),
+    sealing_keys: sealingKey(),
     database: { app: secret(), worker: secret() },
   };
   writeJson(file, secrets);
@@ -38,6 +47,11 @@ export function keepDevKey(file: string, secrets: Secrets, devKey: string): Secr
   const kept = { ...secrets, dev_key: devKey };
   writeJson(file, kept);
   return kept;
+}
+
+/** A first key of this folder's own. */
+function sealingKey(): string {
+  return `dev-${randomBytes(4).toString('hex')}:${secret()}`;
 }
 
 /** 256 random bits, URL-safe. */

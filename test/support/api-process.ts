@@ -3,7 +3,7 @@ import { generateKeyPairSync } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer, type AddressInfo } from 'node:net';
 import { fileURLToPath } from 'node:url';
-import { PLATFORM_KEY } from './api.ts';
+import { PLATFORM_KEY, SEALING_KEYS } from './api.ts';
 
 const MAIN = fileURLToPath(new URL('../../api/main.ts', import.meta.url));
 
@@ -19,6 +19,7 @@ export function apiEnvironment(o: {
     PUBLIC_URL: o.publicUrl,
     DATABASE_URL: o.databaseUrl,
     KEY_PEPPER: 'peppers the keys of this test file only',
+    SEALING_KEYS,
     PLATFORM_KEY,
     SESSION_SIGNING_JWK: JSON.stringify({ ...privateKey.export({ format: 'jwk' }), kid: 'test-1' }),
     STORE_KIND: 'disk',

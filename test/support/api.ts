@@ -2,7 +2,7 @@ import { generateKeyPairSync } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { connect } from '@armature/db';
+import { connect, Sealing } from '@armature/db';
 import {
   problemSchema,
   routes,
@@ -19,6 +19,9 @@ import { listen } from '../../api/listen.ts';
 import { startTestPostgres, type TestDatabase } from './postgres.ts';
 
 export const PLATFORM_KEY = 'the-operators-own-key-only-for-tests';
+
+/** What secrets in the database of a test are sealed with. */
+export const SEALING_KEYS = `test:${Buffer.alloc(32, 7).toString('base64url')}`;
 
 export type Answer<N extends RouteName> =
   | { status: number; ok: RouteOutput<N>; problem?: never }
@@ -93,6 +96,7 @@ export async function startTestApi(options: TestApiOptions = {}): Promise<TestAp
     log: pino({ level: 'trace' }, { write: (line: string) => void log.push(line) }),
     keyPepper: 'peppers the keys of this test file only',
     platformKey: PLATFORM_KEY,
+    sealing: Sealing.of(SEALING_KEYS),
     sessionSigningKey: { ...privateKey.export({ format: 'jwk' }), kid: 'test-1' },
     clock: () => new Date(Date.now() + clock.skewMs),
     ...(options.requestBatch === undefined ? {} : { requestBatch: options.requestBatch }),

@@ -96,8 +96,10 @@ export async function addStoredVersion(
 export async function endDelivery(db: Db, tenant: string, id: string): Promise<void> {
   await withTenant(db, tenant, async (tx) => {
     const status = 'delivered' as const;
-    await tx.update(webhookDeliveries).set({ status }).where(eq(webhookDeliveries.id, id));
-    await tx.update(jobs).set({ status: 'succeeded' }).where(eq(jobs.subjectId, id));
+    await tx
+      .update(webhookDeliveries)
+      .set({ status, endedAt: new Date() })
+      .where(eq(webhookDeliveries.id, id));
   });
 }
 

@@ -1,5 +1,6 @@
-import { ArmatureError } from '@armature/sdk/contract';
 import { z } from 'zod';
+import { sealingKeys } from '../jobs/sealing-keys.ts';
+import { readSettings } from '../jobs/settings.ts';
 
 const whole = (least: number, otherwise: number): z.ZodType<number> =>
   z.coerce.number().int().min(least).default(otherwise);
@@ -8,28 +9,19 @@ const schema = z.object({
   WORKER_ID: z.string().min(1),
   /** As the role armature_worker. */
   DATABASE_URL: z.string().min(1),
+  /** `id:key` pairs: the first seals, the others open what was sealed before. */
+  SEALING_KEYS: sealingKeys,
   /** Development alone: http, and receivers on this machine. */
   WEBHOOK_ALLOW_LOOPBACK: z.enum(['true', 'false']).default('false'),
   /** Messages on their way at a time. */
   WEBHOOK_LANES: whole(1, 4),
-  WEBHOOK_TIMEOUT_MS: whole(100, 10_000),
-  LEASE_MS: whole(1_000, 15_000),
+  /** Longest wait for a receiver, ms; well below the time in which the queue takes a worker for lost. */
+  WEBHOOK_TIMEOUT_MS: z.coerce.number().int().min(100).max(30_000).default(10_000),
   POLL_MS: whole(50, 1_000),
   LOG_LEVEL: z.enum(['debug', 'info', 'warn', 'error', 'silent']).default('info'),
 });
-export type WebhooksConfig = z.infer<typeof schema>;
 
 /** @throws ArmatureError `invalid_request` naming the variable. */
-export function readConfig(
-  env: Readonly<Record<string, string | undefined>> = process.env,
-): WebhooksConfig {
-  const set = Object.fromEntries(Object.entries(env).filter(([, value]) => value !== ''));
-  const parsed = schema.safeParse(set);
-  if (parsed.success) return parsed.data;
-  const issue = parsed.error.issues[0];
-  const field = String(issue?.path[0] ?? 'environment');
-  throw new ArmatureError('invalid_request', `${field}: ${issue?.message ?? 'is wrong'}`, {
-    field,
-    fix: `Set ${field} in the environment.`,
-  });
+export function readConfig(env: Readonly<Record<string, string | undefined>> = process.env) {
+  return readSettings(schema, env);
 }

@@ -1,18 +1,15 @@
-import { claimJob, connect } from '@armature/db';
+import { connect, Queue } from '@armature/db';
 import pino from 'pino';
 import { claimLoop } from '../jobs/claim-loop.ts';
 import { readConfig } from './config.ts';
-import { runDelivery } from './job.ts';
-
-/** Heartbeats in one lease: four may fail before it is given up. */
-const BEATS_PER_LEASE = 5;
+import { deliver } from './deliver.ts';
 
 const config = readConfig();
 const log = pino({ level: config.LOG_LEVEL, name: 'webhooks' }, pino.destination(2));
 const db = connect(config.DATABASE_URL, {
   max: config.WEBHOOK_LANES + 1,
   name: 'armature-webhooks',
-  onSystemAccess: (reason) => log.debug({ reason }, 'system access'),
+  onSystemAccess: (reason) => log.trace({ reason }, 'system access'),
 });
 
 const stop = new AbortController();
@@ -24,30 +21,32 @@ for (const signal of ['SIGTERM', 'SIGINT'] as const) {
   });
 }
 
-const nowMs = (): number => performance.now();
+const queue = await Queue.open(db, {
+  onError: (error) => log.warn({ err: error }, 'the queue could not be looked after'),
+});
 const services = {
   db,
+  queue,
+  sealing: config.SEALING_KEYS,
   log,
-  nowMs,
   clock: () => new Date(),
-  beatMs: config.LEASE_MS / BEATS_PER_LEASE,
   timeoutMs: config.WEBHOOK_TIMEOUT_MS,
   allowLoopback: config.WEBHOOK_ALLOW_LOOPBACK === 'true',
 };
 const lanes = Array.from({ length: config.WEBHOOK_LANES }, () =>
   claimLoop({
-    claim: () =>
-      claimJob(db, { kinds: ['webhook'], owner: config.WORKER_ID, leaseMs: config.LEASE_MS }),
-    run: (job, claimedAtMs) => runDelivery(job, claimedAtMs, services, stop.signal),
+    claim: () => queue.take('webhook'),
+    run: (work) => deliver(work, services),
     pollMs: config.POLL_MS,
-    nowMs,
+    nowMs: () => performance.now(),
     random: Math.random,
-    onClaimFailed: (error) => log.warn({ err: error }, 'no job could be claimed'),
+    onClaimFailed: (error) => log.warn({ err: error }, 'no message could be taken'),
     stop: stop.signal,
   }),
 );
 process.stdout.write(`${JSON.stringify({ ready: true })}\n`);
 log.info({ worker: config.WORKER_ID }, 'waiting for messages');
 await Promise.all(lanes);
+await queue.close();
 await db.close();
 log.info('stopped');

@@ -1,28 +1,33 @@
 import { createServer, type IncomingHttpHeaders, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { claimJob } from '@armature/db';
+import { Queue, Sealing, type QueuedWork } from '@armature/db';
 import type { RouteInput } from '@armature/sdk/contract';
 import { pino } from 'pino';
 import { Webhook } from 'standardwebhooks';
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import postgres, { type Sql } from 'postgres';
-import { startTestApi, type TestApi } from '../../test/support/api.ts';
+import { SEALING_KEYS, startTestApi, type TestApi } from '../../test/support/api.ts';
 import { armSpec, fileOf } from '../../test/support/robots.ts';
 import { markDataset } from '../../test/support/rows.ts';
-import { runDelivery, RETRY_S, type DeliveryServices } from './job.ts';
+import { deliver, type DeliveryServices } from './deliver.ts';
 import { isAllowed, postSafely } from './post.ts';
 
 let api: TestApi;
 let admin: Sql;
+let queue: Queue;
 let receiver: Server;
 let url: string;
 let received: { headers: IncomingHttpHeaders; body: string }[];
 /** What the receiver answers, and where it sends on to. */
 let answers: { status: number; location?: string }[];
+const failures: unknown[] = [];
+/** The first and the fifteen that the queue has it tried again. */
+const TRIES = 16;
 
 beforeAll(async () => {
   api = await startTestApi();
   admin = postgres(api.db.adminUrl, { max: 1 });
+  queue = await Queue.open(api.db.worker, { onError: (error) => failures.push(error) });
   receiver = createServer((request, response) => {
     let body = '';
     request.on('data', (piece: Buffer) => (body += piece.toString()));
@@ -42,8 +47,10 @@ beforeEach(() => {
 afterAll(async () => {
   receiver.closeAllConnections();
   receiver.close();
+  await queue.close();
   await admin.end();
   await api.stop();
+  expect(failures).toEqual([]);
 });
 
 async function subscribed(events: RouteInput<'webhooks.create'>['events']) {
@@ -61,29 +68,27 @@ async function subscribed(events: RouteInput<'webhooks.create'>['events']) {
   return { tenant, key, webhook, secret, dataset, ready, deliveries };
 }
 
-/** Runs every delivery that is due; returns how many. */
-async function deliver(over: Partial<DeliveryServices> = {}): Promise<number> {
+/** Sends every message that is due; returns how many. */
+async function deliverDue(over: Partial<DeliveryServices> = {}): Promise<number> {
   for (let count = 0; ; count++) {
-    const job = await claimJob(api.db.worker, { kinds: ['webhook'], owner: 'w', leaseMs: 60_000 });
-    if (job === null) return count;
-    await runDelivery(
-      job,
-      performance.now(),
-      {
-        db: api.db.worker,
-        log: pino({ level: 'silent' }),
-        nowMs: () => performance.now(),
-        clock: () => new Date(),
-        beatMs: 1_000,
-        timeoutMs: 2_000,
-        allowLoopback: true,
-        ...over,
-      },
-      new AbortController().signal,
-    );
+    const work = await queue.take('webhook');
+    if (work === null) return count;
+    await deliverOne(work, over);
   }
 }
-const makeDue = () => admin`update jobs set run_at = now() where kind = 'webhook'`;
+const deliverOne = (work: QueuedWork<'webhook'>, over: Partial<DeliveryServices> = {}) =>
+  deliver(work, {
+    db: api.db.worker,
+    queue,
+    sealing: Sealing.of(SEALING_KEYS),
+    log: pino({ level: 'silent' }),
+    clock: () => new Date(),
+    timeoutMs: 2_000,
+    allowLoopback: true,
+    ...over,
+  });
+const makeDue = () =>
+  admin`update pgboss.job set start_after = now() - interval '1 second' where name = 'webhook' and state < 'active'`;
 
 describe('a webhook', () => {
   it('is told once of a state that it asked for, signed as Standard Webhooks verifies', async () => {
@@ -94,7 +99,7 @@ describe('a webhook', () => {
     await ready();
     await ready();
     await api.must('finetunes.create', key, { name: 'f', dataset_id: dataset.id, options: {} });
-    expect(await deliver()).toBe(2);
+    expect(await deliverDue()).toBe(2);
     const told = received.map(({ headers, body }) =>
       new Webhook(secret).verify(body, headers as Record<string, string>),
     );
@@ -113,22 +118,23 @@ describe('a webhook', () => {
     expect(listed.map(({ id }) => id).sort()).toEqual(
       received.map(({ headers }) => headers['webhook-id']).sort(),
     );
-    expect(await deliver()).toBe(0);
+    expect(await deliverDue()).toBe(0);
   });
 
   it('is told again, later each time, and given up in the end; a replay has the same id', async () => {
     const { key, ready, deliveries } = await subscribed(['dataset.ready']);
     await ready();
     answers = [{ status: 500 }, { status: 302, location: `${url}/elsewhere` }];
-    expect(await deliver()).toBe(1);
+    expect(await deliverDue()).toBe(1);
     // Not due yet.
-    expect(await deliver()).toBe(0);
+    expect(await deliverDue()).toBe(0);
     const [waits] = await admin<{ s: number }[]>`
-      select extract(epoch from run_at - now())::float8 as s from jobs
-      where kind = 'webhook' and status = 'queued'`;
-    expect(waits?.s).toBeGreaterThan(RETRY_S[0] - 3);
+      select extract(epoch from start_after - now())::float8 as s from pgboss.job
+      where name = 'webhook' and state = 'retry'`;
+    expect(waits?.s).toBeGreaterThan(2);
+    expect(waits?.s).toBeLessThan(10.1);
     await makeDue();
-    await deliver();
+    await deliverDue();
     // A redirect is an answer like others and is not followed.
     expect(received).toHaveLength(2);
     const [waiting] = await deliveries();
@@ -136,15 +142,15 @@ describe('a webhook', () => {
     const early = await api.call('webhooks.replay', key, { id: waiting?.id ?? '' });
     expect(early.problem?.code).toBe('conflict');
     answers = Array.from({ length: 20 }, () => ({ status: 503 }));
-    for (let i = 0; i < 12; i++) {
+    for (let i = 0; i < 20; i++) {
       await makeDue();
-      await deliver();
+      await deliverDue();
     }
-    expect(received).toHaveLength(RETRY_S.length + 1);
+    expect(received).toHaveLength(TRIES);
     expect((await deliveries())[0]).toMatchObject({ status: 'failed', answer_status: 503 });
     answers = [];
     await api.must('webhooks.replay', key, { id: waiting?.id ?? '' });
-    expect(await deliver()).toBe(1);
+    expect(await deliverDue()).toBe(1);
     expect((await deliveries())[0]).toMatchObject({ status: 'delivered', attempts: 1 });
     expect(new Set(received.map(({ headers }) => headers['webhook-id'])).size).toBe(1);
   });
@@ -153,14 +159,14 @@ describe('a webhook', () => {
     const { key, webhook, secret, ready } = await subscribed(['dataset.ready']);
     const next = await api.must('webhooks.rotate', key, { id: webhook.id, overlap_s: 60 });
     await ready();
-    await deliver();
+    await deliverDue();
     const [first] = received;
     for (const each of [secret, next.secret]) {
       new Webhook(each).verify(first?.body ?? '', first?.headers as Record<string, string>);
     }
     const { items } = await api.must('webhooks.deliveries', key, { id: webhook.id });
     await api.must('webhooks.replay', key, { id: items[0]?.id ?? '' });
-    await deliver({ clock: () => new Date(Date.now() + 61_000) });
+    await deliverDue({ clock: () => new Date(Date.now() + 61_000) });
     expect(String(received[1]?.headers['webhook-signature']).split(' ')).toHaveLength(1);
   });
 
@@ -168,7 +174,7 @@ describe('a webhook', () => {
     const { key, webhook, ready, deliveries } = await subscribed(['dataset.ready']);
     answers = [{ status: 410 }];
     await ready();
-    await deliver();
+    await deliverDue();
     expect((await deliveries())[0]).toMatchObject({ status: 'failed', answer_status: 410 });
     expect(await api.must('webhooks.get', key, { id: webhook.id })).toMatchObject({
       enabled: false,
@@ -177,7 +183,7 @@ describe('a webhook', () => {
     await other.ready();
     await api.must('webhooks.delete', other.key, { id: other.webhook.id });
     received = [];
-    await deliver();
+    await deliverDue();
     expect(received).toEqual([]);
     const refused = await api.call('webhooks.create', key, {
       url: 'http://example.com/hook',
@@ -186,10 +192,79 @@ describe('a webhook', () => {
     expect(refused.problem).toMatchObject({ code: 'invalid_request', field: 'url' });
   });
 
+  it('is sent by another worker when one is lost, whose answer then counts no more', async () => {
+    const { key, webhook, ready, deliveries } = await subscribed(['dataset.ready']);
+    const named = url.replace('127.0.0.1', 'localhost');
+    await api.must('webhooks.update', key, { id: webhook.id, url: named });
+    await ready();
+    const lost = await queue.take('webhook');
+    if (lost === null) throw new Error('nothing to take');
+    expect(await queue.take('webhook')).toBeNull();
+    // It hangs at its receiver until another has delivered.
+    let release: (addresses: readonly string[]) => void = () => undefined;
+    const zombie = deliverOne(lost, {
+      resolve: () => new Promise((resolve) => (release = resolve)),
+      timeoutMs: 60_000,
+    });
+    await vi.waitFor(async () => expect((await deliveries())[0]?.attempts).toBe(1));
+    expect(await deliverDue()).toBe(0);
+    await admin`update pgboss.job set started_on = now() - interval '61 seconds' where id = ${lost.id}`;
+    await queue.supervise();
+    await makeDue();
+    expect(await deliverDue()).toBe(1);
+    expect((await deliveries())[0]).toMatchObject({ status: 'delivered', attempts: 2 });
+    answers = [{ status: 410 }];
+    release(['127.0.0.1']);
+    await zombie;
+    expect((await deliveries())[0]).toMatchObject({ status: 'delivered', answer_status: 200 });
+    expect((await api.must('webhooks.get', key, { id: webhook.id })).enabled).toBe(true);
+  });
+
+  it('holds up no other tenant with what waits for its own receiver', async () => {
+    const many = await subscribed(['dataset.validating', 'dataset.ready', 'dataset.rejected']);
+    for (const status of ['validating', 'rejected', 'validating', 'ready'] as const) {
+      await markDataset(api.db.worker, many.tenant, many.dataset.id, status);
+    }
+    const one = await subscribed(['dataset.ready']);
+    await one.ready();
+    const order: string[] = [];
+    for (
+      let work = await queue.take('webhook');
+      work !== null;
+      work = await queue.take('webhook')
+    ) {
+      order.push(work.data.tenant_id);
+      await deliverOne(work);
+    }
+    expect(order).toEqual([many.tenant, one.tenant, many.tenant, many.tenant, many.tenant]);
+  });
+
+  it('has its secrets sealed in the database, and sends nothing without the key', async () => {
+    const { secret, ready, deliveries } = await subscribed(['dataset.ready']);
+    const rows = await admin<{ row: string }[]>`
+      select webhook_endpoints::text as row from webhook_endpoints
+      union all select audit_log::text from audit_log`;
+    expect(rows.filter(({ row }) => row.includes(secret.slice('whsec_'.length)))).toEqual([]);
+    await ready();
+    const other = `other:${Buffer.alloc(32, 9).toString('base64url')}`;
+    await deliverDue({ sealing: Sealing.of(other) });
+    expect(received).toEqual([]);
+    expect((await deliveries())[0]).toMatchObject({
+      status: 'pending',
+      error: 'the platform could not sign the message',
+    });
+    await makeDue();
+    await deliverDue({ sealing: Sealing.of(`${other},${SEALING_KEYS}`) });
+    new Webhook(secret).verify(
+      received[0]?.body ?? '',
+      received[0]?.headers as Record<string, string>,
+    );
+  });
+
   it('is not reached inside of the network, whatever its name resolves to', async () => {
     const { ready, deliveries } = await subscribed(['dataset.ready']);
     await ready();
-    await deliver({ allowLoopback: false });
+    await deliverDue({ allowLoopback: false });
     expect(received).toEqual([]);
     expect((await deliveries())[0]).toMatchObject({ status: 'pending', answer_status: null });
     const post = (resolve: () => Promise<string[]>, address = 'https://receiver.example/hook') =>
@@ -224,6 +299,26 @@ describe('a webhook', () => {
       await expect(post(never, literal)).rejects.toThrow('not public');
     }
     await expect(post(never, url)).rejects.toThrow('not https');
+  });
+
+  it('is not led elsewhere by a name that resolves to another address the second time', async () => {
+    const { port } = receiver.address() as AddressInfo;
+    let asked = 0;
+    const rebinding = () => {
+      asked += 1;
+      // A public one at first, then the machine itself.
+      return Promise.resolve([asked === 1 ? '93.184.216.34' : '127.0.0.1']);
+    };
+    const attempt = postSafely({
+      url: `https://rebinding.example:${port}/hook`,
+      body: '{}',
+      headers: {},
+      timeoutMs: 500,
+      allowLoopback: false,
+      resolve: rebinding,
+    });
+    await expect(attempt).rejects.toThrow();
+    expect([received, asked]).toEqual([[], 1]);
   });
 
   it('goes to the address that was looked at, under the name that was given', async () => {

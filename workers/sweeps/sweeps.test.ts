@@ -1,0 +1,230 @@
+import { randomBytes } from 'node:crypto';
+import { Queue, Sealing, webhookOwner } from '@armature/db';
+import { pino } from 'pino';
+import postgres, { type Sql } from 'postgres';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { SEALING_KEYS, startTestApi, type TestApi } from '../../test/support/api.ts';
+import { armSpec, fileOf } from '../../test/support/robots.ts';
+import {
+  addPolicyVersion,
+  addServeWorker,
+  addUsage,
+  markDataset,
+} from '../../test/support/rows.ts';
+import { runSweep, type SweepRun } from './run-sweep.ts';
+import { sweeps } from './sweeps.ts';
+
+let api: TestApi;
+let admin: Sql;
+let queue: Queue;
+let lines: string[];
+const failures: unknown[] = [];
+const DAY = 86_400_000;
+
+beforeAll(async () => {
+  api = await startTestApi();
+  admin = postgres(api.db.adminUrl, { max: 1 });
+  queue = await Queue.open(api.db.worker, { onError: (error) => failures.push(error) });
+});
+beforeEach(() => {
+  lines = [];
+});
+afterAll(async () => {
+  await queue.close();
+  await admin.end();
+  await api.stop();
+  expect(failures).toEqual([]);
+});
+
+let round = 0;
+/** One sweep by the queue, `afterMs` from now; returns how its work ended. */
+async function sweep(name: string, afterMs = 0, over: Partial<SweepRun> = {}): Promise<string> {
+  round += 1;
+  await queue.sendEvery('sweep', { sweep: name }, { key: `${name} ${String(round)}`, seconds: 60 });
+  const work = await queue.take('sweep');
+  if (work === null) throw new Error('nothing to take');
+  await runSweep(work, {
+    db: api.db.worker,
+    store: api.store,
+    queue,
+    sweeps,
+    sealing: Sealing.of(SEALING_KEYS),
+    clock: () => new Date(Date.now() + afterMs),
+    log: pino({ level: 'info' }, { write: (line: string) => void lines.push(line) }),
+    stop: new AbortController().signal,
+    ...over,
+  });
+  const [row] = await admin<{ state: string }[]>`
+    select state from pgboss.job where id = ${work.id}`;
+  return row?.state ?? 'gone';
+}
+
+async function tenantWithArm(name: string) {
+  const { id: tenant, key } = await api.tenant(name);
+  const { id: embodiment } = await api.must('embodiments.create', key, { spec: armSpec });
+  const upload = async (content: Buffer) => {
+    const { dataset, parts } = await api.must('datasets.create', key, {
+      name: 'cups',
+      embodiment_id: embodiment,
+      files: [fileOf('meta/a.json', content), fileOf('meta/b.json', Buffer.from('b'))],
+    });
+    return { id: dataset.id, parts, prefix: `tenants/${tenant}/datasets/${dataset.id}/` };
+  };
+  return { tenant, key, embodiment, upload };
+}
+
+async function keysBelow(prefix: string): Promise<string[]> {
+  const keys: string[] = [];
+  for await (const { key } of api.store.list(prefix)) keys.push(key);
+  return keys;
+}
+
+describe('a sweep', () => {
+  it('takes abandoned uploads away with the parts that had arrived, and no others', async () => {
+    const { key, tenant, upload } = await tenantWithArm('uploads');
+    const content = Buffer.from('half an upload');
+    const [left, resumed, done] = [
+      await upload(content),
+      await upload(content),
+      await upload(content),
+    ];
+    for (const { parts } of [left, resumed, done]) {
+      const [part] = parts;
+      const put = await fetch(part?.url ?? '', {
+        method: 'PUT',
+        headers: part?.headers ?? {},
+        body: content,
+      });
+      expect(put.status).toBe(200);
+    }
+    await markDataset(api.db.worker, tenant, done.id, 'ready');
+    expect(await sweep('abandoned-uploads', 6 * DAY)).toBe('completed');
+    expect(await keysBelow(left.prefix)).toHaveLength(1);
+    api.clock.skewMs = 2 * DAY;
+    await api.must('datasets.plan', key, { id: resumed.id });
+    api.clock.skewMs = 0;
+    expect(await sweep('abandoned-uploads', 8 * DAY)).toBe('completed');
+    expect(await keysBelow(left.prefix)).toEqual([]);
+    expect((await api.call('datasets.get', key, { id: left.id })).status).toBe(404);
+    for (const kept of [resumed, done]) {
+      expect(await keysBelow(kept.prefix)).toHaveLength(1);
+      expect((await api.must('datasets.get', key, { id: kept.id })).id).toBe(kept.id);
+    }
+    const { items } = await api.must('audit.list', key, { subject: left.id });
+    expect(items[0]).toMatchObject({
+      actor: 'platform',
+      verb: 'datasets.abandon',
+      detail: { name: 'cups', files: 1 },
+    });
+  });
+
+  it('closes windows of usage as the one who asks for them would', async () => {
+    const { key, tenant, embodiment } = await tenantWithArm('usage');
+    const policy = await addPolicyVersion(api.db.worker, tenant, embodiment);
+    await addServeWorker(api.db.worker);
+    const { session } = await api.must('sessions.create', key, {
+      robot: 'r1',
+      embodiment_id: embodiment,
+      policy_version_id: policy,
+    });
+    await addUsage(api.db.worker, tenant, session.id, 6, new Date(Date.now() - DAY));
+    const windows = () => admin<{ chunks: number }[]>`
+      select chunks from usage_windows where tenant_id = ${tenant}`;
+    expect(await windows()).toHaveLength(0);
+    expect(await sweep('close-usage')).toBe('completed');
+    expect((await windows()).reduce((sum, { chunks }) => sum + chunks, 0)).toBe(6);
+    const before = [...(await windows())];
+    expect(await sweep('close-usage')).toBe('completed');
+    expect([...(await windows())]).toEqual(before);
+    const usage = await api.must('usage.get', key, {});
+    expect(usage.totals.chunks).toBe(6);
+  });
+
+  it('forgets invitations that expired long ago, not those that were accepted', async () => {
+    const { key } = await tenantWithArm('people');
+    const invite = (email: string) =>
+      api.must('invitations.create', key, { email, role: 'viewer', expires_in_s: 60 });
+    await api.must('invitations.accept', (await invite('a@example.com')).secret, {});
+    await invite('b@example.com');
+    expect(await sweep('expired-invitations', 29 * DAY)).toBe('completed');
+    expect((await api.must('invitations.list', key, {})).items).toHaveLength(2);
+    expect(await sweep('expired-invitations', 31 * DAY)).toBe('completed');
+    const { items } = await api.must('invitations.list', key, {});
+    expect(items.map(({ email }) => email)).toEqual(['a@example.com']);
+  });
+
+  it('ends messages that nothing carries any more, and forgets old ones', async () => {
+    const { key, tenant, upload } = await tenantWithArm('messages');
+    const { webhook } = await api.must('webhooks.create', key, {
+      url: 'https://example.com/hook',
+      events: ['dataset.ready', 'dataset.rejected'],
+    });
+    const { id } = await upload(Buffer.from('x'));
+    await markDataset(api.db.worker, tenant, id, 'ready');
+    await markDataset(api.db.worker, tenant, id, 'rejected');
+    const statuses = async () =>
+      (await api.must('webhooks.deliveries', key, { id: webhook.id })).items.map(
+        ({ event, status }) => `${event} ${status}`,
+      );
+    await admin`update pgboss.job set state = 'failed' where id = (
+      select job_id from webhook_deliveries where event = 'dataset.ready' and tenant_id = ${tenant})`;
+    expect(await sweep('ended-deliveries')).toBe('completed');
+    expect(await statuses()).toEqual(['dataset.rejected pending', 'dataset.ready failed']);
+    expect(await sweep('ended-deliveries', 31 * DAY)).toBe('completed');
+    expect(await statuses()).toEqual(['dataset.rejected pending']);
+  });
+
+  it('seals secrets anew, so that an earlier key can go, and forgets those that are replaced', async () => {
+    const { key, tenant } = await tenantWithArm('secrets');
+    const { webhook, secret } = await api.must('webhooks.create', key, {
+      url: 'https://example.com/hook',
+      events: ['dataset.ready'],
+    });
+    const { secret: newest } = await api.must('webhooks.rotate', key, {
+      id: webhook.id,
+      overlap_s: 3_600,
+    });
+    const next = `next:${randomBytes(32).toString('base64url')}`;
+    const sealed = async () => {
+      const [row] = await admin<{ sealed_secret: string; sealed_previous: string | null }[]>`
+        select sealed_secret, sealed_previous from webhook_endpoints where id = ${webhook.id}`;
+      return [row?.sealed_secret ?? '', row?.sealed_previous ?? null] as const;
+    };
+    const both = Sealing.of(`${next},${SEALING_KEYS}`);
+    expect(await sweep('reseal-secrets', 0, { sealing: both })).toBe('completed');
+    const [current, previous] = await sealed();
+    const owner = webhookOwner(tenant, webhook.id);
+    const alone = Sealing.of(next);
+    expect(alone.open(current, owner)).toBe(newest);
+    expect(alone.open(previous ?? '', owner)).toBe(secret);
+    expect(await sweep('reseal-secrets', 2 * 3_600_000, { sealing: alone })).not.toBe('gone');
+    expect((await sealed())[1]).toBeNull();
+  });
+
+  it('goes on with other tenants where it fails for one, and is tried again', async () => {
+    await tenantWithArm('first');
+    await tenantWithArm('second');
+    const swept: string[] = [];
+    const forTenant = (tenant: string) => {
+      swept.push(tenant);
+      return swept.length === 1 ? Promise.reject(new Error('for a test')) : Promise.resolve(1);
+    };
+    const one = { name: 'one', everyS: 60, forTenant };
+    expect(await sweep('one', 0, { sweeps: [one] })).toBe('retry');
+    const [{ tenants } = { tenants: 0 }] = await admin<{ tenants: number }[]>`
+      select count(*)::int as tenants from tenants`;
+    expect(swept).toHaveLength(tenants);
+    expect(lines.join('')).toContain('a tenant was not swept');
+  });
+
+  it('ends before another would take it, or when it is stopped, and is tried again', async () => {
+    const stop = new AbortController();
+    const forTenant = () => {
+      stop.abort();
+      return Promise.resolve(1);
+    };
+    const one = { name: 'one', everyS: 60, forTenant };
+    expect(await sweep('one', 0, { sweeps: [one], stop: stop.signal })).toBe('retry');
+    expect(await sweep('of another release')).toBe('completed');
+  });
+});

@@ -1,0 +1,17 @@
+import { abandonedUploads } from './abandoned-uploads.ts';
+import { closeUsage } from './close-usage.ts';
+import { endedDeliveries } from './ended-deliveries.ts';
+import { expiredAnswers } from './expired-answers.ts';
+import { expiredInvitations } from './expired-invitations.ts';
+import { resealSecrets } from './reseal-secrets.ts';
+import type { Sweep } from './sweep.ts';
+
+/** Every sweep of the platform. */
+export const sweeps: readonly Sweep[] = [
+  closeUsage,
+  abandonedUploads,
+  endedDeliveries,
+  expiredInvitations,
+  expiredAnswers,
+  resealSecrets,
+];
