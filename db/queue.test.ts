@@ -1,6 +1,6 @@
 import PgBoss from 'pg-boss';
 import postgres, { type Sql } from 'postgres';
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import {
   startTestPostgres,
   type TestDatabase,
@@ -21,15 +21,15 @@ beforeAll(async () => {
   server = await startTestPostgres();
 });
 beforeEach(async () => {
-  await queue?.close();
-  await admin?.end();
   db = await server.database();
   admin = postgres(db.adminUrl, { max: 1 });
   queue = await Queue.open(db.worker, { onError: (error) => failures.push(error) });
 });
-afterAll(async () => {
+afterEach(async () => {
   await queue.close();
   await admin.end();
+});
+afterAll(async () => {
   await server.stop();
   expect(failures).toEqual([]);
 });

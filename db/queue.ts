@@ -88,7 +88,8 @@ export class Queue {
         queue,
         data: job.data,
         isLast: job.retryCount >= job.retryLimit,
-        expiresInMs: Number(job.expireInSeconds) * 1000,
+        // Numeric, which this driver reads as text.
+        expiresInMs: Number(String(job.expireInSeconds)) * 1000,
       };
     });
   }
@@ -134,7 +135,7 @@ const within = (tx: Tx | undefined) =>
 function executor(run: Run): PgBoss.Db {
   return {
     executeSql: async (text, values) => {
-      const rows = await run((tx) => tx.execute<Record<string, unknown>>(statement(text, values)));
+      const rows = await run((tx) => tx.execute(statement(text, values)));
       return { rows: [...rows] };
     },
   };

@@ -45,7 +45,7 @@ describe('Sealing', () => {
       const text = [version, id, changed.toString('base64url')].join('.');
       expect(() => sealing.open(text, 'me')).toThrow(SealingError);
     }
-    for (const text of ['', 'a secret', `s1.k1.${'AA'}`, `s2.k1.${body}`]) {
+    for (const text of ['', 'a secret', 's1.k1.AA', `s2.k1.${body}`]) {
       expect(() => sealing.open(text, 'me')).toThrow(SealingError);
     }
   });

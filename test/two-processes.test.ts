@@ -4,12 +4,8 @@ import path from 'node:path';
 import { routes, type RouteInput, type RouteName, type RouteOutput } from '@armature/sdk/contract';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { PLATFORM_KEY, requestFor } from './support/api.ts';
-import {
-  apiEnvironment,
-  freePort,
-  startApiProcess,
-  type ApiProcess,
-} from './support/api-process.ts';
+import { apiEnvironment, freePort, startApiProcess } from './support/api-process.ts';
+import type { NodeProcess } from './support/node-process.ts';
 import { startTestPostgres, type TestPostgres } from './support/postgres.ts';
 import { armSpec, fileOf } from './support/robots.ts';
 import { startRoundRobin, type RoundRobin } from './support/round-robin.ts';
@@ -19,7 +15,7 @@ let storeRoot: string;
 let balancer: RoundRobin;
 let environment: Record<string, string>;
 let ports: [number, number];
-let processes: ApiProcess[];
+let processes: NodeProcess[];
 let key: string;
 
 beforeAll(async () => {

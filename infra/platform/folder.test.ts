@@ -4,11 +4,12 @@ import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
+import { Sealing } from '@armature/db';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { platformFolder, type PlatformFolder } from './folder.ts';
 import { takeLock } from './lock.ts';
 import { choosePorts } from './ports.ts';
-import { keepDevKey, loadSecrets } from './secrets.ts';
+import { keepDevKey, loadSecrets, type Secrets } from './secrets.ts';
 
 let folder: PlatformFolder;
 
@@ -56,6 +57,16 @@ describe('secrets', () => {
     expect(secrets.session_signing_jwk).toMatchObject({ kty: 'OKP', crv: 'Ed25519' });
     expect(keepDevKey(folder.secrets, secrets, 'a key').dev_key).toBe('a key');
     expect(loadSecrets(folder.secrets).dev_key).toBe('a key');
+  });
+
+  it('get what an earlier version did not have, and keep the rest', async () => {
+    const earlier: Partial<Secrets> = { ...loadSecrets(folder.secrets) };
+    delete earlier.sealing_keys;
+    await writeFile(folder.secrets, JSON.stringify(earlier));
+    const secrets = loadSecrets(folder.secrets);
+    expect(secrets).toMatchObject(earlier);
+    expect(Sealing.of(secrets.sealing_keys).open).toBeTypeOf('function');
+    expect(loadSecrets(folder.secrets)).toEqual(secrets);
   });
 
   it('are not made anew over a damaged file', async () => {

@@ -34,7 +34,8 @@ export async function runSweep(work: QueuedWork<'sweep'>, run: SweepRun): Promis
       if (end.aborted) break;
       swept.tenants += 1;
       try {
-        swept.done += await sweep.forTenant(tenant, run);
+        const done = await sweep.forTenant(tenant, run);
+        swept.done += done;
       } catch (error) {
         swept.failed += 1;
         log.error({ err: error, tenant }, 'a tenant was not swept');

@@ -1,0 +1,45 @@
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { fileURLToPath } from 'node:url';
+
+export interface NodeProcess {
+  /** What it has written to standard error. */
+  log(): string;
+  /** SIGTERM, and the exit code once it has ended. */
+  stop(): Promise<number | null>;
+}
+
+/**
+ * Starts a process of the platform from its entry, with this environment and PATH alone; it is ready
+ * when this resolves.
+ * @param entry relative to the repository, e.g. `api/main.ts`
+ */
+export async function startNodeProcess(
+  entry: string,
+  environment: Readonly<Record<string, string>>,
+): Promise<NodeProcess> {
+  const file = fileURLToPath(new URL(`../../${entry}`, import.meta.url));
+  const child: ChildProcess = spawn(process.execPath, ['--import', 'tsx', file], {
+    env: { PATH: process.env['PATH'], ...environment },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  const exit = once(child, 'exit');
+  const { stdout, stderr } = child;
+  if (stdout === null || stderr === null) throw new Error('the process has no output');
+  let log = '';
+  stderr.on('data', (piece: Buffer) => (log += piece.toString()));
+  await Promise.race([
+    once(stdout, 'data'),
+    exit.then(() => {
+      throw new Error(`${entry} ended before it was ready:\n${log}`);
+    }),
+  ]);
+  return {
+    log: () => log,
+    stop: async () => {
+      child.kill('SIGTERM');
+      const [code] = (await exit) as [number | null];
+      return code;
+    },
+  };
+}
