@@ -91,6 +91,19 @@ describe('quotas', () => {
     await api.must('finetunes.create', key, input);
   });
 
+  it('bound the webhooks', async () => {
+    const { id, key } = await world();
+    await limit(id, 'webhooks', 1);
+    const input: RouteInput<'webhooks.create'> = {
+      url: 'https://example.com/hook',
+      events: ['dataset.ready'],
+    };
+    const { webhook } = await api.must('webhooks.create', key, input);
+    await refused('webhooks.create', key, input, 'webhooks');
+    await api.must('webhooks.delete', key, { id: webhook.id });
+    await api.must('webhooks.create', key, input);
+  });
+
   it('bound the robots, and the computation of a month', async () => {
     const { id, key, embodiment } = await world();
     const policy = await addPolicyVersion(api.db.worker, id, embodiment);

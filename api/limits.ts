@@ -16,6 +16,8 @@ export const limitDefaults = {
   /** Amount of a calendar month (UTC), in the currency of the price sheet, beyond which no
    * fine-tune starts. */
   cost_per_month: 100_000,
+  /** Addresses that are told of the same event, each by a message of its own. */
+  webhooks: 20,
 } as const satisfies Record<LimitName, number>;
 
 /** The share of a tenant's request rate that one of its keys may take. */

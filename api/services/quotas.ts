@@ -1,4 +1,15 @@
-import { and, eq, inArray, datasets, finetunes, sql, tenantLimits, type Tx } from '@armature/db';
+import {
+  and,
+  count,
+  datasets,
+  eq,
+  finetunes,
+  inArray,
+  sql,
+  tenantLimits,
+  webhookEndpoints,
+  type Tx,
+} from '@armature/db';
 import { ArmatureError, liveFinetuneStatuses, type LimitName } from '@armature/sdk/contract';
 import { limitDefaults } from '../limits.ts';
 
@@ -49,6 +60,15 @@ export async function needRobot(tx: Tx, tenant: string): Promise<void> {
     )`);
   await need(tx, tenant, 'concurrent_robots', Number(row?.live ?? 0) + 1, 'End sessions');
   await needCompute(tx, tenant);
+}
+
+/** @throws ArmatureError `quota_exceeded` where one more webhook is too many. */
+export async function needWebhook(tx: Tx, tenant: string): Promise<void> {
+  const [row] = await tx
+    .select({ have: count() })
+    .from(webhookEndpoints)
+    .where(eq(webhookEndpoints.tenantId, tenant));
+  await need(tx, tenant, 'webhooks', (row?.have ?? 0) + 1, 'Delete a webhook');
 }
 
 /**

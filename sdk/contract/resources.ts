@@ -46,6 +46,7 @@ export const limitNameSchema = z.enum([
   'concurrent_robots',
   'compute_s_per_month',
   'cost_per_month',
+  'webhooks',
 ]);
 export type LimitName = z.infer<typeof limitNameSchema>;
 

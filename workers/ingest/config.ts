@@ -1,6 +1,6 @@
-import { ArmatureError } from '@armature/sdk/contract';
 import { storeConfigFromEnv, type StoreConfig } from '@armature/storage';
 import { z } from 'zod';
+import { readSettings } from '../jobs/settings.ts';
 
 const whole = (least: number, otherwise: number): z.ZodType<number> =>
   z.coerce.number().int().min(least).default(otherwise);
@@ -33,24 +33,15 @@ export interface IngestConfig {
 export function readConfig(
   env: Readonly<Record<string, string | undefined>> = process.env,
 ): IngestConfig {
-  const set = Object.fromEntries(Object.entries(env).filter(([, value]) => value !== ''));
-  const parsed = schema.safeParse(set);
-  if (!parsed.success) {
-    const issue = parsed.error.issues[0];
-    const field = String(issue?.path[0] ?? 'environment');
-    throw new ArmatureError('invalid_request', `${field}: ${issue?.message ?? 'is wrong'}`, {
-      field,
-      fix: `Set ${field} in the environment.`,
-    });
-  }
+  const values = readSettings(schema, env);
   return {
-    workerId: parsed.data.WORKER_ID,
-    databaseUrl: parsed.data.DATABASE_URL,
+    workerId: values.WORKER_ID,
+    databaseUrl: values.DATABASE_URL,
     store: storeConfigFromEnv(env),
-    cacheDir: parsed.data.CACHE_DIR,
-    lanes: parsed.data.DECODE_LANES,
-    leaseMs: parsed.data.LEASE_MS,
-    pollMs: parsed.data.POLL_MS,
-    logLevel: parsed.data.LOG_LEVEL,
+    cacheDir: values.CACHE_DIR,
+    lanes: values.DECODE_LANES,
+    leaseMs: values.LEASE_MS,
+    pollMs: values.POLL_MS,
+    logLevel: values.LOG_LEVEL,
   };
 }

@@ -3,6 +3,7 @@ import { ArmatureError } from '@armature/sdk/contract';
 import type { VisionEndpoint } from '@armature/datasets';
 import { storeConfigFromEnv, type StoreConfig } from '@armature/storage';
 import { z } from 'zod';
+import { readSettings } from '../jobs/settings.ts';
 
 const whole = (least: number, otherwise: number): z.ZodType<number> =>
   z.coerce.number().int().min(least).default(otherwise);
@@ -44,17 +45,7 @@ export interface TrainConfig {
 export function readConfig(
   env: Readonly<Record<string, string | undefined>> = process.env,
 ): TrainConfig {
-  const set = Object.fromEntries(Object.entries(env).filter(([, value]) => value !== ''));
-  const parsed = schema.safeParse(set);
-  if (!parsed.success) {
-    const issue = parsed.error.issues[0];
-    const field = String(issue?.path[0] ?? 'environment');
-    throw new ArmatureError('invalid_request', `${field}: ${issue?.message ?? 'is wrong'}`, {
-      field,
-      fix: `Set ${field} in the environment.`,
-    });
-  }
-  const values = parsed.data;
+  const values = readSettings(schema, env);
   return {
     workerId: values.WORKER_ID,
     databaseUrl: values.DATABASE_URL,
