@@ -7,12 +7,8 @@ import { promisify } from 'node:util';
 import { problemSchema, routes, type RouteName, type Embodiment } from '@armature/sdk/contract';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { z } from 'zod';
-import {
-  apiEnvironment,
-  freePort,
-  startApiProcess,
-  type ApiProcess,
-} from '../support/api-process.ts';
+import { apiEnvironment, freePort, startApiProcess } from '../support/api-process.ts';
+import type { NodeProcess } from '../support/node-process.ts';
 import { PLATFORM_KEY, requestFor } from '../support/api.ts';
 import { startTestPostgres, type TestPostgres } from '../support/postgres.ts';
 import { armSpec } from '../support/robots.ts';
@@ -42,7 +38,7 @@ const outcomeSchema = z.object({
 
 describe.skipIf(python === undefined)('a Python client generated from the OpenAPI file', () => {
   let postgres: TestPostgres;
-  let api: ApiProcess;
+  let api: NodeProcess;
   let url: string;
   let scratch: string;
   beforeAll(async () => {

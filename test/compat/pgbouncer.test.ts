@@ -17,12 +17,8 @@ import {
 import { routes, type RouteInput, type RouteName, type RouteOutput } from '@armature/sdk/contract';
 import postgres from 'postgres';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import {
-  apiEnvironment,
-  freePort,
-  startApiProcess,
-  type ApiProcess,
-} from '../support/api-process.ts';
+import { apiEnvironment, freePort, startApiProcess } from '../support/api-process.ts';
+import type { NodeProcess } from '../support/node-process.ts';
 import { PLATFORM_KEY, requestFor } from '../support/api.ts';
 import { hasPgBouncer, startPgBouncer, type PgBouncer } from '../support/pgbouncer.ts';
 import { startTestPostgres, type TestDatabase, type TestPostgres } from '../support/postgres.ts';
@@ -45,7 +41,7 @@ describe.skipIf(!isHere)('through PgBouncer in transaction mode', () => {
   let database: TestDatabase;
   let pooler: PgBouncer;
   let worker: Db;
-  let api: ApiProcess;
+  let api: NodeProcess;
   let url: string;
   let scratch: string;
   beforeAll(async () => {
