@@ -28,10 +28,17 @@ export {
 export {
   writeRecords,
   writeTrainingUsage,
+  type PolicyFaultRow,
   type ReasoningRecordRow,
   type TrainingUsageRow,
   type UsageEventRow,
 } from './metering.ts';
+export {
+  canaryRecords,
+  rollBackCanary,
+  type CanaryRecord,
+  type Outcomes,
+} from './policy-windows.ts';
 export { migrate } from './migrate.ts';
 export { Queue, type QueuedData, type QueuedWork, type QueueOptions } from './queue.ts';
 export { LENT_MS, takeTokens, type Bucket, type Lent, type Settled } from './rate-buckets.ts';

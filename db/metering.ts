@@ -1,23 +1,50 @@
 import { eq, sql } from 'drizzle-orm';
 import type { Tx } from './connection.ts';
-import { reasoningRecords, trainingUsage, usageCursors, usageEvents } from './schema.ts';
+import { countAttempts, type Attempt } from './policy-windows.ts';
+import {
+  policyFaults,
+  reasoningRecords,
+  trainingUsage,
+  usageCursors,
+  usageEvents,
+} from './schema.ts';
 import { lockUsage } from './usage-windows.ts';
 
 export type UsageEventRow = Omit<typeof usageEvents.$inferInsert, 'windowAt'>;
+export type PolicyFaultRow = typeof policyFaults.$inferInsert;
 export type ReasoningRecordRow = typeof reasoningRecords.$inferInsert;
 export type TrainingUsageRow = Omit<typeof trainingUsage.$inferInsert, 'at' | 'windowAt'>;
 
 /**
- * Writes a worker's records of one tenant, within `withTenant`. Ids are derived from session, epoch
- * and number, so that a batch that is written again changes nothing. At most 5,000 rows of each.
+ * Writes a worker's records of one tenant, within `withTenant`, and counts chunks and faults in their
+ * versions' windows. Ids are derived from session, epoch and number, so that a batch that is written
+ * again changes nothing. At most 5,000 rows of each.
  */
 export async function writeRecords(
   tx: Tx,
-  records: { usage: readonly UsageEventRow[]; reasoning: readonly ReasoningRecordRow[] },
+  records: {
+    usage: readonly UsageEventRow[];
+    reasoning: readonly ReasoningRecordRow[];
+    faults: readonly PolicyFaultRow[];
+  },
 ): Promise<void> {
+  const attempts: Attempt[] = [];
   if (records.usage.length > 0) {
     const rows = await inOpenWindows(tx, records.usage);
-    await tx.insert(usageEvents).values(rows).onConflictDoNothing();
+    const written = await tx
+      .insert(usageEvents)
+      .values(rows)
+      .onConflictDoNothing()
+      .returning({ policyVersionId: usageEvents.policyVersionId });
+    attempts.push(...written.map((row) => ({ ...row, outcome: 'chunk' as const })));
+  }
+  if (records.faults.length > 0) {
+    const written = await tx
+      .insert(policyFaults)
+      .values([...records.faults])
+      .onConflictDoNothing()
+      .returning({ policyVersionId: policyFaults.policyVersionId, outcome: policyFaults.fault });
+    attempts.push(...written);
   }
   if (records.reasoning.length > 0) {
     await tx
@@ -25,6 +52,8 @@ export async function writeRecords(
       .values([...records.reasoning])
       .onConflictDoNothing();
   }
+  // Last: the counts of a version are locked from here to the end of the transaction.
+  await countAttempts(tx, attempts);
 }
 
 /** Writes what an attempt of a fine-tune took until now, once however often it is written. */

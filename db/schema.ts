@@ -88,6 +88,7 @@ export const embodiments = tenantTable('embodiments', {
   activePolicyVersionId: text('active_policy_version_id'),
   canaryPolicyVersionId: text('canary_policy_version_id'),
   canaryShare: doublePrecision('canary_share'),
+  canarySince: instant('canary_since'),
   createdAt: instant('created_at').notNull().defaultNow(),
 });
 
@@ -232,6 +233,25 @@ export const usageEvents = tenantTable('usage_events', {
   computeUs: whole('compute_us').notNull(),
   at: instant('at').notNull(),
   windowAt: instant('window_at').notNull(),
+});
+
+export type PolicyFault = 'refused' | 'not_finite' | 'load_failed';
+export const policyFaults = tenantTable('policy_faults', {
+  id: text('id').primaryKey(),
+  sessionId: text('session_id').notNull(),
+  policyVersionId: text('policy_version_id').notNull(),
+  fault: text('fault').$type<PolicyFault>().notNull(),
+  message: text('message').notNull(),
+  at: instant('at').notNull(),
+});
+
+export const policyWindows = tenantTable('policy_windows', {
+  policyVersionId: text('policy_version_id').notNull(),
+  windowAt: instant('window_at').notNull(),
+  chunks: integer('chunks').notNull(),
+  refused: integer('refused').notNull(),
+  notFinite: integer('not_finite').notNull(),
+  loadFailed: integer('load_failed').notNull(),
 });
 
 export const trainingUsage = tenantTable('training_usage', {

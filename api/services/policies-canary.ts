@@ -1,4 +1,4 @@
-import { and, embodiments, eq } from '@armature/db';
+import { and, embodiments, eq, sql } from '@armature/db';
 import { ArmatureError } from '@armature/sdk/contract';
 import type { Service } from './context.ts';
 import { findEmbodiment, findPolicyVersion, needUnretired } from './find.ts';
@@ -30,6 +30,8 @@ export const canaryPolicy: Service<'policies.canary'> = async (ctx, { id, share 
       .set({
         canaryPolicyVersionId: share === 0 ? null : id,
         canaryShare: share === 0 ? null : share,
+        // Another share of the same canary goes on with its record.
+        canarySince: share === 0 ? null : canary === id ? before.canarySince : sql`now()`,
       })
       .where(and(eq(embodiments.tenantId, ctx.tenant), eq(embodiments.id, before.id)))
       .returning();

@@ -14,7 +14,12 @@ export const deployPolicy: Service<'policies.deploy'> = async (ctx, { id }) =>
     needUnretired(row, 'id');
     await tx
       .update(embodiments)
-      .set({ activePolicyVersionId: id, canaryPolicyVersionId: null, canaryShare: null })
+      .set({
+        activePolicyVersionId: id,
+        canaryPolicyVersionId: null,
+        canaryShare: null,
+        canarySince: null,
+      })
       .where(and(eq(embodiments.tenantId, ctx.tenant), eq(embodiments.id, row.embodimentId)));
     note(id, { embodiment_id: row.embodimentId });
     return presentPolicyVersion(row, true);

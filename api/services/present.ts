@@ -98,9 +98,13 @@ export function presentEmbodiment(row: typeof embodiments.$inferSelect): Embodim
     spec: embodimentSpecSchema.parse(row.spec),
     active_policy_version_id: row.activePolicyVersionId,
     canary:
-      row.canaryPolicyVersionId === null || row.canaryShare === null
+      row.canaryPolicyVersionId === null || row.canaryShare === null || row.canarySince === null
         ? null
-        : { policy_version_id: row.canaryPolicyVersionId, share: row.canaryShare },
+        : {
+            policy_version_id: row.canaryPolicyVersionId,
+            share: row.canaryShare,
+            since: iso(row.canarySince),
+          },
     created_at: iso(row.createdAt),
   };
 }

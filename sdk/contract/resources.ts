@@ -54,7 +54,7 @@ export const auditLineSchema = z.object({
   id,
   /** Id of the key or invitation that called, or `platform`. */
   actor: z.string(),
-  /** The verb, e.g. `keys.create`. */
+  /** The verb, e.g. `keys.create`; `policies.rollback` is the platform's own. */
   verb: z.string(),
   subject_id: z.string(),
   request_id: z.string(),
@@ -68,8 +68,11 @@ export const embodimentSchema = z.object({
   spec: embodimentSpecSchema,
   /** The policy version that new sessions of this embodiment get, if one is deployed. */
   active_policy_version_id: id.nullable(),
-  /** The version that a share of new sessions gets in its place, for comparison. */
-  canary: z.object({ policy_version_id: id, share: z.number() }).nullable(),
+  /**
+   * The version that a share of new sessions gets in its place, for comparison. It ends by itself where
+   * its chunks are refused, or it cannot be loaded, more often than the deployed version.
+   */
+  canary: z.object({ policy_version_id: id, share: z.number(), since: instant }).nullable(),
   created_at: instant,
 });
 export type Embodiment = z.infer<typeof embodimentSchema>;

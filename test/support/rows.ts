@@ -146,6 +146,6 @@ export async function addUsage(
         tokens: 7,
         createdAt: new Date(at.getTime() + n),
       }));
-    await writeRecords(tx, { usage: rows, reasoning });
+    await writeRecords(tx, { usage: rows, reasoning, faults: [] });
   });
 }

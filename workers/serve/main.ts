@@ -51,7 +51,7 @@ const images = await ImagePool.start(config.IMAGE_THREADS, (err) =>
 const db = connect(config.DATABASE_URL, { max: 3, name: 'armature-serve' });
 const ledger = new Ledger({
   dir: config.SPOOL_DIR,
-  sink: new DatabaseSink(db),
+  sink: new DatabaseSink(db, log),
   log,
   onFlushed: (entries) => metrics.flushed.inc(entries),
 });

@@ -25,6 +25,13 @@ async function robot(over: Parameters<TestWorker['claims']>[0] = {}) {
   );
 }
 
+/** What is on record of a session's policy version. */
+async function faultsOf(sub: string) {
+  await worker.ledger.flush(5000);
+  const entries = [...worker.sink.entries.values()];
+  return entries.filter((entry) => entry.kind === 'fault' && entry.session_id === sub);
+}
+
 describe('connecting', () => {
   it('welcomes a robot once its policy is there, by header or by subprotocol', async () => {
     for (const how of ['header', 'protocol'] as const) {
@@ -108,6 +115,11 @@ describe('connecting', () => {
     );
     expect(await thief.next('error')).toMatchObject({ code: 'forbidden' });
     expect((await thief.closed).code).toBe(1008);
+    // What a version lacks is on record, what a caller has no right to is none of its faults.
+    expect(await faultsOf(claims.sub)).toMatchObject([
+      { id: `${claims.sub}:1:load`, policy_version_id: 'pv_one', fault: 'load_failed' },
+    ]);
+    expect(await faultsOf(foreign.sub)).toEqual([]);
   });
 
   it('answers health, readiness and metrics over HTTP', async () => {
@@ -302,13 +314,16 @@ describe('a session', () => {
   });
 
   it('never sends a chunk whose limits are broken beyond repair', async () => {
-    const made = await robot();
+    const made = await robot({ sub: 'ses_nan' });
     worker.runtime.actions = () => new Float32Array(16).fill(NaN);
     made.send(observation(0, jpeg));
     expect(await made.next('error')).toMatchObject({
       code: 'invalid_action',
       field: 'actions[0].shoulder',
     });
+    expect(await faultsOf('ses_nan')).toMatchObject([
+      { id: 'ses_nan:1:0', fault: 'not_finite', message: 'step 0 of shoulder is NaN' },
+    ]);
     worker.runtime.actions = () => new Float32Array(16).fill(7);
     made.send(observation(1, jpeg));
     const clamped = await made.next('chunk');

@@ -45,7 +45,7 @@ const reasoning = (n: number, over: Partial<ReasoningEntry> = {}): ReasoningEntr
 
 describe('DatabaseSink', () => {
   it('writes usage and reasoning of several tenants, once however often it is asked', async () => {
-    const sink = new DatabaseSink(database.worker);
+    const sink = new DatabaseSink(database.worker, silent);
     const entries = [
       reasoning(1),
       usage(1, { reasoning_id: 'ses_1:0:1', reasoning_tokens: 5 }),
@@ -79,7 +79,7 @@ describe('DatabaseSink', () => {
   });
 
   it('finds the one entry that no database takes, and writes the others', async () => {
-    const sink = new DatabaseSink(database.worker);
+    const sink = new DatabaseSink(database.worker, silent);
     const rejected = await sink.write([
       usage(1),
       reasoning(2, { text: 'bad\u0000text' }),
@@ -93,12 +93,12 @@ describe('DatabaseSink', () => {
   it('lets the ledger wait for a database that is not there, and catch up', async () => {
     const dir = mkdtempSync(path.join(tmpdir(), 'armature-ledger-'));
     const down: Db = connect('postgres://armature_worker@127.0.0.1:1/none', { max: 1 });
-    const first = new Ledger({ dir, sink: new DatabaseSink(down), log: silent, flushMs: 10 });
+    const first = new Ledger({ dir, sink: new DatabaseSink(down, silent), log: silent, flushMs: 10 });
     await first.append([usage(1), usage(2)]);
     expect(await first.flush(50)).toBe(false);
     await first.close();
     await down.close();
-    const sink = new DatabaseSink(database.worker);
+    const sink = new DatabaseSink(database.worker, silent);
     const second = new Ledger({ dir, sink, log: silent, flushMs: 10 });
     expect(await second.flush(10_000)).toBe(true);
     await second.close();

@@ -1,16 +1,23 @@
 import { DatabaseError, withTenant, writeRecords, type Db } from '@armature/db';
-import type { LedgerEntry, ReasoningEntry, UsageEntry } from './entry.ts';
+import { judgeCanaries } from './canary-judge.ts';
+import type { FaultEntry, LedgerEntry, ReasoningEntry, UsageEntry } from './entry.ts';
 import type { LedgerSink, RejectedLine } from './flusher.ts';
+import type { LedgerLog } from './ledger.ts';
 
 /** SQLSTATE classes of rows that no later attempt will get in: bad data, broken constraint, denied. */
 const PERMANENT = /^(22|23|42)/;
 
-/** Writes entries to PostgreSQL, one transaction a tenant; ids that are there already change nothing. */
+/**
+ * Writes entries to PostgreSQL, one transaction a tenant; ids that are there already change nothing.
+ * A canary that the faults among them show to be worse is rolled back after it.
+ */
 export class DatabaseSink implements LedgerSink {
   private readonly db: Db;
+  private readonly log: LedgerLog;
 
-  constructor(db: Db) {
+  constructor(db: Db, log: LedgerLog) {
     this.db = db;
+    this.log = log;
   }
 
   async write(entries: readonly LedgerEntry[]): Promise<readonly RejectedLine[]> {
@@ -21,7 +28,12 @@ export class DatabaseSink implements LedgerSink {
       if (known === undefined) tenants.set(entry.tenant_id, [entry]);
       else known.push(entry);
     }
-    for (const [tenant, own] of tenants) rejected.push(...(await this.writeTenant(tenant, own)));
+    for (const [tenant, own] of tenants) {
+      rejected.push(...(await this.writeTenant(tenant, own)));
+      const faults = own.filter((entry) => entry.kind === 'fault');
+      const versions = [...new Set(faults.map((entry) => entry.policy_version_id))];
+      if (versions.length > 0) await judgeCanaries(this.db, tenant, versions, this.log);
+    }
     return rejected;
   }
 
@@ -35,6 +47,7 @@ export class DatabaseSink implements LedgerSink {
         writeRecords(tx, {
           usage: entries.filter((entry) => entry.kind === 'usage').map(usageRow),
           reasoning: entries.filter((entry) => entry.kind === 'reasoning').map(reasoningRow),
+          faults: entries.filter((entry) => entry.kind === 'fault').map(faultRow),
         }),
       );
       return [];
@@ -73,5 +86,17 @@ function reasoningRow(entry: ReasoningEntry) {
     source: entry.source,
     tokens: entry.tokens,
     createdAt: new Date(entry.created_at),
+  };
+}
+
+function faultRow(entry: FaultEntry) {
+  return {
+    id: entry.id,
+    tenantId: entry.tenant_id,
+    sessionId: entry.session_id,
+    policyVersionId: entry.policy_version_id,
+    fault: entry.fault,
+    message: entry.message,
+    at: new Date(entry.at),
   };
 }

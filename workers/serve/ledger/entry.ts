@@ -33,8 +33,24 @@ export const reasoningEntrySchema = z.object({
 });
 export type ReasoningEntry = z.infer<typeof reasoningEntrySchema>;
 
+/** What a policy version did wrong. */
+export const faultEntrySchema = z.object({
+  kind: z.literal('fault'),
+  /** `session:epoch:seq` of a chunk, `session:epoch:load` of a version that could not be loaded. */
+  id: z.string(),
+  tenant_id: z.string(),
+  session_id: z.string(),
+  policy_version_id: z.string(),
+  /** Outside of the robot's limits; not a number; not what it should be, or of another robot. */
+  fault: z.enum(['refused', 'not_finite', 'load_failed']),
+  message: z.string(),
+  at: z.iso.datetime(),
+});
+export type FaultEntry = z.infer<typeof faultEntrySchema>;
+
 export const ledgerEntrySchema = z.discriminatedUnion('kind', [
   usageEntrySchema,
   reasoningEntrySchema,
+  faultEntrySchema,
 ]);
 export type LedgerEntry = z.infer<typeof ledgerEntrySchema>;

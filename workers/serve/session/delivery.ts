@@ -3,14 +3,17 @@ import {
   checkChunk,
   chunkLimits,
   departureOf,
+  type CheckedChunk,
   type ChunkLimits,
   type CommandHistory,
+  type Departure,
 } from '../chunks/index.ts';
 import type { LedgerEntry } from '../ledger/index.ts';
 import type { LoadedPolicy } from '../policies/index.ts';
 import type { RunInfo } from '../scheduler/index.ts';
 import { superseded, tooLate, type Admitted } from './admission.ts';
 import type { SessionDeps, SessionOutlet } from './deps.ts';
+import type { PolicyFaults } from './policy-faults.ts';
 import type { CurrentReasoning } from './reasoning-line.ts';
 
 /** A chunk that an engine made, and what it was made from. */
@@ -28,6 +31,7 @@ export interface DeliveryOptions {
   readonly policy: LoadedPolicy;
   readonly history: CommandHistory;
   readonly deps: Pick<SessionDeps, 'clock' | 'ledger' | 'metrics'>;
+  readonly faults: Pick<PolicyFaults, 'chunk'>;
   readonly outlet: SessionOutlet;
   readonly refuse: (error: unknown, seq: number) => void;
   /** Whether the session has ended: then nothing is sent, and nothing owed. */
@@ -58,7 +62,7 @@ export class Delivery {
     const { spec } = this.options.claims.embodiment;
     const { last, before } = admitted.command;
     const departure = departureOf(spec, admitted.state, last, before);
-    const { actions, clamped } = checkChunk(made.actions, this.limits, departure);
+    const { actions, clamped } = this.checked(made, departure);
     this.options.outlet.offer({
       send: () => {
         if (this.inTime(admitted)) void this.commit(made, actions, clamped);
@@ -71,6 +75,15 @@ export class Delivery {
         );
       },
     });
+  }
+
+  private checked({ admitted, actions }: MadeChunk, departure: Departure): CheckedChunk {
+    try {
+      return checkChunk(actions, this.limits, departure);
+    } catch (error) {
+      this.options.faults.chunk(this.options.history.chunkId(admitted.seq), actions, error);
+      throw error;
+    }
   }
 
   private inTime({ seq, expires }: Admitted): boolean {

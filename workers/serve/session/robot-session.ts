@@ -15,6 +15,7 @@ import { chunkMs, demandOf } from './demand.ts';
 import type { SessionDeps, SessionOutlet } from './deps.ts';
 import { resumeToken } from './handover.ts';
 import { Intake } from './intake.ts';
+import { PolicyFaults } from './policy-faults.ts';
 
 interface Serving {
   readonly lease: PolicyLease;
@@ -31,6 +32,7 @@ export class RobotSession {
   private readonly history: CommandHistory;
   private readonly admission: Admission;
   private readonly intake: Intake<Admitted>;
+  private readonly faults: PolicyFaults;
   /** Names this connection in the queue. */
   private readonly key: string;
   private serving: Serving | undefined;
@@ -49,6 +51,7 @@ export class RobotSession {
       claims.epoch,
       claims.embodiment.spec.action.length,
     );
+    this.faults = new PolicyFaults(claims, deps);
     this.admission = new Admission(claims, this.history, deps.clock);
     this.intake = new Intake(
       (admitted) => this.prepare(admitted),
@@ -88,6 +91,7 @@ export class RobotSession {
       return await this.prepareToServe();
     } catch (error) {
       this.free();
+      this.faults.load(error);
       throw error;
     }
   }
@@ -211,6 +215,7 @@ export class RobotSession {
         policy,
         history: this.history,
         deps: this.deps,
+        faults: this.faults,
         outlet: this.outlet,
         refuse,
         isOver: () => this.ended,

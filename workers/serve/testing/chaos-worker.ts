@@ -25,7 +25,7 @@ for (const tenant of settings.tenants) storePolicy(store, tenant, tenant);
 const db = connect(settings.databaseUrl, { max: 2, name: 'chaos' });
 const ledger = new Ledger({
   dir: settings.spool,
-  sink: new DatabaseSink(db),
+  sink: new DatabaseSink(db, silent),
   log: silent,
   flushMs: 10,
   segmentBytes: 8192,

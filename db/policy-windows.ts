@@ -1,0 +1,186 @@
+import { and, eq, inArray, sql } from 'drizzle-orm';
+import type { Tx } from './connection.ts';
+import { appendEvents } from './events.ts';
+import { newId } from './ids.ts';
+import {
+  auditLog,
+  embodiments,
+  policyVersions,
+  policyWindows,
+  type PolicyFault,
+} from './schema.ts';
+
+/** How an attempt of a version ended: in a chunk that was sent, or in a fault. */
+export interface Attempt {
+  readonly policyVersionId: string;
+  readonly outcome: 'chunk' | PolicyFault;
+}
+
+/**
+ * Counts attempts in their versions' windows of the minute that it is, in the transaction that writes
+ * them, so that each counts once.
+ */
+export async function countAttempts(tx: Tx, attempts: readonly Attempt[]): Promise<void> {
+  const counts = new Map<string, Record<Attempt['outcome'], number>>();
+  for (const { policyVersionId, outcome } of attempts) {
+    const known = counts.get(policyVersionId);
+    const count = known ?? { chunk: 0, refused: 0, not_finite: 0, load_failed: 0 };
+    count[outcome] += 1;
+    if (known === undefined) counts.set(policyVersionId, count);
+  }
+  // In one order for all, or two writers might wait for each other.
+  const versions = [...counts].sort(([a], [b]) => (a < b ? -1 : 1));
+  if (versions.length === 0) return;
+  const { chunks, refused, notFinite, loadFailed } = policyWindows;
+  await tx
+    .insert(policyWindows)
+    .values(
+      versions.map(([policyVersionId, count]) => ({
+        tenantId: sql`armature_tenant()`,
+        policyVersionId,
+        windowAt: sql`date_trunc('minute', now())`,
+        chunks: count.chunk,
+        refused: count.refused,
+        notFinite: count.not_finite,
+        loadFailed: count.load_failed,
+      })),
+    )
+    .onConflictDoUpdate({
+      target: [policyWindows.tenantId, policyWindows.policyVersionId, policyWindows.windowAt],
+      set: {
+        chunks: sql`${chunks} + excluded.chunks`,
+        refused: sql`${refused} + excluded.refused`,
+        notFinite: sql`${notFinite} + excluded.not_finite`,
+        loadFailed: sql`${loadFailed} + excluded.load_failed`,
+      },
+    });
+}
+
+/** What came of a version's attempts. */
+export interface Outcomes {
+  readonly chunks: number;
+  readonly faults: number;
+  /** Windows that have any. */
+  readonly windows: number;
+}
+
+/** A canary beside the version that it may take the place of. */
+export interface CanaryRecord {
+  readonly embodimentId: string;
+  readonly canaryId: string;
+  readonly since: Date;
+  /** Of its windows since it began that are over. */
+  readonly canary: Outcomes;
+  /** Of the deployed version's windows of the same time. */
+  readonly stable: Outcomes;
+  /** The same and the day before. */
+  readonly stableBefore: Outcomes;
+}
+
+/** The records of those of these versions that are a canary, within `withTenant`. */
+export async function canaryRecords(
+  tx: Tx,
+  tenantId: string,
+  versionIds: readonly string[],
+): Promise<CanaryRecord[]> {
+  const rows = await tx
+    .select()
+    .from(embodiments)
+    .where(
+      and(
+        eq(embodiments.tenantId, tenantId),
+        inArray(embodiments.canaryPolicyVersionId, [...versionIds]),
+      ),
+    );
+  const records: CanaryRecord[] = [];
+  for (const row of rows) {
+    const { id: embodimentId, canaryPolicyVersionId: canaryId, canarySince: since } = row;
+    const stableId = row.activePolicyVersionId;
+    if (canaryId === null || since === null || stableId === null) continue;
+    const dayBefore = new Date(since.getTime() - 24 * 3_600_000);
+    records.push({
+      embodimentId,
+      canaryId,
+      since,
+      canary: await outcomes(tx, tenantId, canaryId, since),
+      stable: await outcomes(tx, tenantId, stableId, since),
+      stableBefore: await outcomes(tx, tenantId, stableId, dayBefore),
+    });
+  }
+  return records;
+}
+
+/** Of the windows that begin at or after `since` and are over. */
+async function outcomes(
+  tx: Tx,
+  tenantId: string,
+  versionId: string,
+  since: Date,
+): Promise<Outcomes> {
+  const { chunks, refused, notFinite, loadFailed, windowAt } = policyWindows;
+  const faults = sql`${refused} + ${notFinite} + ${loadFailed}`;
+  const [row] = await tx
+    .select({
+      chunks: sql`coalesce(sum(${chunks}), 0)`.mapWith(Number),
+      faults: sql`coalesce(sum(${faults}), 0)`.mapWith(Number),
+      windows: sql`count(*)`.mapWith(Number),
+    })
+    .from(policyWindows)
+    .where(
+      and(
+        eq(policyWindows.tenantId, tenantId),
+        eq(policyWindows.policyVersionId, versionId),
+        sql`${windowAt} >= ${since.toISOString()}::timestamptz`,
+        sql`${windowAt} < date_trunc('minute', now())`,
+      ),
+    );
+  if (row === undefined) throw new Error('sums gave no row');
+  return row;
+}
+
+/**
+ * Ends a canary, so that its embodiment's new sessions get the deployed version alone, with a line in
+ * the audit log and a warning in the history of the fine-tune that made it.
+ *
+ * @param detail numbers that say why.
+ * @returns false where that canary has ended already.
+ */
+export async function rollBackCanary(
+  tx: Tx,
+  tenantId: string,
+  { embodimentId, canaryId, since }: Pick<CanaryRecord, 'embodimentId' | 'canaryId' | 'since'>,
+  { message, detail }: { message: string; detail: Readonly<Record<string, number>> },
+): Promise<boolean> {
+  const ended = await tx
+    .update(embodiments)
+    .set({ canaryPolicyVersionId: null, canaryShare: null, canarySince: null })
+    .where(
+      and(
+        eq(embodiments.tenantId, tenantId),
+        eq(embodiments.id, embodimentId),
+        eq(embodiments.canaryPolicyVersionId, canaryId),
+        eq(embodiments.canarySince, since),
+      ),
+    )
+    .returning({ stableId: embodiments.activePolicyVersionId });
+  const [row] = ended;
+  if (row === undefined) return false;
+  await tx.insert(auditLog).values({
+    id: newId('aud'),
+    tenantId,
+    actor: 'platform',
+    verb: 'policies.rollback',
+    subjectId: canaryId,
+    requestId: `canary ${since.toISOString()}`,
+    detail: { embodiment_id: embodimentId, stable: row.stableId, message, ...detail },
+  });
+  const [version] = await tx
+    .select({ finetuneId: policyVersions.finetuneId })
+    .from(policyVersions)
+    .where(and(eq(policyVersions.tenantId, tenantId), eq(policyVersions.id, canaryId)));
+  const finetuneId = version?.finetuneId ?? null;
+  if (finetuneId !== null) {
+    await appendEvents(tx, finetuneId, [{ kind: 'warning', message, data: detail }]);
+  }
+  return true;
+}
