@@ -9,6 +9,7 @@ import {
   finetunes,
   heartbeat,
   jobs,
+  Queue,
   settle,
   withTenant,
   type ClaimedJob,
@@ -171,6 +172,36 @@ describe.skipIf(!isHere)('through PgBouncer in transaction mode', () => {
       const { items } = await must('finetunes.list', key, {});
       expect(items.map(({ status }) => status)).toEqual(['succeeded', 'succeeded']);
     }
+  });
+
+  it('carries queued work once, whoever takes it, and looks after it', async () => {
+    const { id: tenant, key } = await newTenant('told');
+    const { webhook } = await must('webhooks.create', key, {
+      url: 'https://example.com/hook',
+      events: ['dataset.ready'],
+    });
+    const made = await Promise.all(
+      Array.from({ length: 40 }, () => must('webhooks.test', key, { id: webhook.id })),
+    );
+    const failures: unknown[] = [];
+    const queue = await Queue.open(worker, { onError: (error) => failures.push(error) });
+    const taken: string[] = [];
+    const lane = async (): Promise<void> => {
+      for (
+        let work = await queue.take('webhook');
+        work !== null;
+        work = await queue.take('webhook')
+      ) {
+        const one = work;
+        taken.push(one.data.delivery_id);
+        await withTenant(worker, tenant, (tx) => queue.complete(one, tx));
+      }
+    };
+    await Promise.all(Array.from({ length: CLIENTS }, lane));
+    expect(taken.sort()).toEqual(made.map(({ id }) => id).sort());
+    await queue.supervise();
+    await queue.close();
+    expect(failures).toEqual([]);
   });
 
   it('deploys a version, opens a session and counts its usage', async () => {
