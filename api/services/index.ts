@@ -55,6 +55,7 @@ import { getWebhook } from './webhooks-get.ts';
 import { updateWebhook } from './webhooks-update.ts';
 import { deleteWebhook } from './webhooks-delete.ts';
 import { rotateWebhook } from './webhooks-rotate.ts';
+import { testWebhook } from './webhooks-test.ts';
 import { listWebhookDeliveries } from './webhooks-deliveries.ts';
 import { replayWebhook } from './webhooks-replay.ts';
 
@@ -111,6 +112,7 @@ export const services: { readonly [N in RouteName]: Service<N> } = {
   'webhooks.update': updateWebhook,
   'webhooks.delete': deleteWebhook,
   'webhooks.rotate': rotateWebhook,
+  'webhooks.test': testWebhook,
   'webhooks.deliveries': listWebhookDeliveries,
   'webhooks.replay': replayWebhook,
   'usage.get': getUsage,

@@ -203,7 +203,7 @@ export function presentWebhookDelivery(
   return {
     id: row.id,
     webhook_id: row.endpointId,
-    event: webhookEventSchema.parse(row.event),
+    event: webhookDeliverySchema.shape.event.parse(row.event),
     payload: webhookDeliverySchema.shape.payload.parse(row.payload),
     status: row.status,
     attempts: row.attempts,

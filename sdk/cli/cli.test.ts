@@ -351,6 +351,7 @@ describe('webhooks', () => {
       cursor === 'b'
         ? { items: [{ ...delivery, id: 'whd_2' }], next_cursor: null }
         : { items: [delivery], next_cursor: 'b' },
+    'webhooks.test': () => ({ ...delivery, event: 'webhook.test', status: 'pending' }),
     'webhooks.replay': () => ({ ...delivery, status: 'pending', attempts: 0 }),
   };
 
@@ -400,6 +401,8 @@ describe('webhooks', () => {
     const again = await armature(handlers, ['webhooks', 'replay', 'whd_1']);
     expect(again.stdout).toMatch(/status +pending/);
     expect(api.calls.at(-1)?.input).toEqual({ id: 'whd_1' });
+    const tried = await armature(handlers, ['webhooks', 'test', 'wh_1', '--json']);
+    expect(JSON.parse(tried.stdout)).toMatchObject({ event: 'webhook.test', status: 'pending' });
   });
 });
 

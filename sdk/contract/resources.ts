@@ -407,7 +407,7 @@ export type Webhook = z.infer<typeof webhookSchema>;
 export const webhookDeliverySchema = z.object({
   id,
   webhook_id: id,
-  event: webhookEventSchema,
+  event: z.enum([...webhookEventSchema.options, 'webhook.test']),
   payload: z.record(z.string(), z.unknown()),
   status: z.enum(['pending', 'delivered', 'failed']),
   attempts: z.number().int(),

@@ -314,6 +314,8 @@ export const routes = {
     z.strictObject({ id: z.string(), overlap_s: overlap }),
     withSecret,
   ),
+  /** Sends it a message `webhook.test`, to see whether it arrives. */
+  'webhooks.test': verb('POST', '/v1/webhooks/:id/test', 'admin', byId, webhookDeliverySchema),
   /** What an endpoint was told, newest first. */
   'webhooks.deliveries': verb(
     'GET',

@@ -114,6 +114,7 @@ export const inputs: { [N in RouteName]: (ids: World['ids']) => RouteInput<N> } 
   'webhooks.update': ({ webhook }) => ({ id: webhook, enabled: true }),
   'webhooks.delete': ({ webhook }) => ({ id: webhook }),
   'webhooks.rotate': ({ webhook }) => ({ id: webhook }),
+  'webhooks.test': ({ webhook }) => ({ id: webhook }),
   'webhooks.deliveries': ({ webhook }) => ({ id: webhook }),
   'webhooks.replay': ({ delivery }) => ({ id: delivery }),
   'usage.get': ({ session }) => ({ session_id: session }),

@@ -4,6 +4,7 @@ import { claimJob, connect } from '@armature/db';
 import { openStore } from '@armature/storage';
 import pino from 'pino';
 import { claimLoop } from '../jobs/claim-loop.ts';
+import { stopSignal } from '../jobs/stop-signal.ts';
 import { readConfig } from './config.ts';
 import { runIngest } from './job.ts';
 
@@ -22,14 +23,7 @@ const scratch = join(config.cacheDir, 'ingest', encodeURIComponent(config.worker
 await rm(scratch, { recursive: true, force: true });
 await mkdir(scratch, { recursive: true });
 
-const stop = new AbortController();
-for (const signal of ['SIGTERM', 'SIGINT'] as const) {
-  process.on(signal, () => {
-    if (stop.signal.aborted) process.exit(1);
-    log.info({ signal }, 'stopping');
-    stop.abort();
-  });
-}
+const stop = stopSignal((signal) => log.info({ signal }, 'stopping'));
 
 const nowMs = (): number => performance.now();
 const running = claimLoop({
@@ -47,13 +41,13 @@ const running = claimLoop({
         nowMs,
         log,
       },
-      stop.signal,
+      stop,
     ),
   pollMs: config.pollMs,
   nowMs,
   random: Math.random,
   onClaimFailed: (error) => log.warn({ err: error }, 'no job could be claimed'),
-  stop: stop.signal,
+  stop,
 });
 process.stdout.write(`${JSON.stringify({ ready: true })}\n`);
 log.info({ worker: config.workerId }, 'waiting for data sets');

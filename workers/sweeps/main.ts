@@ -2,6 +2,7 @@ import { connect, Queue } from '@armature/db';
 import { openStore } from '@armature/storage';
 import pino from 'pino';
 import { claimLoop } from '../jobs/claim-loop.ts';
+import { stopSignal } from '../jobs/stop-signal.ts';
 import { readConfig } from './config.ts';
 import { runSweep } from './run-sweep.ts';
 import { sweeps } from './sweeps.ts';
@@ -18,14 +19,7 @@ const db = connect(config.DATABASE_URL, {
 });
 const store = openStore(config.store);
 
-const stop = new AbortController();
-for (const signal of ['SIGTERM', 'SIGINT'] as const) {
-  process.on(signal, () => {
-    if (stop.signal.aborted) process.exit(1);
-    log.info({ signal }, 'stopping');
-    stop.abort();
-  });
-}
+const stop = stopSignal((signal) => log.info({ signal }, 'stopping'));
 
 const queue = await Queue.open(db, {
   onError: (error) => log.warn({ err: error }, 'the queue could not be looked after'),
@@ -38,7 +32,7 @@ const run = {
   log,
   sealing: config.SEALING_KEYS,
   clock: () => new Date(),
-  stop: stop.signal,
+  stop,
 };
 let askedAtMs = -Infinity;
 async function next() {
@@ -57,7 +51,7 @@ const running = claimLoop({
   nowMs: () => performance.now(),
   random: Math.random,
   onClaimFailed: (error) => log.warn({ err: error }, 'no sweep could be taken'),
-  stop: stop.signal,
+  stop,
 });
 process.stdout.write(`${JSON.stringify({ ready: true })}\n`);
 log.info({ worker: config.WORKER_ID }, 'waiting for sweeps');

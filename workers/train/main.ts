@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { baseWeightsUrl, loadBase } from '@armature/policy/checkpoint';
 import pino from 'pino';
+import { stopSignal } from '../jobs/stop-signal.ts';
 import { readConfig } from './config.ts';
 import { openPolicyWorkshop } from './policy/workshop.ts';
 import { runWorker } from './worker.ts';
@@ -9,14 +10,7 @@ const config = readConfig();
 const log = pino({ level: config.logLevel, name: 'train' }, pino.destination(2));
 const base = loadBase(await readFile(baseWeightsUrl('nano')));
 
-const stop = new AbortController();
-for (const signal of ['SIGTERM', 'SIGINT'] as const) {
-  process.on(signal, () => {
-    if (stop.signal.aborted) process.exit(1);
-    log.info({ signal }, 'stopping');
-    stop.abort();
-  });
-}
+const stop = stopSignal((signal) => log.info({ signal }, 'stopping'));
 
 await runWorker(
   config,
@@ -31,7 +25,7 @@ await runWorker(
     process.stdout.write(`${JSON.stringify({ ready: true })}\n`);
     log.info({ worker: config.workerId }, 'waiting for fine-tunes');
   },
-  stop.signal,
+  stop,
 );
 log.info('stopped');
 process.exit(0);

@@ -1,6 +1,7 @@
 import { connect, Queue } from '@armature/db';
 import pino from 'pino';
 import { claimLoop } from '../jobs/claim-loop.ts';
+import { stopSignal } from '../jobs/stop-signal.ts';
 import { readConfig } from './config.ts';
 import { deliver } from './deliver.ts';
 
@@ -12,14 +13,7 @@ const db = connect(config.DATABASE_URL, {
   onSystemAccess: (reason) => log.trace({ reason }, 'system access'),
 });
 
-const stop = new AbortController();
-for (const signal of ['SIGTERM', 'SIGINT'] as const) {
-  process.on(signal, () => {
-    if (stop.signal.aborted) process.exit(1);
-    log.info({ signal }, 'stopping');
-    stop.abort();
-  });
-}
+const stop = stopSignal((signal) => log.info({ signal }, 'stopping'));
 
 const queue = await Queue.open(db, {
   onError: (error) => log.warn({ err: error }, 'the queue could not be looked after'),
@@ -41,7 +35,7 @@ const lanes = Array.from({ length: config.WEBHOOK_LANES }, () =>
     nowMs: () => performance.now(),
     random: Math.random,
     onClaimFailed: (error) => log.warn({ err: error }, 'no message could be taken'),
-    stop: stop.signal,
+    stop: stop,
   }),
 );
 process.stdout.write(`${JSON.stringify({ ready: true })}\n`);

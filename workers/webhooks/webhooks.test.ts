@@ -170,6 +170,18 @@ describe('a webhook', () => {
     expect(String(received[1]?.headers['webhook-signature']).split(' ')).toHaveLength(1);
   });
 
+  it('is told on request that it is told', async () => {
+    const { key, webhook, secret, deliveries } = await subscribed(['dataset.ready']);
+    const made = await api.must('webhooks.test', key, { id: webhook.id });
+    expect(made).toMatchObject({ event: 'webhook.test', status: 'pending' });
+    expect(await deliverDue()).toBe(1);
+    const [first] = received;
+    expect(
+      new Webhook(secret).verify(first?.body ?? '', first?.headers as Record<string, string>),
+    ).toMatchObject({ type: 'webhook.test', data: { id: webhook.id } });
+    expect(await deliveries()).toMatchObject([{ id: made.id, status: 'delivered' }]);
+  });
+
   it('is told nothing when it is stopped, deleted or gone', async () => {
     const { key, webhook, ready, deliveries } = await subscribed(['dataset.ready']);
     answers = [{ status: 410 }];

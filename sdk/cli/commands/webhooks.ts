@@ -111,6 +111,17 @@ ${webhookEventSchema.options.map((event) => `  ${event}`).join('\n')}
         note(context.output, 'The secret is not shown again.');
       }),
     );
+  webhooks
+    .command('test')
+    .description('send it a message webhook.test, to see whether it arrives')
+    .argument('<id>', 'id of the webhook')
+    .action((id: string) =>
+      run(async (context) => {
+        const delivery = await (await clientOf(context)).webhooks.test({ id }, context);
+        show(context.output, delivery, () => describeDelivery(delivery));
+        note(context.output, `armature webhooks deliveries ${id} says what was answered.`);
+      }),
+    );
   paged(
     webhooks
       .command('deliveries')
