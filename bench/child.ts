@@ -2,7 +2,7 @@ import { parseArgs } from 'node:util';
 import { z } from 'zod';
 import { measureApi } from './parts/api/index.ts';
 import { measureIngest } from './parts/ingest.ts';
-import { measureModel } from './parts/model.ts';
+import { measureModel } from './parts/model/index.ts';
 import { measureRtc } from './parts/rtc.ts';
 import { measureServe } from './parts/serve/index.ts';
 import { measureTrain } from './parts/train.ts';
@@ -19,7 +19,7 @@ const only = async (figures: Promise<Figure[]>): Promise<PartMeasurement> => ({
   figures: await figures,
 });
 const measures: Record<PartName, (options: PartOptions) => Promise<PartMeasurement>> = {
-  model: (options) => only(measureModel(options)),
+  model: measureModel,
   serve: measureServe,
   ingest: (options) => only(measureIngest(options)),
   train: (options) => only(measureTrain(options)),

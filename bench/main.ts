@@ -42,8 +42,12 @@ process.stdout.write(`${tableOf(results)}\n`);
 if (flags.json !== undefined) {
   const cpu = os.cpus()[0]?.model.trim() ?? 'unknown';
   const machine = { cpu, threads: Number(flags.threads), node: process.versions.node };
-  const summaries = Object.values(results).map(({ summary }) => summary);
-  const named = Object.assign({}, ...summaries) as PartResult['summary'];
+  const named: PartResult['summary'] = {};
+  for (const [name, values] of Object.values(results).flatMap(({ summary }) =>
+    Object.entries(summary),
+  )) {
+    named[name] = { ...named[name], ...values };
+  }
   const parts = Object.entries(results).map(([part, { summary: _, ...rest }]) => [part, rest]);
   const all = { machine, ...named, ...(Object.fromEntries(parts) as object) };
   await writeFile(flags.json, `${JSON.stringify(all, null, 2)}\n`);

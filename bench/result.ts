@@ -27,6 +27,12 @@ export interface PartMeasurement {
   readonly summary?: PartResult['summary'];
 }
 
+/** What a comparison with somebody else's code adds to a part; nothing where that is not installed. */
+export interface Compared {
+  readonly figures: Figure[];
+  readonly ratios: Record<string, number>;
+}
+
 /** What a part may know. */
 export interface PartOptions {
   readonly threads: number;

@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { encodeFrame, Ndarray } from '@armature/sdk/contract';
 import { WebSocket } from 'ws';
 import { z } from 'zod';
-import type { Figure } from '../../result.ts';
+import type { Compared, Figure } from '../../result.ts';
 import { latencyFigures } from '../../timing.ts';
 
 const place = (path: string): string => fileURLToPath(new URL(`../../../${path}`, import.meta.url));
@@ -18,11 +18,6 @@ const CLIENTS = [1, 8, 32] as const;
 /** What the policy takes, ms: a run on an accelerator, which costs the same for one row and for many. */
 const RUN_MS = 4;
 const [HORIZON, WIDTH] = [8, 2];
-
-interface Compared {
-  readonly figures: Figure[];
-  readonly ratios: Record<string, number>;
-}
 
 /**
  * The same policy behind this worker's openpi endpoint and behind openpi's own loop, asked by the same

@@ -10,10 +10,11 @@ import { Engine } from '@armature/policy/engine';
 import { type ActRow, PolicyRuntime } from '@armature/policy/runtime';
 import type { FinishedPolicy } from '@armature/policy/train';
 import { trio } from '@armature/sim';
-import { freshPolicy } from '../fresh-policy.ts';
-import { matmulRate } from '../matmul.ts';
-import type { Figure, PartOptions } from '../result.ts';
-import { latencyFigures, timed } from '../timing.ts';
+import { freshPolicy } from '../../fresh-policy.ts';
+import { matmulRate } from '../../matmul.ts';
+import type { Figure, PartMeasurement, PartOptions } from '../../result.ts';
+import { latencyFigures, timed } from '../../timing.ts';
+import { againstPytorch } from './against-pytorch.ts';
 
 const BATCHES = [1, 8, 32] as const;
 /** Calls that are timed, fewer of large batches. */
@@ -22,9 +23,10 @@ const [TURNS, CALLS_A_TURN] = [10, 10];
 
 /**
  * The model alone, in one engine: an external and a wrist view, chunks of 16, the sampler that a
- * fresh version has.
+ * fresh version has; then beside PyTorch.
  */
-export async function measureModel({ threads }: PartOptions): Promise<Figure[]> {
+export async function measureModel(options: PartOptions): Promise<PartMeasurement> {
+  const { threads } = options;
   const engine = await Engine.start({ threads, name: 'bench' });
   const base = loadBase(await readFile(baseWeightsUrl('nano')));
   const policy = await freshPolicy(engine, base, trio);
@@ -64,8 +66,9 @@ export async function measureModel({ threads }: PartOptions): Promise<Figure[]> 
   const { steps } = policy.manifest.sampler;
   figures.push({ name: 'sampler', value: steps, unit: 'steps' });
   await runtime.close();
+  const compared = await againstPytorch(engine, base, options);
   await engine.close();
-  return figures;
+  return { figures: [...figures, ...compared.figures], summary: { ratios: compared.ratios } };
 }
 
 /**
