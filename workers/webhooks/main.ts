@@ -35,7 +35,7 @@ const lanes = Array.from({ length: config.WEBHOOK_LANES }, () =>
     nowMs: () => performance.now(),
     random: Math.random,
     onClaimFailed: (error) => log.warn({ err: error }, 'no message could be taken'),
-    stop: stop,
+    stop,
   }),
 );
 process.stdout.write(`${JSON.stringify({ ready: true })}\n`);
