@@ -58,7 +58,9 @@ async function fleet() {
       computeUs: 12_345,
       at,
     }));
-    await withTenant(api.db.worker, tenant, (tx) => writeRecords(tx, { usage, reasoning: [], faults: [] }));
+    await withTenant(api.db.worker, tenant, (tx) =>
+      writeRecords(tx, { usage, reasoning: [], faults: [] }),
+    );
   };
   return { tenant, key, policy, sessions, serve, embodiment: embodiment.id };
 }

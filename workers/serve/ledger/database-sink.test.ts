@@ -93,7 +93,12 @@ describe('DatabaseSink', () => {
   it('lets the ledger wait for a database that is not there, and catch up', async () => {
     const dir = mkdtempSync(path.join(tmpdir(), 'armature-ledger-'));
     const down: Db = connect('postgres://armature_worker@127.0.0.1:1/none', { max: 1 });
-    const first = new Ledger({ dir, sink: new DatabaseSink(down, silent), log: silent, flushMs: 10 });
+    const first = new Ledger({
+      dir,
+      sink: new DatabaseSink(down, silent),
+      log: silent,
+      flushMs: 10,
+    });
     await first.append([usage(1), usage(2)]);
     expect(await first.flush(50)).toBe(false);
     await first.close();
