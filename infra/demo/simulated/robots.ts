@@ -8,7 +8,7 @@ const DEMONSTRATIONS = 50;
 const SEED = 2026;
 const CURVE = [5, 10, 20] as const;
 /** Of the policy that is there for comparison. */
-const FEWER_STEPS = 350;
+const FEWER_STEPS = 500;
 
 /** An arm of the simulator that the platform knows and has the demonstrations of. */
 export interface TaughtRobot {
