@@ -44,14 +44,10 @@ export interface ResolvedFinetuneOptions {
   readonly augment: { readonly shift: number; readonly light: number };
 }
 
-const policy = {
-  steps: 1500,
-  batchSize: 128,
-  draws: 2,
+/** Where the trunk's eyes are as the base has them, there is nothing to protect them from. */
+const undisturbed = {
   spoken: 0,
-  learningRate: 1e-3,
   weightDecay: 0.01,
-  emaDecay: 0.995,
   baseShare: 1,
   stateNoise: 0,
   postureNoise: 0,
@@ -61,22 +57,23 @@ const policy = {
   augment: { shift: 0, light: 0 },
 } as const;
 
+const policy = {
+  ...undisturbed,
+  steps: 1500,
+  batchSize: 128,
+  draws: 2,
+  learningRate: 1e-3,
+  emaDecay: 0.995,
+} as const;
+
 const byMode = {
   head: {
+    ...undisturbed,
     steps: 1000,
     batchSize: 64,
     draws: 1,
-    spoken: 0,
     learningRate: 4e-3,
-    weightDecay: 0.01,
     emaDecay: 0.99,
-    baseShare: 1,
-    stateNoise: 0,
-    postureNoise: 0,
-    stateDropout: 0,
-    actionWeighting: 0,
-    velocity: 'ignore',
-    augment: { shift: 0, light: 0 },
   },
   policy,
   // Not measured: the schedule of `policy`, and as many rows through the language model as in `full`.
