@@ -26,7 +26,7 @@ export {
   stateJoints,
 } from './normalise.ts';
 export type { Motion, Normalisation } from './normalise.ts';
-export { earlierInEpisode, encodeVelocity, farthestEarlier, fitVelocity } from './velocity.ts';
+export { earlierInEpisode, encodeVelocity, fitVelocity } from './velocity.ts';
 export type { EarlierState } from './velocity.ts';
 export { outsideOf } from './outside.ts';
 export type { Outside } from './outside.ts';

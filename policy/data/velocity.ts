@@ -14,11 +14,6 @@ const LEAST = 0.005;
 /** Observations closer together than this many periods say nothing of a velocity. */
 const CLOSEST = 0.5;
 
-/** The longest time between two observations that a velocity is taken over, control periods. */
-export function farthestEarlier({ horizon }: Pick<EmbodimentSpec, 'horizon'>): number {
-  return horizon;
-}
-
 /**
  * Scale of each state joint's velocity, raw units a control period: its standard deviation over the
  * set, taken over half a chunk, which is what a robot that asks anew half-way sees.
@@ -49,6 +44,7 @@ export function fitVelocity(
  * Velocity since an earlier state as the model reads it, f32 [dims] in [-3, 3], padded with zeros;
  * undefined where the policy reads none, or the earlier state is too close or too far away to tell.
  * @param state f32 [S], raw units, the present one
+ * @param horizon actions of a chunk: over more periods than these no velocity is taken
  */
 export function encodeVelocity(
   { velocity }: Normalisation,
@@ -59,7 +55,7 @@ export function encodeVelocity(
 ): Float32Array | undefined {
   if (velocity === undefined || earlier === undefined) return undefined;
   const { periods } = earlier;
-  if (!(periods >= CLOSEST && periods <= farthestEarlier({ horizon }))) return undefined;
+  if (!(periods >= CLOSEST && periods <= horizon)) return undefined;
   const out = new Float32Array(dims);
   velocity.forEach((scale, i) => {
     const moved = (state[i] as number) - (earlier.state[i] as number);
@@ -68,13 +64,17 @@ export function encodeVelocity(
   return out;
 }
 
-/** The state of an episode that a robot which asks anew after half a chunk has seen before frame t. */
+/**
+ * The state of an episode so many control periods before frame t, or its first; undefined at frame 0.
+ * Half a chunk unless told: what a robot that asks anew half-way has seen before.
+ */
 export function earlierInEpisode(
   { state }: Pick<Motion, 'state'>,
   t: number,
-  { horizon, width }: { readonly horizon: number; readonly width: number },
+  o: { readonly horizon: number; readonly width: number; readonly periods?: number },
 ): EarlierState | undefined {
-  const periods = Math.min(t, horizon / 2);
+  const { horizon, width, periods: asked = horizon / 2 } = o;
+  const periods = Math.min(t, asked);
   if (periods === 0) return undefined;
   return { state: state.subarray((t - periods) * width, (t - periods + 1) * width), periods };
 }

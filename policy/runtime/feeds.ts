@@ -108,15 +108,13 @@ export function actFeeds(
     const { manifest, joints, usesCommand } = row.policy;
     const { normalisation } = manifest;
     state.set(encodeState(normalisation, row.state, dims), r * dims);
-    if (usesCommand && row.lastCommand !== undefined) {
-      const encoded = encodeCommand(normalisation, row.lastCommand, row.state, joints, dims);
-      command.set(encoded, r * dims);
-      known[r] = 1;
-    }
-    const { horizon } = signature;
-    const velocity = encodeVelocity(normalisation, row.earlier, row.state, horizon, dims);
-    if (velocity !== undefined) {
-      command.set(velocity, r * dims);
+    // A policy has the one or the other.
+    const moving =
+      usesCommand && row.lastCommand !== undefined
+        ? encodeCommand(normalisation, row.lastCommand, row.state, joints, dims)
+        : encodeVelocity(normalisation, row.earlier, row.state, signature.horizon, dims);
+    if (moving !== undefined) {
+      command.set(moving, r * dims);
       known[r] = 1;
     }
     const width = normalisation.action.length;

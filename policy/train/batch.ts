@@ -1,12 +1,12 @@
 import {
   boundState,
+  earlierInEpisode,
   encodeActions,
   encodeCommand,
   encodeInstruction,
   encodeReasoning,
   encodeState,
   encodeVelocity,
-  farthestEarlier,
   seeded,
   stateJoints,
   type Normalisation,
@@ -86,13 +86,11 @@ function motion(
         ? demo.action.subarray((t - 1) * actions, t * actions)
         : undefined;
     state.set(blurState(encodeState(normalisation, felt, dims), source, random), r * dims);
-    const velocity = dropped ? undefined : drawnVelocity(source, demo, t, random);
-    if (velocity !== undefined) {
-      command.set(velocity, r * dims);
-      known[r] = 1;
-    }
-    if (last !== undefined) {
-      command.set(encodeCommand(normalisation, last, felt, joints, dims), r * dims);
+    const velocity = dropped ? undefined : drawnVelocity(source, demo, t, felt, random);
+    const moving =
+      last === undefined ? velocity : encodeCommand(normalisation, last, felt, joints, dims);
+    if (moving !== undefined) {
+      command.set(moving, r * dims);
       known[r] = 1;
     }
     const steps = Math.min(horizon, demo.length - t);
@@ -128,18 +126,16 @@ function motion(
 /** Velocity since an earlier frame, as far back as chance says: robots ask anew at their own pace. */
 function drawnVelocity(
   { config, spec, normalisation }: BatchSource,
-  { state }: TrainingEpisode,
+  demo: TrainingEpisode,
   t: number,
+  felt: Float32Array,
   random: Random,
 ): Float32Array | undefined {
   if (normalisation.velocity === undefined || t === 0) return undefined;
-  const width = spec.state.length;
   const { horizon } = spec;
-  const periods = Math.min(t, 1 + random.integer(farthestEarlier(spec)));
-  const before = state.subarray((t - periods) * width, (t - periods + 1) * width);
-  const now = state.subarray(t * width, (t + 1) * width);
-  const { dims } = config.head;
-  return encodeVelocity(normalisation, { state: before, periods }, now, horizon, dims);
+  const periods = 1 + random.integer(horizon);
+  const earlier = earlierInEpisode(demo, t, { horizon, width: spec.state.length, periods });
+  return encodeVelocity(normalisation, earlier, felt, horizon, config.head.dims);
 }
 
 /** The normalised state with noise on every joint and some joints unknown (at their mean); in place. */
