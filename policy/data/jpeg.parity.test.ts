@@ -1,5 +1,6 @@
 import sharp from 'sharp';
 import { it } from 'vitest';
+import { decodeJpeg } from '../../workers/serve/images/decode-jpeg.ts';
 import { fixturePath, readFixture, readFixtureJson } from '../../test/support/fixtures.ts';
 import { hold, largestDifference } from '../../test/support/parity.ts';
 
@@ -24,13 +25,10 @@ for (const { decoded: file } of Object.values(jpeg)) {
     .toBuffer({ resolveWithObject: true });
   decoded.set(file, new Uint8Array(data));
 }
-// Loaded after the pictures are read: it closes this process to every format but JPEG.
-const { decodeJpeg } = await import('../../workers/serve/images/decode-jpeg.ts');
-
 it.each(Object.entries(jpeg))('%s', async (name, told) => {
   const bytes = await readFixture('preprocess', 'jpeg', `${name}.jpg`);
   const { width, height } = await sharp(bytes).metadata();
-  const got = await decodeJpeg(bytes, { width, height });
+  const got = decodeJpeg(bytes, { width, height });
   const means = told.mean_rgb.map((_, channel) => {
     let sum = 0;
     for (let i = channel; i < got.length; i += 3) sum += got[i] ?? NaN;

@@ -3,19 +3,18 @@ import { preprocessImage } from '@armature/policy/data';
 import { decodeJpeg, PictureError } from './decode-jpeg.ts';
 import type { ImageReply, ImageRequest } from './protocol.ts';
 
-/** An image thread: decodes (in libvips' own threads), then pre-processes as training does. */
+/** An image thread: decodes, then pre-processes as training does. */
 const port = parentPort;
 if (port === null) throw new Error('an image thread needs a parent');
 
 port.on('message', (request: ImageRequest) => {
-  void answer(request).then((reply) => {
-    port.postMessage(reply, 'pixels' in reply ? [reply.pixels.buffer as ArrayBuffer] : []);
-  });
+  const reply = answer(request);
+  port.postMessage(reply, 'pixels' in reply ? [reply.pixels.buffer as ArrayBuffer] : []);
 });
 
-async function answer({ ticket, kind, bytes, size, target }: ImageRequest): Promise<ImageReply> {
+function answer({ ticket, kind, bytes, size, target }: ImageRequest): ImageReply {
   try {
-    const rgb = kind === 'jpeg' ? await decodeJpeg(bytes, size) : bytes;
+    const rgb = kind === 'jpeg' ? decodeJpeg(bytes, size) : bytes;
     return { ticket, pixels: owned(preprocessImage(rgb, size.width, size.height, target)) };
   } catch (error) {
     return error instanceof PictureError
