@@ -19,6 +19,7 @@ import { augmentInto } from './augment.ts';
 import { labelAt, orderedCameras, type FrameRef, type TrainingEpisode } from './episodes.ts';
 import type { FeatureCache } from './features.ts';
 import type { ResolvedFinetuneOptions } from './options.ts';
+import { spokenPlace } from './passes.ts';
 import { drawPrefixes } from './prefix-delay.ts';
 
 export interface BatchSource {
@@ -215,11 +216,12 @@ function pictures(
     const text = encodeInstruction(config, demo.instruction);
     tokens.set(text.tokens, r * textTokens);
     mask.set(text.mask, r * textTokens);
-    if (r < spoken) {
+    const place = spokenPlace(r, { rows: n, spoken, passes: options.passes });
+    if (place !== undefined) {
       const words = encodeReasoning(config, labelAt(demo, t));
-      said.set(words.said, r * reasoningTokens);
-      saidMask.set(words.mask, r * reasoningTokens);
-      labels.set(words.labels, r * reasoningTokens);
+      said.set(words.said, place * reasoningTokens);
+      saidMask.set(words.mask, place * reasoningTokens);
+      labels.set(words.labels, place * reasoningTokens);
     }
   });
   return {

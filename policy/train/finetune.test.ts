@@ -36,7 +36,9 @@ function options(mode: FinetuneMode): ResolvedFinetuneOptions {
     labels: 'none',
   });
   const spoken = trainsOnPictures(mode) ? 2 : 0;
-  return { ...resolved, draws: 1, prefixDelayMax: 4, spoken };
+  // In two shares where it sees pictures, so that a resumed job also goes on between gradients that add up.
+  const passes = trainsOnPictures(mode) ? 2 : 1;
+  return { ...resolved, draws: 1, prefixDelayMax: 4, spoken, passes };
 }
 
 async function start(mode: FinetuneMode, resume?: Uint8Array): Promise<Finetune> {

@@ -188,6 +188,7 @@ export class Finetune {
       prefixed: options.prefixDelayMax > 0,
       spoken: options.spoken,
       slots: 1,
+      passes: options.passes,
       from: fromImages ? 'images' : 'features',
       trainable: layout,
       ...(options.lora === undefined ? {} : { lora: options.lora }),

@@ -3,12 +3,16 @@ import {
   add,
   concat,
   crossEntropy,
+  cast,
   div,
+  equal,
   expand,
   filled,
   gradients,
+  loop,
   maximum,
   mul,
+  not,
   reduceSum,
   reshape,
   slice,
@@ -21,7 +25,7 @@ import type { Params } from '../nn/params.ts';
 import { adaptTrunk, type TrunkLora } from '../lora/trunk.ts';
 import { summaryWidth, viewSlots, type DivlaConfig, type Signature } from '../divla/config.ts';
 import { combineFilm, conditionFilm, reasoningFilm } from '../divla/film.ts';
-import { bodyInputs, viewCount, viewInputs } from '../divla/graphs/inputs.ts';
+import { bodyInputs, viewCount, viewInputs, type RowInputs } from '../divla/graphs/inputs.ts';
 import { condition } from '../divla/head.ts';
 import { tokenTable } from '../divla/instruction.ts';
 import {
@@ -35,6 +39,7 @@ import {
 import { teacherForced } from '../divla/reasoning.ts';
 import { withPrefix } from '../rtc/index.ts';
 import { adamW, stepScalarInputs, type AdamWOptions } from './optimiser.ts';
+import { BatchInputs } from './passes.ts';
 
 export interface TrainGraphOptions {
   readonly config: DivlaConfig;
@@ -46,10 +51,15 @@ export interface TrainGraphOptions {
   readonly draws: number;
   /** Whether chunks begin with actions that are given (`given` in the batch), as `withPrefix` sets them. */
   readonly prefixed: boolean;
-  /** Rows of each slot, from its first, that also pass the language model. */
+  /** Rows of each slot that also pass the language model: of each pass's share of them the first. */
   readonly spoken: number;
   /** Slots of the bank; rows lie in order of slots, equally many each. */
   readonly slots: number;
+  /**
+   * Equal shares in which the batch is taken, one after the other, before the weights move: memory is that of
+   * one share, and what it comes to is the gradient of the whole batch.
+   */
+  readonly passes: number;
   /** `images`: the trunk sees pictures; `features`: its outputs come in, computed once before. */
   readonly from: 'images' | 'features';
   readonly trainable: FlatLayout;
@@ -75,9 +85,14 @@ export function rowsOf(options: TrainGraphOptions): number {
  * `prefixed` given f32 [R·D, H] (1 for actions that are clean and not scored); for the
  * L = slots·spoken spoken rows said i64 [L, R], said_mask f32 [L, R], labels i64 [L, R].
  * Outputs: loss, action_loss, reasoning_loss, grounding_loss, gradient_norm and the next state.
+ * @throws RangeError where the batch does not divide into its passes.
  */
 export function trainGraph(options: TrainGraphOptions): Graph {
-  const { trainable } = options;
+  const { trainable, passes, slots } = options;
+  if (options.pictures % (slots * passes) !== 0 || options.spoken % passes !== 0) {
+    const rows = `${options.pictures} pictures of ${slots} slots, ${options.spoken} spoken rows each`;
+    throw new RangeError(`${rows}, do not divide into ${passes} passes`);
+  }
   const graph = new Graph('train');
   const size = trainable.size;
   const state = {
@@ -92,15 +107,18 @@ export function trainGraph(options: TrainGraphOptions): Graph {
     state.theta,
     trainable,
     (spec) => graph.input(spec.name, 'float32', spec.shape),
-    options.lora && adaptTrunk(options.lora, { kind: 'grouped', slots: options.slots }),
+    options.lora && adaptTrunk(options.lora, { kind: 'grouped', slots }),
   );
-  const loss = losses(graph, params, options);
-  const wanted = trainable.specs.map((spec) => {
-    const tensor = tensors.get(spec.name);
-    return tensor ?? filled(graph, 0, spec.shape);
-  });
-  const slopes = gradients(loss.total, wanted);
-  const gradient = flatten(trainable, slopes);
+  const batch = new BatchInputs(graph, { slots, passes });
+  const counts = countsOf(graph, batch, options);
+  const pass = (within: Graph, index?: Tensor): Pass => {
+    const loss = losses(within, batch.share(index), params, options, counts);
+    const wanted = trainable.specs.map(
+      (spec) => tensors.get(spec.name) ?? filled(graph, 0, spec.shape),
+    );
+    return { loss, gradient: flatten(trainable, gradients(loss.total, wanted)) };
+  };
+  const { loss, gradient } = passes === 1 ? pass(graph) : summed(graph, options, pass);
   const next = adamW(state, gradient, decay, scalars, options.optimiser);
   graph.output('loss', loss.total);
   graph.output('action_loss', loss.action);
@@ -114,6 +132,80 @@ export function trainGraph(options: TrainGraphOptions): Graph {
   return graph;
 }
 
+/** What a share of the batch adds to the losses and to their gradient f32 [P]. */
+interface Pass {
+  readonly loss: Losses;
+  readonly gradient: Tensor;
+}
+
+/** All passes, one after the other. */
+function summed(
+  graph: Graph,
+  { passes, trainable }: TrainGraphOptions,
+  pass: (within: Graph, index: Tensor) => Pass,
+): Pass {
+  const none = graph.constant(0);
+  const { carried } = loop(graph, {
+    trips: passes,
+    carried: [none, none, none, none, filled(graph, 0, [trainable.size])],
+    body(within, index, before) {
+      const { loss, gradient } = pass(within, index);
+      const now = [loss.total, loss.action, loss.reasoning, loss.grounding, gradient];
+      return { carried: now.map((value, i) => add(before[i] as Tensor, value)) };
+    },
+  });
+  const [total, action, reasoning, grounding, gradient] = carried as [
+    Tensor,
+    Tensor,
+    Tensor,
+    Tensor,
+    Tensor,
+  ];
+  return { loss: { total, action, reasoning, grounding }, gradient };
+}
+
+/** What the sums of a loss are divided by: how much of the whole batch counts, or 1. */
+interface Counts {
+  readonly action: Tensor;
+  readonly reasoning: Tensor;
+  readonly grounding: Tensor;
+}
+
+function countsOf(graph: Graph, batch: BatchInputs, options: TrainGraphOptions): Counts {
+  const { config, signature, draws, prefixed, slots, spoken } = options;
+  const rows = rowsOf(options);
+  const [horizon, views] = [signature.horizon, viewCount(signature)];
+  const drawn = repeat(batch.whole('keep', 'float32', [rows, horizon, config.head.dims]), draws);
+  const scored = prefixed
+    ? mul(drawn, unlessGiven(batch.whole('given', 'float32', [rows * draws, horizon])))
+    : drawn;
+  const none = graph.constant(1);
+  const hears = options.from === 'images' && spoken > 0;
+  const looks = options.from === 'images' && options.groundingWeight !== 0;
+  const said = (): Tensor => {
+    const shape = [slots * spoken, config.language.reasoningTokens];
+    return cast(not(equal(batch.whole('labels', 'int64', shape), IGNORED)), 'float32');
+  };
+  const inView = (): Tensor =>
+    mul(
+      batch.whole('visible', 'float32', [rows, views]),
+      batch.whole('present', 'float32', [rows, views]),
+    );
+  return {
+    action: maximum(reduceSum(scored), 1),
+    reasoning: hears ? maximum(reduceSum(said()), 1) : none,
+    grounding: looks ? maximum(reduceSum(inView()), 1) : none,
+  };
+}
+
+/** Label of a token that is not scored. */
+const IGNORED = -100;
+
+/** f32 [R·D, H] → [R·D, H, 1]: what is given is not predicted, so neither the loss nor its mean sees it. */
+function unlessGiven(given: Tensor): Tensor {
+  return reshape(sub(1, given), [...given.shape, 1]);
+}
+
 interface Losses {
   readonly total: Tensor;
   readonly action: Tensor;
@@ -121,15 +213,30 @@ interface Losses {
   readonly grounding: Tensor;
 }
 
-function losses(graph: Graph, params: Params, options: TrainGraphOptions): Losses {
+function losses(
+  graph: Graph,
+  inputs: RowInputs,
+  params: Params,
+  whole: TrainGraphOptions,
+  counts: Counts,
+): Losses {
+  const { passes } = whole;
+  const options = {
+    ...whole,
+    pictures: whole.pictures / passes,
+    spoken: whole.spoken / passes,
+  };
   const { config, signature } = options;
-  const rows = rowsOf(options);
-  const given = options.from === 'images' ? sees(graph, params, options) : cached(graph, options);
+  const given =
+    options.from === 'images'
+      ? sees(graph, inputs, params, options, counts)
+      : cached(graph, inputs, options);
   const bank: Bank = { kind: 'grouped', slots: options.slots };
-  const body = bodyInputs(graph, config, rows);
+  const body = bodyInputs(inputs, config, rowsOf(options));
   const slots = viewSlots(config, signature);
   const felt = condition(params.scope('head'), config, bank, body, given.summary, slots);
-  const action = actionLoss(graph, params, options, bank, felt, given.reasoning);
+  const acted = { bank, felt, reasoning: given.reasoning, count: counts.action };
+  const action = actionLoss(inputs, params, options, acted);
   const weighted = [
     action,
     mul(given.reasoningLoss, options.reasoningWeight),
@@ -150,28 +257,34 @@ interface Given {
   readonly groundingLoss: Tensor;
 }
 
-function cached(graph: Graph, options: TrainGraphOptions): Given {
+function cached(graph: Graph, inputs: RowInputs, options: TrainGraphOptions): Given {
   const { config, signature } = options;
   const rows = rowsOf(options);
   const none = graph.constant(0);
   return {
-    summary: graph.input('summary', 'float32', [rows, viewCount(signature), summaryWidth(config)]),
-    reasoning: graph.input('reasoning', 'float32', [rows, config.decoder.reasoning]),
+    summary: inputs.input('summary', 'float32', [rows, viewCount(signature), summaryWidth(config)]),
+    reasoning: inputs.input('reasoning', 'float32', [rows, config.decoder.reasoning]),
     reasoningLoss: none,
     groundingLoss: none,
   };
 }
 
-function sees(graph: Graph, params: Params, options: TrainGraphOptions): Given {
+function sees(
+  graph: Graph,
+  inputs: RowInputs,
+  params: Params,
+  options: TrainGraphOptions,
+  counts: Counts,
+): Given {
   const { config, signature, pictures, spoken } = options;
   const rows = rowsOf(options);
-  const views = viewInputs(graph, config, signature, rows, pictures);
+  const views = viewInputs(inputs, config, signature, rows, pictures);
   const seen = see(params, config, signature, views.images, views.tokens, views.tokenMask);
   const summary = presentViews(seen.summary, views.present);
   const groundingLoss =
     options.groundingWeight === 0
       ? graph.constant(0)
-      : grounding(graph, seen.points, views.present, options);
+      : grounding(inputs, seen.points, views.present, options, counts.grounding);
   const width = config.decoder.reasoning;
   if (spoken === 0) {
     return {
@@ -183,9 +296,9 @@ function sees(graph: Graph, params: Params, options: TrainGraphOptions): Given {
   }
   const length = config.language.reasoningTokens;
   const count = options.slots * spoken;
-  const said = graph.input('said', 'int64', [count, length]);
-  const saidMask = graph.input('said_mask', 'float32', [count, length]);
-  const labels = graph.input('labels', 'int64', [count, length]);
+  const said = inputs.input('said', 'int64', [count, length]);
+  const saidMask = inputs.input('said_mask', 'float32', [count, length]);
+  const labels = inputs.input('labels', 'int64', [count, length]);
   const chosen = (x: Tensor): Tensor => firstOfSlots(x, options.slots, rows, spoken);
   const prompt = promptOf(
     params,
@@ -206,7 +319,10 @@ function sees(graph: Graph, params: Params, options: TrainGraphOptions): Given {
   return {
     summary,
     reasoning: reshape(reasoning, [rows, width]),
-    reasoningLoss: crossEntropy(heard.logits, labels),
+    reasoningLoss: div(
+      crossEntropy(heard.logits, labels, { reduction: 'sum', ignoreIndex: IGNORED }),
+      counts.reasoning,
+    ),
     groundingLoss,
   };
 }
@@ -219,61 +335,61 @@ function firstOfSlots(x: Tensor, slots: number, rows: number, count: number): Te
   return reshape(slice(bySlot, 1, 0, count * each), [slots * count * each, ...rest]);
 }
 
-/** Mean squared distance of the first point of each view to the named object, where it is in view. */
+/** Squared distance of the first point of each view to the named object, where it is in view, over `count`. */
 function grounding(
-  graph: Graph,
+  inputs: RowInputs,
   points: Tensor,
   present: Tensor,
   options: TrainGraphOptions,
+  count: Tensor,
 ): Tensor {
   const rows = rowsOf(options);
   const views = viewCount(options.signature);
-  const target = graph.input('target', 'float32', [rows, views, 2]);
-  const visible = graph.input('visible', 'float32', [rows, views]);
+  const target = inputs.input('target', 'float32', [rows, views, 2]);
+  const visible = inputs.input('visible', 'float32', [rows, views]);
   const found = reshape(slice(points, 2, 0, 1), [rows, views, 2]);
   const error = sub(found, target);
-  const kept = mul(visible, present);
-  const squared = mul(mul(error, error), reshape(kept, [rows, views, 1]));
-  return div(reduceSum(squared), maximum(reduceSum(kept), 1));
+  const squared = mul(mul(error, error), reshape(mul(visible, present), [rows, views, 1]));
+  return div(reduceSum(squared), count);
 }
 
-/** Mean squared error of the prediction, weighed by `keep` (0 where masked) and divided by its sum. */
+/** Squared error of the prediction, weighed by `keep` (0 where masked), over `count`. */
 function actionLoss(
-  graph: Graph,
+  inputs: RowInputs,
   params: Params,
   options: TrainGraphOptions,
-  bank: Bank,
-  felt: Tensor,
-  reasoning: Tensor,
+  acted: { bank: Bank; felt: Tensor; reasoning: Tensor; count: Tensor },
 ): Tensor {
   const { config, signature, draws } = options;
   const rows = rowsOf(options);
   const dims = config.head.dims;
   const horizon = signature.horizon;
-  const clean = graph.input('clean', 'float32', [rows, horizon, dims]);
-  const keep = graph.input('keep', 'float32', [rows, horizon, dims]);
-  const noise = graph.input('noise', 'float32', [rows * draws, horizon, dims]);
-  const levels = graph.input('levels', 'float32', [rows * draws, 3]);
+  const clean = inputs.input('clean', 'float32', [rows, horizon, dims]);
+  const keep = inputs.input('keep', 'float32', [rows, horizon, dims]);
+  const noise = inputs.input('noise', 'float32', [rows * draws, horizon, dims]);
+  const levels = inputs.input('levels', 'float32', [rows * draws, 3]);
   const level = (i: number): Tensor => reshape(slice(levels, 1, i, i + 1), [rows * draws, 1, 1]);
   const drawn = (x: Tensor): Tensor => repeat(x, draws);
   const [root, rest] = [level(1), level(2)];
   const pure = drawn(clean);
   const mixed = add(mul(pure, root), mul(noise, rest));
   const mask = options.prefixed
-    ? graph.input('given', 'float32', [rows * draws, horizon])
+    ? inputs.input('given', 'float32', [rows * draws, horizon])
     : undefined;
   const noisy = mask === undefined ? mixed : withPrefix(mixed, { previous: pure, mask });
   const t = reshape(slice(levels, 1, 0, 1), [rows * draws]);
   const decoder = params.scope('trunk').scope('decoder');
-  const base = add(drawn(conditionFilm(decoder, config, felt)), filmOfSteps(params, config, t));
-  const voice = drawn(reasoningFilm(decoder, config, reasoning));
-  const predicted = predict(params, config, bank, noisy, combineFilm(config, base, voice));
+  const base = add(
+    drawn(conditionFilm(decoder, config, acted.felt)),
+    filmOfSteps(params, config, t),
+  );
+  const voice = drawn(reasoningFilm(decoder, config, acted.reasoning));
+  const film = combineFilm(config, base, voice);
+  const predicted = predict(params, config, acted.bank, noisy, film);
   const error = sub(predicted, predictionTarget(config, pure, noise, root, rest));
   const valid = drawn(keep);
-  // What is given is not predicted: neither the loss nor its mean sees it.
-  const kept =
-    mask === undefined ? valid : mul(valid, reshape(sub(1, mask), [rows * draws, horizon, 1]));
-  return div(reduceSum(mul(mul(error, error), kept)), maximum(reduceSum(kept), 1));
+  const kept = mask === undefined ? valid : mul(valid, unlessGiven(mask));
+  return div(reduceSum(mul(mul(error, error), kept)), acted.count);
 }
 
 /** Each row n times in a row: [R, …] → [R·n, …]. */

@@ -8,6 +8,8 @@ export interface ResolvedFinetuneOptions {
   readonly steps: number;
   readonly batchSize: number;
   readonly draws: number;
+  /** Equal shares of the batch whose gradients add up before the weights move. */
+  readonly passes: number;
   /** Most actions that a draw's chunk begins with, given clean (trained real-time chunking); 0 for none. */
   readonly prefixDelayMax: number;
   /** Low-rank pairs that train in the trunk's place (mode `lora`). */
@@ -100,14 +102,18 @@ const byMode = {
 export function resolveOptions(options: FinetuneOptions): ResolvedFinetuneOptions {
   const preset = byMode[options.mode];
   const steps = options.steps ?? preset.steps;
+  const batchSize = options.batch_size ?? preset.batchSize;
+  const passes = options.accumulate ?? 1;
   return {
     mode: options.mode,
     ...(options.mode === 'lora' ? { lora: TRUNK_LORA } : {}),
     steps,
-    batchSize: options.batch_size ?? preset.batchSize,
+    batchSize,
     draws: preset.draws,
+    passes,
     prefixDelayMax: options.prefix_delay_max ?? 0,
-    spoken: Math.min(preset.spoken, options.batch_size ?? preset.batchSize),
+    // As many of each pass.
+    spoken: Math.min(Math.ceil(preset.spoken / passes) * passes, batchSize),
     learningRate: options.learning_rate ?? preset.learningRate,
     warmup: Math.min(100, Math.ceil(steps / 10)),
     weightDecay: preset.weightDecay,

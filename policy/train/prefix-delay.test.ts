@@ -21,6 +21,7 @@ const options = {
   prefixed: true,
   spoken: 0,
   slots: 1,
+  passes: 1,
   from: 'features',
   trainable: flatLayout(heads),
   reasoningWeight: 0,

@@ -181,13 +181,22 @@ export function movesAllOf(mode: FinetuneMode, other: FinetuneMode): boolean {
   return mode === other || movesToo[mode].includes(other);
 }
 
-export const finetuneOptionsSchema = z.strictObject({
+/** Largest share of a batch that is in memory at once. */
+const MAX_SHARE = 512;
+
+const finetuneOptionFields = z.strictObject({
   mode: finetuneModeSchema.default('head'),
   /** Optimiser steps; 0 makes a version with a fresh head and the set's statistics. */
   steps: z.number().int().min(0).max(200_000).optional(),
   /** Stops after this many seconds of training, if that comes first. */
   max_seconds: z.number().positive().max(86_400).optional(),
-  batch_size: z.number().int().min(1).max(512).optional(),
+  /** Samples of a step, at most 512 in each share of it. */
+  batch_size: z.number().int().min(1).max(8192).optional(),
+  /**
+   * Equal shares in which a batch is taken, one after the other; their gradients add up before the weights
+   * move, so that memory is that of one share. Needs a `batch_size` that it divides; 1 unless set.
+   */
+  accumulate: z.number().int().min(1).max(64).optional(),
   learning_rate: z.number().positive().max(1).optional(),
   seed: z.number().int().min(0).default(0),
   /**
@@ -215,6 +224,20 @@ export const finetuneOptionsSchema = z.strictObject({
    * fresh head. Of the same embodiment and references; its mode moved no more than this one's.
    */
   base_policy_version_id: id.optional(),
+});
+
+export const finetuneOptionsSchema = finetuneOptionFields.superRefine((options, context) => {
+  const { batch_size: batch, accumulate: shares = 1 } = options;
+  const problem = (field: 'accumulate' | 'batch_size', message: string): void =>
+    context.addIssue({ code: 'custom', path: [field], message });
+  if (batch === undefined) {
+    if (shares > 1) problem('accumulate', 'needs a batch_size that it divides');
+  } else if (batch % shares !== 0) {
+    problem('accumulate', `does not divide a batch_size of ${batch}`);
+  } else if (batch / shares > MAX_SHARE) {
+    const least = Math.ceil(batch / MAX_SHARE);
+    problem('batch_size', `over ${MAX_SHARE} samples need an accumulate of ${least} or more`);
+  }
 });
 export type FinetuneOptions = z.infer<typeof finetuneOptionsSchema>;
 

@@ -104,6 +104,7 @@ async function pretrain(): Promise<void> {
       prefixed: false,
       spoken: SPOKEN,
       slots: ARMS,
+      passes: 1,
       from: 'images',
       trainable: model.layout,
       reasoningWeight: 0.3,

@@ -1,6 +1,9 @@
 import type { Graph, Tensor } from '../../tensor/index.ts';
 import type { DivlaConfig, Signature } from '../config.ts';
 
+/** Where a graph's rows come from: its own inputs, or a share of them. */
+export type RowInputs = Pick<Graph, 'input'>;
+
 /** Views, instruction and which views are there: inputs that every graph of a row has. */
 export interface ViewInputs {
   readonly images: Tensor;
@@ -15,7 +18,7 @@ export function viewCount(signature: Signature): number {
 
 /** @param rows instructions; @param pictures views are shared by rows / pictures instructions each */
 export function viewInputs(
-  graph: Graph,
+  graph: RowInputs,
   config: DivlaConfig,
   signature: Signature,
   rows: number,
@@ -32,7 +35,7 @@ export function viewInputs(
 }
 
 /** Proprioception: normalised state, command relative to it or velocity, and whether that is known. */
-export function bodyInputs(graph: Graph, config: DivlaConfig, rows: number) {
+export function bodyInputs(graph: RowInputs, config: DivlaConfig, rows: number) {
   const { dims } = config.head;
   return {
     state: graph.input('state', 'float32', [rows, dims]),

@@ -15,6 +15,7 @@ interface CreateFlags {
   readonly steps?: number;
   readonly maxSeconds?: number;
   readonly batchSize?: number;
+  readonly accumulate?: number;
   readonly learningRate?: number;
   readonly prefixDelayMax?: number;
   readonly seed?: number;
@@ -54,6 +55,11 @@ export function addFinetunes(program: Command, run: Runner): void {
     .option('--steps <n>', 'optimiser steps', integer(0))
     .option('--max-seconds <s>', 'train no longer than this', decimal(1))
     .option('--batch-size <n>', 'samples a step', integer(1))
+    .option(
+      '--accumulate <n>',
+      'equal shares in which a batch is taken, to need the memory of one (divides --batch-size)',
+      integer(1),
+    )
     .option('--learning-rate <rate>', 'peak learning rate', decimal(0))
     .option(
       '--prefix-delay-max <n>',
@@ -205,6 +211,7 @@ function optionsOf(flags: CreateFlags) {
     steps: flags.steps,
     max_seconds: flags.maxSeconds,
     batch_size: flags.batchSize,
+    accumulate: flags.accumulate,
     learning_rate: flags.learningRate,
     prefix_delay_max: flags.prefixDelayMax,
     seed: flags.seed,
