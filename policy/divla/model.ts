@@ -13,8 +13,8 @@ import { visualTokens } from './vision.ts';
 
 /** What a robot's views and instruction come to. */
 export interface Seen {
-  /** The modulated grids, [R·V, h, w, C], views of a row side by side. */
-  readonly grid: Tensor;
+  /** The modulated grids of each share of the rows, [R·V / shares, h, w, C], views of a row side by side. */
+  readonly grids: readonly Tensor[];
   /** Soft-argmax points [R, V, K, 2], x to the right and y down, in [-1, 1]. */
   readonly points: Tensor;
   /** One summary a view [R, V, S]: points, then the features pooled there. */
@@ -26,6 +26,8 @@ export interface Seen {
  * @param images u8 [P, V, height, width, 3]
  * @param tokens i64 [R, T] with R a multiple of P: the instructions of a picture are neighbours
  * @param mask f32 [R, T]
+ * @param shares equal parts of the pictures that pass the stem one after the other, so that in training what
+ * lies between its layers stays in the processor's cache
  */
 export function see(
   p: Params,
@@ -34,15 +36,12 @@ export function see(
   images: Tensor,
   tokens: Tensor,
   mask: Tensor,
+  shares = 1,
 ): Seen {
   const [pictures, views, height, width] = images.shape as [number, number, number, number];
   const rows = tokens.shape[0] ?? 1;
   const trunk = p.scope('trunk');
   const stem = trunk.scope('stem');
-  const grid = stemGrid(stem, config, reshape(images, [pictures * views, height, width, 3]));
-  const [, h, w, c] = grid.shape as [number, number, number, number];
-  const shared = reshape(grid, [pictures, 1, views, h, w, c]);
-  const repeated = expand(shared, [pictures, rows / pictures, views, h, w, c]);
   const instruction = instructionVector(trunk, config, tokenTable(trunk, config), tokens, mask);
   const vectors = concat(
     viewKinds(signature).map((kind) =>
@@ -50,20 +49,41 @@ export function see(
     ),
     1,
   );
-  const modulated = stemBlocks(
-    stem,
-    config,
-    reshape(repeated, [rows * views, h, w, c]),
-    reshape(vectors, [rows * views, config.stem.instruction]),
-  );
+  const [some, told] = [pictures / shares, rows / shares];
+  const parts = Array.from({ length: shares }, (_, i) => {
+    const pixels = part(images, i * some, some);
+    const grid = stemGrid(stem, config, reshape(pixels, [some * views, height, width, 3]));
+    const [, h, w, c] = grid.shape as [number, number, number, number];
+    const shared = reshape(grid, [some, 1, views, h, w, c]);
+    const repeated = expand(shared, [some, told / some, views, h, w, c]);
+    const modulated = stemBlocks(
+      stem,
+      config,
+      reshape(repeated, [told * views, h, w, c]),
+      reshape(part(vectors, i * told, told), [told * views, config.stem.instruction]),
+    );
+    return { grid: modulated, ...softArgmax(stem.scope('points'), config, modulated) };
+  });
   const { points: k, pooled: f } = config.stem;
-  const found = softArgmax(stem.scope('points'), config, modulated);
-  const features = norm(stem.scope('pooled'), reshape(found.pooled, [rows, views, k * f]));
+  const [found, pooled] = [
+    joined(parts.map((share) => share.points)),
+    joined(parts.map((share) => share.pooled)),
+  ];
+  const features = norm(stem.scope('pooled'), reshape(pooled, [rows, views, k * f]));
   return {
-    grid: modulated,
-    points: reshape(found.points, [rows, views, k, 2]),
-    summary: concat([reshape(found.points, [rows, views, k * 2]), features], 2),
+    grids: parts.map((share) => share.grid),
+    points: reshape(found, [rows, views, k, 2]),
+    summary: concat([reshape(found, [rows, views, k * 2]), features], 2),
   };
+}
+
+function part(x: Tensor, start: number, count: number): Tensor {
+  return count === x.shape[0] ? x : slice(x, 0, start, start + count);
+}
+
+function joined(parts: readonly Tensor[]): Tensor {
+  const [only, ...rest] = parts;
+  return only !== undefined && rest.length === 0 ? only : concat(parts, 0);
 }
 
 function viewKinds(signature: Signature): ('external' | 'wrist')[] {
@@ -81,19 +101,20 @@ export function presentViews(summary: Tensor, present: Tensor): Tensor {
 /**
  * The language model's prompt: visual tokens of every view, one token a view that says where its
  * points are, then the instruction.
- * @param grid [R·V, h, w, C] and summary [R, V, S] as `see` gives them
+ * @param grids and summary as `see` gives them
  * @param present f32 [R, V], 0 for a view that the row does not have
  */
 export function promptOf(
   p: Params,
   config: DivlaConfig,
   signature: Signature,
-  { grid, summary }: Pick<Seen, 'grid' | 'summary'>,
+  { grids, summary }: Pick<Seen, 'grids' | 'summary'>,
   present: Tensor,
   tokens: Tensor,
   mask: Tensor,
 ): Prompt {
   const [rows, views] = present.shape as [number, number];
+  const grid = joined(grids);
   const [, h, w, c] = grid.shape as [number, number, number, number];
   const trunk = p.scope('trunk');
   const byView = reshape(grid, [rows, views, h, w, c]);
@@ -105,8 +126,8 @@ export function promptOf(
     ['wrist', signature.external, signature.wrist],
   ] as const) {
     if (count === 0) continue;
-    const grids = reshape(slice(byView, 1, start, start + count), [rows * count, h, w, c]);
-    const seen = visualTokens(trunk.scope('vision'), config, grids, kind);
+    const ofKind = reshape(slice(byView, 1, start, start + count), [rows * count, h, w, c]);
+    const seen = visualTokens(trunk.scope('vision'), config, ofKind, kind);
     const each = seen.shape[1] as number;
     parts.push(reshape(seen, [rows, count * each, hidden]));
     const here = reshape(slice(present, 1, start, start + count), [rows, count, 1]);

@@ -6,6 +6,7 @@ import {
   matmul,
   mul,
   pad,
+  reduceSum,
   reshape,
   silu,
   slice,
@@ -15,8 +16,8 @@ import {
   windows,
   type Tensor,
 } from '../tensor/index.ts';
-import { dense, lastDim, modulate, norm } from '../nn/layers.ts';
-import { zeros, type Params } from '../nn/params.ts';
+import { affine, dense, lastDim, modulate, norm } from '../nn/layers.ts';
+import { fanIn, zeros, type Params } from '../nn/params.ts';
 import type { DivlaConfig } from './config.ts';
 
 /** Side of a cell of the grid and of the patch that it sees, pixels. */
@@ -26,7 +27,7 @@ const MIDDLE = 127.5;
 
 /**
  * The patch of 8×8 pixels around every cell of 4×4: u8 [N, H, W, 3] → f32 [N, H/4, W/4, 192] in
- * [-1, 1]. Bytes are moved, and numbers made of them once: a convolution's copies would be four times
+ * [0, 255]. Bytes are moved, and numbers made of them once: a convolution's copies would be four times
  * as large. Grey lies around the picture.
  */
 export function pixelPatches(pixels: Tensor): Tensor {
@@ -51,8 +52,18 @@ export function pixelPatches(pixels: Tensor): Tensor {
   });
   const strips = reshape(room, [n, (h + 2 * margin) * perRow, CELL * c]);
   const patches = cast(windows(strips, taps), 'float32');
-  const centred = mul(sub(patches, MIDDLE), 1 / MIDDLE);
-  return reshape(centred, [n, h / CELL, w / CELL, PATCH * PATCH * c]);
+  return reshape(patches, [n, h / CELL, w / CELL, PATCH * PATCH * c]);
+}
+
+/**
+ * Affine layer on patches as if they were in [-1, 1]: what brings them there is done to the weights, which are
+ * thousands of times fewer.
+ */
+function densePatches(p: Params, patches: Tensor, out: number): Tensor {
+  const width = lastDim(patches);
+  const weight = p.param('weight', [out, width], fanIn(width), true);
+  const bias = p.param('bias', [out], zeros);
+  return affine(patches, mul(weight, 1 / MIDDLE), sub(bias, reduceSum(weight, [1])));
 }
 
 /**
@@ -63,7 +74,7 @@ export function pixelPatches(pixels: Tensor): Tensor {
  */
 export function stemGrid(p: Params, config: DivlaConfig, pixels: Tensor): Tensor {
   const { first, width, plain } = config.stem;
-  const fine = silu(dense(p.scope('first'), pixelPatches(pixels), first));
+  const fine = silu(densePatches(p.scope('first'), pixelPatches(pixels), first));
   const coarse = silu(dense(p.scope('second'), fine, width));
   const mixed = plain.reduce((x, kind, i) => {
     const block = p.scope(`plain${i}`);

@@ -67,14 +67,16 @@ export function unpackFlat(layout: FlatLayout, flat: Float32Array): Map<string, 
   return out;
 }
 
-/** One tensor a parameter, in the layout's order → one flat vector. */
+/**
+ * One tensor a parameter, in the layout's order → one flat vector. Of tensors that are gradients the runtime makes
+ * the one first whose node came last: the first parameter's, which needs the whole way back, so that shares of a
+ * batch go that way one after the other.
+ */
 export function flatten(layout: FlatLayout, tensors: readonly Tensor[]): Tensor {
-  return concat(
-    layout.specs.map((spec, i) => {
-      const tensor = tensors[i];
-      if (tensor === undefined) throw new RangeError(`no tensor for ${spec.name}`);
-      return reshape(tensor, [elements(spec.shape)]);
-    }),
-    0,
-  );
+  const backwards = layout.specs.map((spec, i) => ({ spec, tensor: tensors[i] })).reverse();
+  const rows = backwards.map(({ spec, tensor }) => {
+    if (tensor === undefined) throw new RangeError(`no tensor for ${spec.name}`);
+    return reshape(tensor, [elements(spec.shape)]);
+  });
+  return concat(rows.reverse(), 0);
 }

@@ -3,6 +3,7 @@ import { composite, emit } from './emit.ts';
 import { ShapeError } from './errors.ts';
 import type { Tensor } from './graph.ts';
 import { gemm, rows, sumRows } from './linalg.ts';
+import { after, isLarge } from './order.ts';
 import { concat, pad, slice, transpose } from './shape.ts';
 import { dim } from './shapes.ts';
 import { windows } from './windows.ts';
@@ -70,13 +71,15 @@ function convLast(x: Tensor, w: Tensor, bias: Tensor | undefined, geometry: Geom
   const product = gemm(rows(columns), reshape(w, [-1, features]), {}, bias);
   const y = reshape(product, [dim(x.shape, 0), ...geometry.to, features]);
   const inputs = bias === undefined ? [x, w] : [x, w, bias];
-  return composite(inputs, y, (dy, needed) => [
-    needed[0] === true ? scattered(dy, w, geometry) : undefined,
-    needed[1] === true
-      ? reshape(gemm(rows(columns), rows(dy), { transA: true }), w.shape)
-      : undefined,
-    needed[2] === true ? sumRows(dy) : undefined,
-  ]);
+  return composite(inputs, y, (dy, needed) => {
+    const ofBias = needed[2] === true ? sumRows(dy) : undefined;
+    const ofWeight =
+      needed[1] === true
+        ? reshape(gemm(rows(columns), rows(dy), { transA: true }), w.shape)
+        : undefined;
+    const weight = isLarge(dy) ? after(w, ofWeight, ofBias) : w;
+    return [needed[0] === true ? scattered(dy, weight, geometry) : undefined, ofWeight, ofBias];
+  });
 }
 
 function convSecond(x: Tensor, w: Tensor, bias: Tensor | undefined, geometry: Geometry): Tensor {

@@ -1,8 +1,9 @@
 import { filled, reshape, unbroadcast } from './broadcast.ts';
 import { add } from './elementwise.ts';
-import { emit } from './emit.ts';
+import { emit, graphOf } from './emit.ts';
 import { ShapeError } from './errors.ts';
 import type { Tensor } from './graph.ts';
+import { after, column, isLarge } from './order.ts';
 import { broadcast, dim } from './shapes.ts';
 import { transpose } from './shape.ts';
 
@@ -68,11 +69,33 @@ export function gemm(a: Tensor, b: Tensor, options: GemmOptions = {}, c?: Tensor
   }
   const attributes = { transA: { int: ta ? 1 : 0 }, transB: { int: tb ? 1 : 0 } };
   const inputs = c === undefined ? [a, b] : [a, b, c];
-  return emit('Gemm', inputs, { dtype: a.dtype, shape: [m, n] }, attributes, [
-    (dy) => (ta ? gemm(b, dy, { transA: tb, transB: true }) : gemm(dy, b, { transB: !tb })),
-    (dy) => (tb ? gemm(dy, a, { transA: true, transB: ta }) : gemm(a, dy, { transA: !ta })),
-    (dy) => sumRows(dy),
-  ]);
+  const [y] = graphOf('gemm', inputs).node(
+    'Gemm',
+    inputs,
+    [{ dtype: a.dtype, shape: [m, n] }],
+    attributes,
+    ([dy], needed) => {
+      if (dy === undefined) return [];
+      const [toA, toB, toC] = needed;
+      const ofC = toC === true ? sumRows(dy) : undefined;
+      const ofB =
+        toB !== true
+          ? undefined
+          : tb
+            ? gemm(dy, a, { transA: true, transB: ta })
+            : gemm(a, dy, { transA: !ta });
+      const weight = isLarge(dy) && toA === true ? after(b, ofB, tb ? column(ofC) : ofC) : b;
+      const ofA =
+        toA !== true
+          ? undefined
+          : ta
+            ? gemm(weight, dy, { transA: tb, transB: true })
+            : gemm(dy, weight, { transB: !tb });
+      return [ofA, ofB, ofC];
+    },
+  );
+  if (y === undefined) throw new ShapeError('gemm', 'no output');
+  return y;
 }
 
 /** Sum over all axes but the last, as a product with a row of ones: several times faster than ReduceSum. */

@@ -4,6 +4,7 @@ import { composite } from './emit.ts';
 import { ShapeError } from './errors.ts';
 import type { Tensor } from './graph.ts';
 import { matmul, sumRows } from './linalg.ts';
+import { after, isLarge } from './order.ts';
 import { reduceMean } from './reduce.ts';
 import { transpose } from './shape.ts';
 import { dim } from './shapes.ts';
@@ -53,13 +54,16 @@ function fusedNorm(op: FusedNorm, x: Tensor, { weight, bias }: Affine, eps: numb
     const needs = new Map(inputs.map((t, i) => [t.id, needed[i] === true]));
     const wants = (t: Tensor | undefined) => t !== undefined && needs.get(t.id) === true;
     const product = mul(dy, plain);
+    const ofWeight = wants(weight) ? sumRows(product) : undefined;
+    const ofBias = wants(bias) ? sumRows(dy) : undefined;
     const results = new Map<Tensor, Tensor>();
+    if (weight !== undefined && ofWeight !== undefined) results.set(weight, ofWeight);
+    if (bias !== undefined && ofBias !== undefined) results.set(bias, ofBias);
     if (wants(x)) {
+      const late = weight !== undefined && isLarge(dy) ? after(weight, ofWeight, ofBias) : weight;
       const centred = op === 'LayerNormalization';
-      results.set(x, normGradient(dy, plain, product, deviation, weight, centred));
+      results.set(x, normGradient(dy, plain, product, deviation, late, centred));
     }
-    if (weight !== undefined && wants(weight)) results.set(weight, sumRows(product));
-    if (bias !== undefined && wants(bias)) results.set(bias, sumRows(dy));
     return inputs.map((t) => results.get(t));
   });
 }

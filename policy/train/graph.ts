@@ -279,7 +279,8 @@ function sees(
   const { config, signature, pictures, spoken } = options;
   const rows = rowsOf(options);
   const views = viewInputs(inputs, config, signature, rows, pictures);
-  const seen = see(params, config, signature, views.images, views.tokens, views.tokenMask);
+  const shares = sharesOf(options);
+  const seen = see(params, config, signature, views.images, views.tokens, views.tokenMask, shares);
   const summary = presentViews(seen.summary, views.present);
   const groundingLoss =
     options.groundingWeight === 0
@@ -304,7 +305,7 @@ function sees(
     params,
     config,
     signature,
-    { grid: chosen(seen.grid), summary: chosen(seen.summary) },
+    { grids: firstGrids(seen.grids, options), summary: chosen(seen.summary) },
     chosen(views.present),
     chosen(views.tokens),
     chosen(views.tokenMask),
@@ -325,6 +326,30 @@ function sees(
     ),
     groundingLoss,
   };
+}
+
+/** Cells of a stem's grid that pass it at once: what lies between two of its layers is then some megabytes. */
+const CELLS = 8192;
+
+/** Equal shares of every slot's pictures that pass the stem one after the other; the first has the spoken rows. */
+function sharesOf(options: TrainGraphOptions): number {
+  const { signature, pictures, instructions, slots, spoken } = options;
+  const each = pictures / slots;
+  const cells = (viewCount(signature) * instructions * signature.height * signature.width) / 16;
+  const possible = Array.from({ length: each }, (_, i) => i + 1).filter(
+    (shares) => each % shares === 0 && (each / shares) * instructions >= spoken,
+  );
+  const enough = possible.find((shares) => (each / shares) * cells <= CELLS);
+  return slots * (enough ?? possible.at(-1) ?? 1);
+}
+
+/** The grids of the spoken rows, of every slot. */
+function firstGrids(
+  grids: readonly Tensor[],
+  { slots, spoken, signature }: TrainGraphOptions,
+): Tensor[] {
+  const first = grids.filter((_, i) => i % (grids.length / slots) === 0);
+  return first.map((grid) => slice(grid, 0, 0, spoken * viewCount(signature)));
 }
 
 /** The first `count` rows of every slot; x [R·k, …] may hold k entries a row. */
