@@ -91,6 +91,32 @@ describe('quotas', () => {
     await api.must('finetunes.create', key, input);
   });
 
+  it('hold for calls that come at once', async () => {
+    const { id, key, embodiment, set } = await world();
+    const policy = await addPolicyVersion(api.db.worker, id, embodiment);
+    await addServeWorker(api.db.worker);
+    await limit(id, 'storage_bytes', 100);
+    await limit(id, 'concurrent_robots', 3);
+    const statuses = async (asked: Promise<{ status: number }>[]): Promise<number[]> =>
+      (await Promise.all(asked)).map(({ status }) => status).sort((a, b) => a - b);
+    const several = Array.from({ length: 8 });
+    const sets = several.map(() => api.call('datasets.create', key, set(30)));
+    expect(await statuses(sets)).toEqual([200, 200, 200, 429, 429, 429, 429, 429]);
+    const input = { robot: 'r', embodiment_id: embodiment, policy_version_id: policy };
+    const robots = several.map(() => api.call('sessions.create', key, input));
+    expect(await statuses(robots)).toEqual([200, 200, 200, 429, 429, 429, 429, 429]);
+  });
+
+  it('say when to ask again', async () => {
+    const { id, key, set } = await world();
+    await limit(id, 'storage_bytes', 1);
+    const answer = await fetch(...requestFor(api.url, 'datasets.create', key, set(2)));
+    expect(answer.status).toBe(429);
+    const problem = problemSchema.parse(await answer.json());
+    expect(problem).toMatchObject({ limit: 'storage_bytes', retry_after_s: 3600 });
+    expect(answer.headers.get('retry-after')).toBe('3600');
+  });
+
   it('bound the webhooks', async () => {
     const { id, key } = await world();
     await limit(id, 'webhooks', 1);

@@ -13,8 +13,23 @@ import {
 import { ArmatureError, liveFinetuneStatuses, type LimitName } from '@armature/sdk/contract';
 import { limitDefaults } from '../limits.ts';
 
+type QuotaName = Exclude<LimitName, 'requests_per_s' | 'requests_burst'>;
+
 /** Minutes after which a session without a chunk counts as a robot that is gone. */
 const IDLE_MINUTES = 10;
+
+const MINUTE = 60;
+const HOUR = 60 * MINUTE;
+
+/** After how many seconds more may fit: at most so long, since others may give back what they use. */
+const askAgainIn: Readonly<Record<QuotaName, number | 'next month'>> = {
+  storage_bytes: HOUR,
+  concurrent_jobs: MINUTE,
+  concurrent_robots: MINUTE,
+  webhooks: HOUR,
+  cost_per_month: 'next month',
+  compute_s_per_month: 'next month',
+};
 
 /** The tenant's own limit, or the default. */
 export async function limitOf(tx: Tx, tenant: string, name: LimitName): Promise<number> {
@@ -27,6 +42,7 @@ export async function limitOf(tx: Tx, tenant: string, name: LimitName): Promise<
 
 /** @throws ArmatureError `quota_exceeded` where another set of `bytes` does not fit. */
 export async function needStorage(tx: Tx, tenant: string, bytes: number): Promise<void> {
+  await oneAtATime(tx, tenant, 'storage_bytes');
   const [row] = await tx
     .select({ used: sql`coalesce(sum(${datasets.bytes}), 0)`.mapWith(Number) })
     .from(datasets)
@@ -36,6 +52,7 @@ export async function needStorage(tx: Tx, tenant: string, bytes: number): Promis
 
 /** @throws ArmatureError `quota_exceeded` where one more fine-tune is too many. */
 export async function needJob(tx: Tx, tenant: string): Promise<void> {
+  await oneAtATime(tx, tenant, 'concurrent_jobs');
   const [row] = await tx
     .select({ live: sql`count(*)`.mapWith(Number) })
     .from(finetunes)
@@ -48,6 +65,7 @@ export async function needJob(tx: Tx, tenant: string): Promise<void> {
 
 /** @throws ArmatureError `quota_exceeded` where one more robot is too many. */
 export async function needRobot(tx: Tx, tenant: string): Promise<void> {
+  await oneAtATime(tx, tenant, 'concurrent_robots');
   const [row] = await tx.execute<{ live: string }>(sql`
     select count(*) as live from sessions
     where sessions.tenant_id = ${tenant} and sessions.ended_at is null and (
@@ -64,6 +82,7 @@ export async function needRobot(tx: Tx, tenant: string): Promise<void> {
 
 /** @throws ArmatureError `quota_exceeded` where one more webhook is too many. */
 export async function needWebhook(tx: Tx, tenant: string): Promise<void> {
+  await oneAtATime(tx, tenant, 'webhooks');
   const [row] = await tx
     .select({ have: count() })
     .from(webhookEndpoints)
@@ -91,17 +110,30 @@ async function needCompute(tx: Tx, tenant: string): Promise<void> {
   await need(tx, tenant, 'compute_s_per_month', used, 'Wait for the next month');
 }
 
+/** Until this transaction ends, no other of the tenant counts what is used of the quota. */
+async function oneAtATime(tx: Tx, tenant: string, name: QuotaName): Promise<void> {
+  const key = `quota ${tenant} ${name}`;
+  await tx.execute(sql`select pg_advisory_xact_lock(hashtextextended(${key}, 0))`);
+}
+
 async function need(
   tx: Tx,
   tenant: string,
-  name: LimitName,
+  name: QuotaName,
   would: number,
   remedy: string,
 ): Promise<void> {
   const most = await limitOf(tx, tenant, name);
   if (would <= most) return;
+  const wait = askAgainIn[name];
   throw new ArmatureError('quota_exceeded', `${name}: ${would} is more than the quota of ${most}`, {
     limit: name,
+    retryAfterS: wait === 'next month' ? secondsToNextMonth(new Date()) : wait,
     fix: `${remedy}, or have the operator raise ${name}.`,
   });
+}
+
+function secondsToNextMonth(now: Date): number {
+  const next = Date.UTC(now.getUTCFullYear(), now.getUTCMonth() + 1);
+  return Math.ceil((next - now.getTime()) / 1000);
 }
