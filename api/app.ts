@@ -10,6 +10,7 @@ import { createCall } from './call.ts';
 import { KEY_SHARE, requestRate } from './limits.ts';
 import { RateLimiter } from './rate-limiter.ts';
 import { classifyError } from './errors.ts';
+import { mountErrorPages } from './http/error-pages.ts';
 import { mountEventStream } from './http/event-stream.ts';
 import { problemResponse } from './http/problem.ts';
 import { mountRest, type HttpEnv } from './http/rest.ts';
@@ -86,13 +87,13 @@ export async function createApp(deps: AppDeps): Promise<Hono<HttpEnv>> {
     const error = classifyError(thrown);
     const line = { path: c.req.path, request_id: c.get('requestId'), code: error.code };
     if (error.status >= 500) log.error({ ...line, err: error.cause ?? error }, 'request failed');
-    return problemResponse(error, c.get('requestId'));
+    return problemResponse(error, c.get('requestId'), new URL(c.req.url).origin);
   });
   app.notFound((c) => {
     const error = new ArmatureError('not_found', `no route ${c.req.method} ${c.req.path}`, {
       fix: 'Check method and path.',
     });
-    return problemResponse(error, c.get('requestId'));
+    return problemResponse(error, c.get('requestId'), new URL(c.req.url).origin);
   });
   app.get('/healthz', (c) => c.json({ status: 'ok' }));
   app.get('/readyz', async (c) => {
@@ -103,6 +104,7 @@ export async function createApp(deps: AppDeps): Promise<Hono<HttpEnv>> {
     c.header('cache-control', 'public, max-age=300');
     return c.json(tokens.jwks);
   });
+  mountErrorPages(app);
   mountStore(app, store, clock);
   if (deps.eventStreams ?? true) mountEventStream(app, call);
   mountRest(app, call);

@@ -1,7 +1,12 @@
 import { connect as connectSocket } from 'node:net';
 import { readdir } from 'node:fs/promises';
 import path from 'node:path';
-import { problemSchema, type UploadPart } from '@armature/sdk/contract';
+import {
+  errorCodes,
+  errorCodeSchema,
+  problemSchema,
+  type UploadPart,
+} from '@armature/sdk/contract';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { requestFor, startTestApi, type TestApi } from '../test/support/api.ts';
 import { armSpec, fileOf } from '../test/support/robots.ts';
@@ -21,7 +26,7 @@ const problemOf = async (answer: Response) => {
   expect(answer.headers.get('content-type')).toBe('application/problem+json');
   const problem = problemSchema.parse(await answer.json());
   expect(problem.status).toBe(answer.status);
-  expect(problem.type).toBe(`https://armature.dev/errors/${problem.code}`);
+  expect(problem.type).toBe(`${api.url}/errors/${problem.code}`);
   expect(answer.headers.get('x-request-id')).toBe(problem.request_id);
   return problem;
 };
@@ -33,6 +38,19 @@ const post = (body: string, headers: Record<string, string> = {}) =>
   });
 
 describe('problem details', () => {
+  it('link a page that documents the code, for every code', async () => {
+    const all = await (await fetch(`${api.url}/errors`)).text();
+    for (const code of errorCodeSchema.options) {
+      const answer = await fetch(`${api.url}/errors/${code}`);
+      expect(answer.status).toBe(200);
+      expect(answer.headers.get('content-type')).toMatch(/^text\/html/);
+      const page = await answer.text();
+      expect(page).toContain(`<code>${code}</code> (HTTP ${errorCodes[code].status})`);
+      expect(all).toContain(`<code>${code}</code>`);
+    }
+    await problemOf(await fetch(`${api.url}/errors/nothing`));
+  });
+
   it('answer a route that is not there, and a method that is not', async () => {
     for (const [method, at] of [
       ['GET', '/nowhere'],

@@ -1,7 +1,7 @@
 import type { ArmatureError } from '@armature/sdk/contract';
 
-/** The error as an HTTP answer (RFC 9457). */
-export function problemResponse(error: ArmatureError, requestId: string): Response {
+/** The error as an HTTP answer (RFC 9457). @param origin where the API is reached */
+export function problemResponse(error: ArmatureError, requestId: string, origin: string): Response {
   const headers = new Headers({
     'content-type': 'application/problem+json',
     'x-request-id': requestId,
@@ -11,7 +11,7 @@ export function problemResponse(error: ArmatureError, requestId: string): Respon
   const retryAfter = error.retryAfterS ?? (error.code === 'unavailable' ? 3 : undefined);
   if (retryAfter !== undefined)
     headers.set('retry-after', String(Math.max(1, Math.ceil(retryAfter))));
-  return new Response(JSON.stringify(error.toProblem(requestId)), {
+  return new Response(JSON.stringify(error.toProblem(requestId, origin)), {
     status: error.status,
     headers,
   });

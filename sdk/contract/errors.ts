@@ -98,10 +98,13 @@ export class ArmatureError extends Error {
     return errorCodes[this.code].retryable;
   }
 
-  /** The error as problem details; `requestId` names the request in the logs. */
-  toProblem(requestId: string): Problem {
+  /**
+   * The error as problem details; `requestId` names the request in the logs.
+   * @param origin of the API, whose `/errors/…` documents the code; where it is not known `type` is relative to it
+   */
+  toProblem(requestId: string, origin = ''): Problem {
     return {
-      type: `https://armature.dev/errors/${this.code}`,
+      type: `${origin}/errors/${this.code}`,
       title: this.code.replaceAll('_', ' '),
       status: this.status,
       code: this.code,
