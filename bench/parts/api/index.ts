@@ -2,15 +2,17 @@ import path from 'node:path';
 import { startPlatform } from '@armature/infra/platform';
 import { Armature } from '@armature/sdk';
 import type { PartMeasurement, PartOptions } from '../../result.ts';
+import { prepare } from '../serve/fleet.ts';
 import { claimRate } from './claims.ts';
+import { coldStarts } from './cold-start.ts';
 import { isolationSize } from './isolation.ts';
 import { measureRequests } from './requests.ts';
 import { uploadRate } from './upload.ts';
 
 /** How much is measured: all of it, or just enough to see that it works. */
 const SIZES = {
-  full: { alone: 400, together: 2_000, uploadMb: 256, jobs: 4_000 },
-  quick: { alone: 20, together: 64, uploadMb: 8, jobs: 100 },
+  full: { alone: 400, together: 2_000, uploadMb: 256, jobs: 4_000, coldStarts: 10 },
+  quick: { alone: 20, together: 64, uploadMb: 8, jobs: 100, coldStarts: 2 },
 } as const;
 
 /** What no request of a bench may run into. */
@@ -32,7 +34,9 @@ export async function measureApi({ scratch, quick }: PartOptions): Promise<PartM
       await operator.tenants.limit({ id: tenant.id, name, value: LIMITS[name] });
     }
     const client = new Armature({ apiUrl, apiKey: secret });
+    const served = await prepare(client, scratch);
     const requests = await measureRequests({
+      embodiment: served.embodimentId,
       apiUrl,
       apiKey: secret,
       client,
@@ -46,6 +50,7 @@ export async function measureApi({ scratch, quick }: PartOptions): Promise<PartM
         ...requests.figures,
         ...upload.figures,
         ...(await claimRate(databaseUrls, size.jobs)),
+        ...(await coldStarts({ databaseUrl: databaseUrls.app, scratch, count: size.coldStarts })),
         ...(await isolationSize()),
       ],
       summary: { api_ratios: { ...requests.ratios, upload: upload.ratio } },

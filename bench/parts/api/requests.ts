@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { Armature } from '@armature/sdk';
 import postgres, { type Sql, type TransactionSql } from 'postgres';
 import type { Figure } from '../../result.ts';
-import { latencyFigures, timed } from '../../timing.ts';
+import { latencyFigures, quantile, timed } from '../../timing.ts';
 import { spec } from '../serve/fleet.ts';
 
 /** Requests at a time where a rate is measured. */
@@ -17,6 +17,8 @@ interface Compared {
 }
 
 export interface RequestOptions {
+  /** With a deployed version. */
+  readonly embodiment: string;
   readonly apiUrl: string;
   readonly apiKey: string;
   readonly client: Armature;
@@ -39,16 +41,18 @@ export async function measureRequests(
       // One after the other in one run, so that both meet the same machine.
       figures.push(...latencyFigures(`${name}, API`, await timed(o.size.alone, WARMUP, api)));
       figures.push(...latencyFigures(`${name}, by hand`, await timed(o.size.alone, WARMUP, hand)));
-      const [ours, theirs] = [
-        await rateOf(o.size.together, api),
-        await rateOf(o.size.together, hand),
-      ];
-      ratios[name] = ours / theirs;
-      figures.push(
-        { name: `${name}, API`, value: ours, unit: 'requests/s' },
-        { name: `${name}, by hand`, value: theirs, unit: 'requests/s' },
-        { name: `${name} ratio`, value: ours / theirs, unit: '' },
-      );
+      const ours = await rateOf(o.size.together, api);
+      const theirs = await rateOf(o.size.together, hand);
+      ratios[name] = ours.perSecond / theirs.perSecond;
+      for (const [who, rate] of [
+        ['API', ours],
+        ['by hand', theirs],
+      ] as const) {
+        const together = `${name}, ${who}, ${TOGETHER} at a time`;
+        figures.push({ name: together, value: rate.perSecond, unit: 'requests/s' });
+        figures.push({ name: `${together} p99`, value: rate.p99, unit: 'ms' });
+      }
+      figures.push({ name: `${name} ratio`, value: ours.perSecond / theirs.perSecond, unit: '' });
     }
     return { figures, ratios };
   } finally {
@@ -61,6 +65,7 @@ async function comparisons({
   apiKey,
   client,
   tenant,
+  embodiment,
 }: RequestOptions): Promise<Compared[]> {
   const authorization = `Bearer ${apiKey}`;
   const ask = async (path: string, body?: object): Promise<unknown> => {
@@ -75,7 +80,6 @@ async function comparisons({
     if (!answer.ok) throw new Error(`${path} answered ${answer.status}: ${text}`);
     return JSON.parse(text);
   };
-  const { id: embodiment } = await client.embodiments.create({ spec });
   for (let i = 1; i < ROWS; i++) await client.embodiments.create({ spec });
   const file = { path: 'data', size: 1, sha256: '0'.repeat(64) };
   const set = { name: 'bench', embodiment_id: embodiment, files: [file] };
@@ -102,6 +106,31 @@ async function comparisons({
       api: () => ask(`/v1/datasets/${dataset.id}`),
       byHand: (sql) =>
         sql`select * from datasets where tenant_id = ${tenant} and id = ${dataset.id}`,
+    },
+    {
+      name: 'datasets.list',
+      api: () => ask('/v1/datasets?limit=50'),
+      byHand: (sql) => sql`
+        select * from datasets where tenant_id = ${tenant}
+        order by created_at desc, id desc limit 51`,
+    },
+    {
+      name: 'sessions.create',
+      api: () => ask('/v1/sessions', { robot: 'bench', embodiment_id: embodiment }),
+      byHand: async (sql) => {
+        const id = `ses_${randomUUID()}`;
+        await sql`select count(*) from sessions where tenant_id = ${tenant} and ended_at is null`;
+        const [found] = await sql<{ active_policy_version_id: string }[]>`
+          select * from embodiments where tenant_id = ${tenant} and id = ${embodiment}`;
+        const version = found?.active_policy_version_id ?? '';
+        await sql`select * from policy_versions where tenant_id = ${tenant} and id = ${version}`;
+        const [worker] = await sql<{ id: string }[]>`
+          select id, url from serve_workers where state = 'ready' order by sessions, id`;
+        await sql`
+          insert into sessions (id, tenant_id, robot, embodiment_id, policy_version_id, options, worker_id)
+          values (${id}, ${tenant}, 'bench', ${embodiment}, ${version}, '{}', ${worker?.id ?? ''}) returning *`;
+        await note(sql, 'sessions.create', id);
+      },
     },
     {
       name: 'embodiments.create',
@@ -145,16 +174,23 @@ async function inTenant(
   });
 }
 
-/** Calls a second, `TOGETHER` at a time. */
-async function rateOf(count: number, call: () => Promise<unknown>): Promise<number> {
+/** Calls a second, `TOGETHER` at a time, and the 99th percentile of what one takes then, in ms. */
+async function rateOf(
+  count: number,
+  call: () => Promise<unknown>,
+): Promise<{ perSecond: number; p99: number }> {
   // Every connection is open before the clock starts.
   await Promise.all(Array.from({ length: TOGETHER }, call));
   let left = count;
+  const times: number[] = [];
   const started = performance.now();
   await Promise.all(
     Array.from({ length: TOGETHER }, async () => {
-      while (left-- > 0) await call();
+      while (left-- > 0) times.push(...(await timed(1, 0, call)));
     }),
   );
-  return (count * 1000) / (performance.now() - started);
+  return {
+    perSecond: (count * 1000) / (performance.now() - started),
+    p99: quantile(times, 0.99),
+  };
 }
