@@ -15,8 +15,11 @@ const OPENPI_LOOP = place('bench/peers/openpi/server.py');
 const TRIVIAL_WORKER = place('test/support/trivial-worker.ts');
 const PYTHON = place('.armature/peers-openpi/bin/python');
 const CLIENTS = [1, 8, 32] as const;
-/** What the policy takes, ms: a run on an accelerator, which costs the same for one row and for many. */
-const RUN_MS = 4;
+/**
+ * What the policy takes, ms: a run on an accelerator, which costs the same for one row and for many; and nothing,
+ * which leaves what the loops themselves take.
+ */
+const RUNS_MS = [4, 0] as const;
 const [HORIZON, WIDTH] = [8, 2];
 
 /**
@@ -32,17 +35,18 @@ export async function againstOpenpi(trialMs: number): Promise<Compared> {
   }
   const figures: Figure[] = [];
   const ratios: Record<string, number> = {};
-  for (const count of CLIENTS) {
-    const ours = await measure(ourWorker(count), count, trialMs);
-    const theirs = await measure(openpiLoop(), count, trialMs);
+  for (const [runMs, count] of RUNS_MS.flatMap((ms) => CLIENTS.map((n) => [ms, n] as const))) {
+    const ours = await measure(ourWorker(runMs, count), count, trialMs);
+    const theirs = await measure(openpiLoop(runMs), count, trialMs);
     for (const [who, { perS, latencies }] of [
       ['this worker', ours],
       ['openpi’s loop', theirs],
     ] as const) {
-      const name = `${who}, policy of ${RUN_MS} ms a run, ${count} openpi clients`;
+      const name = `${who}, policy of ${runMs} ms a run, ${count} openpi clients`;
       figures.push(...latencyFigures(name, latencies), { name, value: perS, unit: 'replies/s' });
     }
-    ratios[`throughput_vs_openpi_${count}`] = ours.perS / theirs.perS;
+    const what = runMs === 0 ? 'loop' : 'throughput';
+    ratios[`${what}_vs_openpi_${count}`] = ours.perS / theirs.perS;
   }
   for (const [name, value] of Object.entries(ratios)) figures.push({ name, value, unit: 'times' });
   return { figures, ratios };
@@ -53,8 +57,8 @@ interface Peer {
   readonly started: Promise<{ readonly port: number; readonly tokens: readonly string[] }>;
 }
 
-function ourWorker(clients: number): Peer {
-  const args = ['--import', 'tsx', TRIVIAL_WORKER, String(RUN_MS), String(clients)];
+function ourWorker(runMs: number, clients: number): Peer {
+  const args = ['--import', 'tsx', TRIVIAL_WORKER, String(runMs), String(clients)];
   const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] });
   const schema = z.object({ port: z.number(), tokens: z.array(z.string()) });
   return {
@@ -63,8 +67,8 @@ function ourWorker(clients: number): Peer {
   };
 }
 
-function openpiLoop(): Peer {
-  const args = [OPENPI_LOOP, String(RUN_MS), String(HORIZON), String(WIDTH)];
+function openpiLoop(runMs: number): Peer {
+  const args = [OPENPI_LOOP, String(runMs), String(HORIZON), String(WIDTH)];
   const child = spawn(PYTHON, args, { stdio: ['ignore', 'pipe', 'inherit'] });
   return {
     process: child,

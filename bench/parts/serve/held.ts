@@ -5,7 +5,8 @@ import type { Figure } from '../../result.ts';
 import { askInTurn, closeAll, connectAll } from './asking.ts';
 import { seen, spec, type Reasoning, type Robot, type Served } from './fleet.ts';
 
-type Arrivals = 'fixed' | 'poisson';
+const ARRIVALS = ['fixed', 'poisson'] as const;
+type Arrivals = (typeof ARRIVALS)[number];
 
 interface Load {
   readonly served: Served;
@@ -48,9 +49,8 @@ export async function heldRobots(
       await Promise.all(robots.map(([robot, served]) => askInTurn(robot, served, 2)));
     }
     const key = reasoning === 'off' ? 'without_reasoning' : 'with_reasoning';
-    const kinds: readonly Arrivals[] = reasoning === 'off' ? ['fixed', 'poisson'] : ['fixed'];
     for (const rate of rates) {
-      for (const arrivals of kinds) {
+      for (const arrivals of ARRIVALS) {
         const load = { robots: robots.map(([robot]) => robot), rate, arrivals, trialMs };
         const guess = Math.floor((0.8 * chunksPerS * 8) / rate);
         const [, served] = robots[0] ?? [];

@@ -65,7 +65,9 @@ export async function measureServe(options: PartOptions): Promise<PartMeasuremen
     if (served === undefined) throw new Error('there is a tenant');
     const off = await oneRobot(served, 'off', size.chunks);
     const every = await oneRobot(served, 'every_chunk', size.chunks);
+    await loopLag(platform.gatewayUrl);
     const mixed = await manyRobots(fleet, size.chunksARobot);
+    const lag = await loopLag(platform.gatewayUrl);
     const held = await heldRobots(fleet, size, mixed.chunksPerS);
     const loads = await policyLoads(served, size.loads);
     const way = await theWay(served, size.cuts);
@@ -82,12 +84,14 @@ export async function measureServe(options: PartOptions): Promise<PartMeasuremen
           value: mixed.againstSolo,
           unit: 'times',
         },
+        { name: `${ROBOTS} robots: lag of the gateway’s event loop p99`, value: lag, unit: 'ms' },
         ...held.figures,
         ...loads,
         ...way,
         ...peers.figures,
       ],
       summary: {
+        loop_lag_ms: { p99: lag },
         overhead_ms: { p50: quantile(overhead, 0.5), p99: quantile(overhead, 0.99) },
         held_actions_per_s: held.most,
         ratios: { mixed_vs_solo: mixed.againstSolo, ...peers.ratios },
@@ -96,6 +100,15 @@ export async function measureServe(options: PartOptions): Promise<PartMeasuremen
   } finally {
     await platform.stop();
   }
+}
+
+/** How late the worker's event loop was since this was last asked, 99th percentile, ms. */
+async function loopLag(gatewayUrl: string): Promise<number> {
+  const url = new URL('/metrics', gatewayUrl.replace(/^ws/, 'http'));
+  const text = await (await fetch(url)).text();
+  const seconds = /^\S*event_loop_lag_seconds\{.*quantile="0\.99".*\} (\S+)$/m.exec(text)?.[1];
+  if (seconds === undefined) throw new Error(`${url.href} tells no lag of the event loop`);
+  return Number(seconds) * 1000;
 }
 
 /** Peak resident memory of a process, where the system tells it. */
