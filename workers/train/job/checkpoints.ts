@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto';
-import type { ClaimedJob } from '@armature/db';
+import { LeaseLostError, type ClaimedJob } from '@armature/db';
 import { ArmatureError } from '@armature/sdk/contract';
 import type { ObjectStore } from '@armature/storage';
+import { LeaseLost } from '../../jobs/reasons.ts';
 import type { CheckpointRecord, FinetuneInput } from './input.ts';
 import { checkpointKey, finetunePrefix } from './keys.ts';
 import type { Ledger } from './ledger.ts';
@@ -64,7 +65,15 @@ export class Checkpoints {
       first_loss: soFar.firstLoss,
       last_loss: soFar.lastLoss,
     };
-    await this.ledger.recordCheckpoint(record);
+    try {
+      await this.ledger.recordCheckpoint(record);
+    } catch (error) {
+      // Whoever has the job now knows nothing of this object, and nothing else takes it away.
+      if (error instanceof LeaseLost || error instanceof LeaseLostError) {
+        await this.store.delete(key);
+      }
+      throw error;
+    }
     const before = this.current;
     this.current = record;
     if (before !== null && before.key !== key) await this.store.delete(before.key);

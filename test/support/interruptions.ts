@@ -1,0 +1,94 @@
+import type { Db } from '@armature/db';
+import type { ObjectStore } from '@armature/storage';
+
+/**
+ * `freeze`: nothing goes on until `thaw`, as in a process that is stopped or whose network is gone; `fail`: the
+ * call that is there throws, once; `kill`: the process is gone at once.
+ */
+export type Interruption = 'freeze' | 'fail' | 'kill';
+
+/**
+ * Counts the points at which a worker meets the world: before each transaction and each call of the object store
+ * is sent, and after its answer is there but not yet known. At one of them it interrupts. Whatever a worker awaits
+ * between two of them changes nothing outside of it.
+ */
+export class Interruptions {
+  private readonly at: number;
+  private readonly how: Interruption;
+  private met = 0;
+  private place = 'nowhere';
+  private frozen: Promise<void> | undefined;
+  private release: () => void = () => undefined;
+  private reached: () => void = () => undefined;
+  /** Resolves when the point is reached. */
+  readonly here = new Promise<void>((resolve) => (this.reached = resolve));
+
+  /** @param at the point, from 1; 0 never interrupts. */
+  constructor(at: number, how: Interruption) {
+    this.at = at;
+    this.how = how;
+  }
+
+  get points(): number {
+    return this.met;
+  }
+
+  /** Where the interruption was, in words. */
+  get where(): string {
+    return this.place;
+  }
+
+  thaw(): void {
+    this.release();
+    this.frozen = undefined;
+  }
+
+  database(db: Db): Db {
+    const orm = new Proxy(db.orm, {
+      get: (target, property) => {
+        if (property !== 'transaction') return bound(target, property);
+        return async (...args: Parameters<Db['orm']['transaction']>) => {
+          await this.meet('before a transaction');
+          const result = await target.transaction(...args);
+          await this.meet('after a transaction');
+          return result;
+        };
+      },
+    });
+    return { ...db, orm };
+  }
+
+  store(store: ObjectStore): ObjectStore {
+    return new Proxy(store, {
+      get: (target, property) => {
+        const value = bound(target, property);
+        if (typeof value !== 'function' || /^presign|^list$/.test(String(property))) return value;
+        const call = value as (...args: unknown[]) => Promise<unknown>;
+        return async (...args: unknown[]) => {
+          const what = `${String(property)} of ${String(args[0])}`;
+          await this.meet(`before ${what}`);
+          const result = await call(...args);
+          await this.meet(`after ${what}`);
+          return result;
+        };
+      },
+    });
+  }
+
+  private async meet(place: string): Promise<void> {
+    this.met += 1;
+    if (this.met === this.at) {
+      this.place = `point ${this.met}, ${place}`;
+      this.reached();
+      if (this.how === 'fail') throw new Error(`interrupted at ${this.place}`);
+      if (this.how === 'kill') process.kill(process.pid, 'SIGKILL');
+      this.frozen = new Promise((resolve) => (this.release = resolve));
+    }
+    await this.frozen;
+  }
+}
+
+function bound(target: object, property: string | symbol): unknown {
+  const value: unknown = Reflect.get(target, property);
+  return typeof value === 'function' ? (value.bind(target) as unknown) : value;
+}
