@@ -9,9 +9,8 @@ import { qwenVisionShape } from '../backbones/index.ts';
 import { toFloat32 } from '../checkpoint/index.ts';
 import { Engine, type Values } from '../engine/index.ts';
 import { LARGE_PRESETS, languageParameters } from '../plan/index.ts';
-import { Graph, fromHalf } from '../tensor/index.ts';
+import { Graph, fromHalf, gather, matmul, toOnnx } from '../tensor/index.ts';
 import { modelProto } from '../tensor/onnx-schema.ts';
-import { toOnnx } from '../tensor/index.ts';
 import { encode } from './encode.ts';
 import {
   ExportError,
@@ -23,6 +22,7 @@ import {
   writeWeightData,
   type ImportPlan,
   type ModelSources,
+  type StoredWeight,
   type WeightFormat,
 } from './index.ts';
 
@@ -88,6 +88,10 @@ function languageFeeds(): Values {
   };
 }
 
+function bytesOf({ buffer, byteOffset, byteLength }: Float32Array): Uint8Array {
+  return new Uint8Array(buffer, byteOffset, byteLength);
+}
+
 function cosine(a: ArrayLike<number>, b: ArrayLike<number>): number {
   let [ab, aa, bb] = [0, 0, 0];
   for (let i = 0; i < a.length; i += 1) {
@@ -137,13 +141,20 @@ it('SigLIP sees by path what the reference sees', async () => {
 });
 
 describe('quantised weights', () => {
-  // Neither size is a multiple of a block of 32 inputs.
   const name = 'model.layers.0.mlp.down_proj.weight';
-  const [out, inner] = [64, 112];
+  const [out = 0, inner = 0] = weightOf(planOf('float32')).shape;
+  // The last block of a row is not full where the inputs are no multiple of 32.
+  const blocks = Math.ceil(inner / 32);
+
+  function weightOf(plan: ImportPlan): StoredWeight {
+    const weight = plan.weights.find((one) => one.name === name);
+    if (weight === undefined) throw new RangeError(`the fixture has no ${name}`);
+    return weight;
+  }
 
   /** The weight as its bytes in the data file say, by nothing of the house's own code. */
   function dequantised(plan: ImportPlan, bytes: Buffer): Float32Array {
-    const weight = plan.weights.find((one) => one.name === name)!;
+    const weight = weightOf(plan);
     const [data, scales] = weight.parts.map((part) => {
       const { offset, length } = plan.places.get(part.name)!;
       return bytes.subarray(offset, offset + length);
@@ -153,7 +164,7 @@ describe('quantised weights', () => {
       if (weight.format === 'int8') {
         return data.readInt8(column * out + row) * scales.readFloatLE(4 * row);
       }
-      const block = row * 4 + Math.floor(column / 32);
+      const block = row * blocks + Math.floor(column / 32);
       const pair = data[block * 16 + Math.floor((column % 32) / 2)]!;
       const level = column % 2 === 0 ? pair % 16 : Math.floor(pair / 16);
       return (level - 8) * fromHalf(scales.readUInt16LE(2 * block));
@@ -242,6 +253,48 @@ describe('the data file', () => {
     const place = plan.places.get('lm_head.weight')!;
     expect(place.offset).toBeGreaterThan(2 ** 34);
     expect(last?.external_data).toContainEqual({ key: 'offset', value: String(place.offset) });
+  });
+
+  it('of more than 2 GB is read where its weights lie: one behind 2^31 bytes, one that is larger', async () => {
+    const width = 1024;
+    const rows = 2 ** 31 / (4 * width) + 3;
+    const table = { location: 'large.data', offset: 4096, length: rows * width * 4 };
+    const end = Math.ceil((table.offset + table.length) / 4096) * 4096;
+    const matrix = { location: 'large.data', offset: end, length: 2 * width * 4 };
+    const places: Readonly<Record<string, typeof table>> = { table, matrix };
+    // A file of holes takes no room on the disk: what is not written is zero.
+    const handle = await open(path.join(scratch, 'large.data'), 'wx');
+    await handle.truncate(matrix.offset + matrix.length);
+    const last = Float32Array.from({ length: width }, (_, i) => Math.sin(i));
+    await handle.write(bytesOf(last), 0, width * 4, table.offset + (rows - 1) * width * 4);
+    const turned = Float32Array.from({ length: 2 * width }, (_, i) => Math.cos(i));
+    await handle.write(bytesOf(turned), 0, 2 * width * 4, matrix.offset);
+    expect((await handle.stat()).blocks * 512).toBeLessThan(2 ** 20);
+    await handle.close();
+    const graph = new Graph('large');
+    const chosen = gather(
+      graph.external('table', 'float32', [rows, width]),
+      graph.input('ids', 'int64', [2]),
+    );
+    graph.output('y', matmul(chosen, graph.external('matrix', 'float32', [width, 2])));
+    const file = path.join(scratch, 'large.onnx');
+    await writeFile(
+      file,
+      toOnnx(graph, {
+        external(name) {
+          const place = places[name];
+          if (place === undefined) throw new RangeError(`${name} has no place`);
+          return place;
+        },
+      }),
+    );
+    const data = BigInt64Array.of(BigInt(rows - 1), 0n);
+    const { y } = await runFile(file, { ids: { dtype: 'int64', shape: [2], data } });
+    const product = [0, 1].map((column) =>
+      last.reduce((sum, value, i) => sum + value * turned[2 * i + column]!, 0),
+    );
+    expect(matrix.offset).toBeGreaterThan(2 ** 31);
+    [...product, 0, 0].forEach((value, i) => expect(y?.data[i]).toBeCloseTo(value, 3));
   });
 
   it('is not made of weights that are no numbers, or too large for float16', async () => {
