@@ -49,6 +49,7 @@ export async function computeFeatures(o: {
   }
   await engine.load('features', toOnnx(graph));
   await engine.put('features', values);
+  o.onProgress?.(0, frames.length);
   const summaries = new Float32Array(frames.length * wide);
   const reasonings = new Float32Array(frames.length * deep);
   for (let start = 0; start < frames.length; start += ROWS) {

@@ -52,12 +52,21 @@ export class FinetuneError extends Error {
   }
 }
 
-export interface FinetuneProgress {
-  readonly phase: 'features' | 'compile' | 'sampler';
-  readonly done: number;
-  readonly total: number;
-  readonly note?: string;
-}
+/** Something slow before the first step or after the last, which a fine-tune's steps do not tell of. */
+export type FinetuneProgress =
+  | {
+      readonly phase: 'compile' | 'sampler';
+      readonly done: number;
+      readonly total: number;
+    }
+  | {
+      /** Passes of the frozen parts, a frame each, whose results are kept. */
+      readonly phase: 'features';
+      readonly done: number;
+      readonly total: number;
+      /** Passes that the steps to come would take without them: a row each. */
+      readonly reads: number;
+    };
 
 export interface FinetuneInput {
   readonly engine: Engine;
@@ -153,7 +162,10 @@ export class Finetune {
     if (options.steps === 0) {
       return new Finetune({ input, layout, session: undefined, source: common, aside: [], start });
     }
+    const state =
+      input.resume === undefined ? undefined : readCheckpoint(input.resume, jobKey(input));
     const fromImages = trainsOnPictures(options.mode);
+    const reads = (options.steps - (state?.step ?? 0)) * options.batchSize;
     const features = fromImages
       ? undefined
       : await computeFeatures({
@@ -167,18 +179,11 @@ export class Finetune {
           frames,
           blank: options.images === 'blank',
           onProgress: (done, total) => {
-            input.onProgress?.({
-              phase: 'features',
-              done,
-              total,
-              note: `features of the frozen parts, computed once for ${options.steps} steps`,
-            });
+            input.onProgress?.({ phase: 'features', done, total, reads });
           },
           ...(input.signal === undefined ? {} : { signal: input.signal }),
         });
     input.onProgress?.({ phase: 'compile', done: 0, total: 1 });
-    const state =
-      input.resume === undefined ? undefined : readCheckpoint(input.resume, jobKey(input));
     const graph: TrainGraphOptions = {
       config: base.config,
       signature,

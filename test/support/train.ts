@@ -112,7 +112,7 @@ export function toyWorkshop(hooks: ToyHooks = {}): Workshop {
     preprocessModule: new URL('../../policy/data/preprocess.ts', import.meta.url),
     imageSize: () => ({ width: 16, height: 16 }),
     train: (o) => {
-      o.onProgress({ phase: 'features', done: 1, total: 1, note: 'features of the toy: none' });
+      for (const done of [0, 2]) o.onProgress({ phase: 'features', done, total: 2, reads: 10 });
       const picture = o.episodes[0]?.image(o.spec.cameras[0]?.name ?? '', 0);
       const start = o.from === null ? '' : ` ${o.from.digest}`;
       const seed = `${o.options.seed} ${hash(picture ?? new Uint8Array(0))}${start}`;

@@ -2,6 +2,7 @@ import type { NewJobEvent } from '@armature/db';
 import type { Demonstrations } from '../data/demonstrations.ts';
 import { BEGINS, percent, within, type Attempt } from './attempt.ts';
 import { soFarOf, type Resumed } from './checkpoints.ts';
+import { FeatureMeter, featuresEvent } from './feature-saving.ts';
 import type { FinetuneInput } from './input.ts';
 import type { TrainSummary } from './ledger.ts';
 import { metricsEvent } from './metrics-event.ts';
@@ -104,7 +105,7 @@ async function prepare(
   resumed: Resumed | null,
 ): Promise<Trainer> {
   const { input, ledger, lease, services } = attempt;
-  const notes: string[] = [];
+  const features = new FeatureMeter(() => services.nowMs() / 1000);
   const from = input.from === null ? null : await getVersion(services.store, input.from);
   const trainer = await workshop.train({
     spec: input.spec,
@@ -112,15 +113,17 @@ async function prepare(
     options: input.options,
     from,
     resume: resumed?.bytes ?? null,
-    onProgress: ({ phase, done, total, note }) => {
-      if (note !== undefined && done === total) notes.push(note);
+    onProgress: (progress) => {
+      const { phase, done, total } = progress;
+      if (progress.phase === 'features') features.see(progress);
       lines.report(...progressOf(phase, total > 0 ? done / total : 1));
     },
     signal: lease.signal,
   });
   try {
     await lines.idle();
-    for (const message of notes) await ledger.note({ kind: 'message', message });
+    const { saving } = features;
+    if (saving !== undefined) await ledger.note(featuresEvent(saving));
     return trainer;
   } catch (error) {
     await trainer.close();

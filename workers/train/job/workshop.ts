@@ -45,12 +45,20 @@ export class ResumeRefused extends Error {
 }
 
 /** Something slow that goes on before the first step or after the last. */
-export interface TrainerProgress {
-  readonly phase: 'features' | 'compile' | 'sampler';
-  readonly done: number;
-  readonly total: number;
-  readonly note?: string;
-}
+export type TrainerProgress =
+  | {
+      readonly phase: 'compile' | 'sampler';
+      readonly done: number;
+      readonly total: number;
+    }
+  | {
+      /** Passes of the frozen parts, a frame each, whose results are kept. */
+      readonly phase: 'features';
+      readonly done: number;
+      readonly total: number;
+      /** Passes that the steps to come would take without them: a row each. */
+      readonly reads: number;
+    };
 
 /** The policy as a training job uses it; one workshop a job. */
 export interface Workshop {
