@@ -1,8 +1,11 @@
 import { SAMPLER_COLUMNS, samplerTable } from '../divla/diffusion.ts';
 import { add, clamp, div, expand, mul, reshape, sub, type Tensor } from '../tensor/index.ts';
 
-/** What a denoising network is trained to say: the noise, or the velocity √ā·noise − √(1−ā)·clean. */
-export type Prediction = 'epsilon' | 'v_prediction';
+/**
+ * What a denoising network is trained to say: the noise, the clean sample, or the velocity
+ * √ā·noise − √(1−ā)·clean.
+ */
+export type Prediction = 'epsilon' | 'sample' | 'v_prediction';
 
 export interface DdimOptions {
   readonly steps: number;
@@ -44,16 +47,32 @@ export function ddimStep(
   change?: CleanChange,
 ): Tensor {
   const { root, rest, rootBefore, restBefore } = levels;
-  const byNoise = prediction === 'epsilon';
-  const found = byNoise
-    ? div(sub(x, mul(predicted, rest)), root)
-    : sub(mul(x, root), mul(predicted, rest));
-  const noise = byNoise ? predicted : add(mul(x, rest), mul(predicted, root));
+  const { found, noise } = parts(x, predicted, levels, prediction);
   const clean = clamp(found, -clip, clip);
   if (change === undefined) return add(mul(clean, rootBefore), mul(noise, restBefore));
   const turned = change(clean, x, root);
   const left = sub(noise, mul(sub(turned, clean), ratio(root, rest)));
   return add(mul(turned, rootBefore), mul(left, restBefore));
+}
+
+/** The clean sample and the noise that x is made of, by what the network says of it. */
+function parts(
+  x: Tensor,
+  predicted: Tensor,
+  { root, rest }: DdimLevels,
+  prediction: Prediction,
+): { readonly found: Tensor; readonly noise: Tensor } {
+  switch (prediction) {
+    case 'epsilon':
+      return { found: div(sub(x, mul(predicted, rest)), root), noise: predicted };
+    case 'sample':
+      return { found: predicted, noise: div(sub(x, mul(predicted, root)), rest) };
+    case 'v_prediction':
+      return {
+        found: sub(mul(x, root), mul(predicted, rest)),
+        noise: add(mul(x, rest), mul(predicted, root)),
+      };
+  }
 }
 
 function ratio(a: Level, b: Level): Level {

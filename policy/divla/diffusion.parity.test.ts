@@ -1,11 +1,13 @@
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { readFixture, readFixtureJson } from '../../test/support/fixtures.ts';
-import { hold, largestDifference } from '../../test/support/parity.ts';
-import { readSafetensors, toFloat32 } from '../checkpoint/index.ts';
+import { hold, holdClose, largestDifference } from '../../test/support/parity.ts';
+import { readSafetensors, toFloat32, type SafeTensor } from '../checkpoint/index.ts';
 import { ddimStep } from '../decoders/ddim.ts';
 import { Engine } from '../engine/index.ts';
 import { Graph, slice, toOnnx } from '../tensor/index.ts';
+import { nano } from './config.ts';
 import { SAMPLER_COLUMNS, alphasCumprod, samplerTable } from './diffusion.ts';
+import { addNoise, predictionTarget } from './model.ts';
 
 let engine: Engine;
 beforeAll(async () => {
@@ -18,16 +20,23 @@ afterAll(async () => {
 interface Meta {
   train_steps: number;
   clip_sample_range: number;
-  cases: { name: string; scheduler: string; inference_steps: number; timesteps: number[] }[];
+  cases: {
+    name: string;
+    scheduler: string;
+    prediction_type: 'epsilon' | 'sample' | 'v_prediction';
+    inference_steps: number;
+    timesteps: number[];
+  }[];
 }
 
 const meta = (await readFixtureJson('diffusion', 'schedulers.json')) as Meta;
 const { tensors } = readSafetensors(await readFixture('diffusion', 'schedulers.safetensors'));
-const data = (name: string): Float32Array => {
+const stored = (name: string): SafeTensor => {
   const tensor = tensors.get(name);
   if (tensor === undefined) throw new RangeError(`the fixture has no ${name}`);
-  return toFloat32(tensor);
+  return tensor;
 };
+const data = (name: string): Float32Array => toFloat32(stored(name));
 
 /** The fixture's tables and chains are float32. */
 const TOLERANCE = 2e-5;
@@ -40,24 +49,55 @@ it('the cumulative product of alphas is the reference schedule', () => {
   hold({ ...LABEL, quantity: 'schedule', detail: 'alphas_cumprod', error, tolerance: TOLERANCE });
 });
 
-const cases = meta.cases.filter(
-  (c) => c.scheduler === 'DDIM' && /\.(epsilon|v_prediction)$/.test(c.name),
-);
+it('noise is added, and the velocity found, as the reference does', async () => {
+  const { shape } = stored('add_noise.x0');
+  const steps = Array.from(stored('add_noise.t').data, Number);
+  const bars = alphasCumprod(meta.train_steps);
+  const graph = new Graph('noise');
+  const [clean, noise] = [
+    graph.input('clean', 'float32', shape),
+    graph.input('noise', 'float32', shape),
+  ];
+  const level = (of: (bar: number) => number) =>
+    graph.constant(
+      Float32Array.from(steps, (t) => Math.sqrt(of(bars[t] ?? NaN))),
+      [steps.length, 1, 1],
+    );
+  const [root, rest] = [level((bar) => bar), level((bar) => 1 - bar)];
+  const diffusion = { ...nano.diffusion, prediction: 'v_prediction' } as const;
+  graph.output('y', addNoise(clean, noise, root, rest));
+  graph.output('velocity', predictionTarget({ ...nano, diffusion }, clean, noise, root, rest));
+  await engine.load('noise', toOnnx(graph));
+  const got = await engine.run('noise', {
+    clean: { dtype: 'float32', shape, data: data('add_noise.x0') },
+    noise: { dtype: 'float32', shape, data: data('add_noise.noise') },
+  });
+  for (const name of ['y', 'velocity']) {
+    holdClose(
+      { ...LABEL, quantity: 'add_noise', detail: name },
+      got[name],
+      { shape, data: data(`add_noise.${name}`) },
+      TOLERANCE,
+    );
+  }
+});
 
-it('the fixture has chains of both predictions', () => {
-  expect(cases.length).toBeGreaterThanOrEqual(2);
+const cases = meta.cases.filter((c) => c.scheduler === 'DDIM');
+
+it('the fixture has chains of all three predictions', () => {
+  expect(new Set(cases.map((c) => c.prediction_type)).size).toBe(3);
 });
 
 it.each(cases)(
   'DDIM follows the reference chain: $name',
-  async ({ name, inference_steps: steps, timesteps }) => {
-    const prediction = name.endsWith('.epsilon') ? 'epsilon' : 'v_prediction';
+  async ({ name, inference_steps: steps, timesteps, prediction_type: prediction }) => {
     const options = { prediction, clip: meta.clip_sample_range } as const;
     const table = samplerTable(steps, meta.train_steps);
     const outputs = data(`${name}.model_output`);
     const chain = data(`${name}.x`);
+    const cleaned = data(`${name}.pred_x0`);
     const size = chain.length / (steps + 1);
-    let error = 0;
+    const error = { chain: 0, pred_x0: 0 };
     const graph = new Graph('step');
     const x = graph.input('x', 'float32', [size]);
     const predicted = graph.input('predicted', 'float32', [size]);
@@ -70,23 +110,32 @@ it.each(cases)(
       restBefore: column(4),
     };
     graph.output('next', ddimStep(x, predicted, levels, options));
+    const watched = ddimStep(x, predicted, levels, options, (clean) => {
+      graph.output('clean', clean);
+      return clean;
+    });
+    graph.output('watched', watched);
     await engine.load(name, toOnnx(graph));
     for (let i = 0; i < steps; i++) {
       const columns = table.slice(i * SAMPLER_COLUMNS, (i + 1) * SAMPLER_COLUMNS);
       expect(columns[0]).toBe(timesteps[i]);
       const f32 = (values: Float32Array) =>
         ({ dtype: 'float32', shape: [values.length], data: values }) as const;
-      const { next } = await engine.run(name, {
+      const made = await engine.run(name, {
         x: f32(chain.slice(i * size, (i + 1) * size)),
         predicted: f32(outputs.slice(i * size, (i + 1) * size)),
         row: f32(columns),
       });
-      const got = next?.data;
-      if (!(got instanceof Float32Array)) throw new RangeError('the step gave nothing');
-      const expected = chain.slice((i + 1) * size, (i + 2) * size);
-      error = Math.max(error, largestDifference(got, expected));
+      const off = (output: string, expected: Float32Array): number =>
+        largestDifference(made[output]?.data ?? [], expected);
+      const after = chain.slice((i + 1) * size, (i + 2) * size);
+      error.chain = Math.max(error.chain, off('next', after), off('watched', after));
+      const expected = cleaned.slice(i * size, (i + 1) * size);
+      error.pred_x0 = Math.max(error.pred_x0, off('clean', expected));
     }
-    hold({ ...LABEL, quantity: 'chain', detail: name, error, tolerance: TOLERANCE });
+    for (const quantity of ['chain', 'pred_x0'] as const) {
+      hold({ ...LABEL, quantity, detail: name, error: error[quantity], tolerance: TOLERANCE });
+    }
   },
 );
 

@@ -1,4 +1,4 @@
-import { concat, expand, mul, reshape, slice, sub, type Tensor } from '../tensor/index.ts';
+import { add, concat, expand, mul, reshape, slice, sub, type Tensor } from '../tensor/index.ts';
 import type { Bank } from '../nn/bank.ts';
 import { dense, embedding, norm } from '../nn/layers.ts';
 import type { Params } from '../nn/params.ts';
@@ -188,6 +188,14 @@ export function predict(
   const encoded = encodeActions(head, config, bank, x);
   const decoded = unet(p.scope('trunk').scope('decoder'), config, encoded, modulation);
   return decodeActions(head, config, bank, decoded);
+}
+
+/**
+ * Clean actions as noisy as a diffusion step has them.
+ * @param root √ā and rest √(1−ā), broadcast over the actions
+ */
+export function addNoise(clean: Tensor, noise: Tensor, root: Tensor, rest: Tensor): Tensor {
+  return add(mul(clean, root), mul(noise, rest));
 }
 
 /**

@@ -29,6 +29,7 @@ import { bodyInputs, viewCount, viewInputs, type RowInputs } from '../divla/grap
 import { condition } from '../divla/head.ts';
 import { tokenTable } from '../divla/instruction.ts';
 import {
+  addNoise,
   filmOfSteps,
   predict,
   predictionTarget,
@@ -397,7 +398,7 @@ function actionLoss(
   const drawn = (x: Tensor): Tensor => repeat(x, draws);
   const [root, rest] = [level(1), level(2)];
   const pure = drawn(clean);
-  const mixed = add(mul(pure, root), mul(noise, rest));
+  const mixed = addNoise(pure, noise, root, rest);
   const mask = options.prefixed
     ? inputs.input('given', 'float32', [rows * draws, horizon])
     : undefined;
