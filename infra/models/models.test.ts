@@ -5,8 +5,11 @@ import os from 'node:os';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { Engine } from '@armature/policy/engine';
 import { readModelManifest } from '@armature/policy/export';
 import { fixturePath } from '../../test/support/fixtures.ts';
+import { largestDifference, readReference } from '../../test/support/parity.ts';
+import { feedOf } from '../../test/support/tiny-models.ts';
 import { loadModelTools, type ModelTools } from '../../sdk/cli/model-tools.ts';
 import * as tools from './index.ts';
 
@@ -142,6 +145,32 @@ describe('armature models import', () => {
     const again = await armature('import', ...args);
     expect(again.code).toBe(1);
     expect(again.stderr).toContain('conflict');
+  });
+
+  it('takes a language model and SigLIP from two folders', async () => {
+    const out = path.join(scratch, 'both');
+    const siglip = fixturePath('siglip-tiny', 'folder-full');
+    const seen = await readReference('siglip-tiny', 'outputs.safetensors');
+    const pixels = (await readReference('siglip-tiny', 'inputs.safetensors')).at('pixel_values');
+    const [batch = 0] = pixels.shape;
+    const { code, stdout, stderr } = await armature(
+      ...['import', TINY, '--vision', siglip, '--out', out, '--json'],
+      ...['--weights', 'float32', '--batch', String(batch), '--views', '1'],
+    );
+    expect(code, stderr).toBe(0);
+    const report = JSON.parse(stdout) as tools.ImportReport;
+    expect(report.logits?.cosine).toBeGreaterThan(0.99999);
+    const manifest = readModelManifest(await readFile(path.join(out, 'model.json')));
+    expect(Object.keys(manifest.graphs).sort()).toEqual(['language', 'vision']);
+    // One file holds both: SigLIP, not the language model's own tower, sees what the reference sees.
+    const engine = await Engine.start({ threads: 1, name: 'both' });
+    const graph = path.join(out, 'vision.onnx');
+    await engine.load(graph, graph);
+    const { tokens } = await engine.run(graph, { pixels: feedOf(pixels) });
+    await engine.close();
+    const want = seen.at('last_hidden_state');
+    expect(tokens?.shape).toEqual(want.shape);
+    expect(largestDifference(tokens?.data ?? [], want.data)).toBeLessThan(1e-4);
   });
 
   it.each([

@@ -5,8 +5,9 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { feedOf, openReference } from '../../test/support/tiny-models.ts';
 import { TINY_QWEN, readTinyQwen } from '../../test/support/tiny-qwen.ts';
 import { readReference } from '../../test/support/parity.ts';
-import { qwenVisionShape } from '../backbones/index.ts';
-import { toFloat32 } from '../checkpoint/index.ts';
+import { modelFolder } from '../../infra/models/model-folder.ts';
+import { openModelFolder, qwenVisionShape, type HuggingFaceModel } from '../backbones/index.ts';
+import { fromFloat32, toFloat32, writeSafetensors, type SafeTensor } from '../checkpoint/index.ts';
 import { Engine, type Values } from '../engine/index.ts';
 import { LARGE_PRESETS, languageParameters } from '../plan/index.ts';
 import { Graph, fromHalf, gather, matmul, toOnnx } from '../tensor/index.ts';
@@ -125,6 +126,43 @@ describe('a language model loaded by path', () => {
     const real = (_: number, i: number) => tiny.isReal(i, want.length / tiny.rows / tiny.length);
     expect(cosine(want.filter(real), got.filter(real))).toBeGreaterThan(bound);
     expect([...errors.values()].every(({ rms }) => rms < 0.15)).toBe(true);
+  });
+});
+
+describe('a folder of float16', () => {
+  /** The reference's folder with its weights in half precision, on the disk. */
+  async function halfFolder(): Promise<HuggingFaceModel> {
+    const at = await mkdtemp(path.join(scratch, 'half-'));
+    const tensors = new Map<string, SafeTensor>();
+    for (const name of folder.tensors.keys()) {
+      const source = await folder.read(name);
+      tensors.set(name, fromFloat32(toFloat32(source), source.shape, 'F16'));
+    }
+    await writeFile(path.join(at, 'config.json'), JSON.stringify(folder.config));
+    await writeFile(path.join(at, 'model.safetensors'), writeSafetensors(tensors));
+    return openModelFolder(await modelFolder(at));
+  }
+
+  it.each(['float16', 'float32'] as const)('is stored bit for bit in %s', async (weights) => {
+    const half = await halfFolder();
+    const plan = planOf(weights, { language: half });
+    const { at, errors } = await write('half', plan);
+    const file = await readFile(path.join(at, DATA));
+    expect(plan.weights.some(({ format }) => format === weights)).toBe(true);
+    for (const { name, format } of plan.weights) {
+      const source = await half.read(plan.origins.get(name)?.tensor ?? name);
+      const { offset = NaN, length } = plan.places.get(name) ?? {};
+      const bits = source.data as Uint16Array;
+      const expected = format === 'float16' ? bits.slice() : Float32Array.from(bits, fromHalf);
+      const stored = file.subarray(offset, offset + (length ?? NaN));
+      expect(stored.equals(Buffer.from(expected.buffer)), name).toBe(true);
+      expect(errors.get(name)).toEqual({ max: 0, rms: 0 });
+    }
+    const said = await runFile(path.join(at, 'language.onnx'), languageFeeds());
+    const want = tiny.outputs.at('hidden.norm').data as Float32Array;
+    const got = said['hidden']?.data as Float32Array;
+    const real = (_: number, i: number) => tiny.isReal(i, want.length / tiny.rows / tiny.length);
+    expect(cosine(want.filter(real), got.filter(real))).toBeGreaterThan(0.99999);
   });
 });
 
