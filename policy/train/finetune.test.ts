@@ -141,6 +141,15 @@ describe('a fine-tune that cannot start', () => {
     await expect(
       Finetune.create({ ...common, options: tooLong, episodes: smallEpisodes(spec, 1) }),
     ).rejects.toMatchObject({ field: 'options.prefix_delay_max' });
+    for (const [field, strength] of [
+      ['crop', 'random_crop'],
+      ['colour', 'colour_jitter'],
+    ] as const) {
+      const augment = { ...common.options.augment, [field]: 0.1 };
+      const asked = { ...common, options: { ...common.options, augment } };
+      const made = Finetune.create({ ...asked, episodes: smallEpisodes(spec, 1) });
+      await expect(made).rejects.toMatchObject({ field: `options.${strength}` });
+    }
     const other = await start('policy');
     const foreign = await other.checkpoint();
     await other.close();

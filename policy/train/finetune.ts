@@ -344,6 +344,17 @@ function checkInput({ base, spec, episodes, options }: FinetuneInput): void {
     );
   }
   if (episodes.length === 0) throw new FinetuneError('the set has no episodes', 'dataset_id');
+  for (const [field, strength] of [
+    ['options.random_crop', options.augment.crop],
+    ['options.colour_jitter', options.augment.colour],
+  ] as const) {
+    if (strength > 0 && !trainsOnPictures(options.mode)) {
+      throw new FinetuneError(
+        `mode ${options.mode} trains on features that are computed once, of pictures as they are`,
+        field,
+      );
+    }
+  }
   if (spec.state.length > dims || spec.action.length > dims) {
     throw new FinetuneError(
       `${base.config.name} takes at most ${dims} state and action dimensions`,

@@ -1,6 +1,7 @@
 import type { FinetuneOptions } from '@armature/sdk/contract';
 import { TRUNK_LORA, type TrunkLora } from '../lora/trunk.ts';
 import type { ParamSpec } from '../nn/params.ts';
+import type { Augmentation } from './augment.ts';
 
 /** Options with every default of the preset filled in. */
 export interface ResolvedFinetuneOptions {
@@ -42,8 +43,8 @@ export interface ResolvedFinetuneOptions {
   readonly reasoningDropout: number;
   /** Weight of the language loss beside the action loss (α). */
   readonly reasoningWeight: number;
-  /** Random shift of the pictures, pixels, and change of brightness and contrast. */
-  readonly augment: { readonly shift: number; readonly light: number };
+  /** Random changes of the pictures, in modes that train on them. */
+  readonly augment: Augmentation;
 }
 
 /** Where the trunk's eyes are as the base has them, there is nothing to protect them from. */
@@ -129,7 +130,11 @@ export function resolveOptions(options: FinetuneOptions): ResolvedFinetuneOption
     actionWeighting: preset.actionWeighting,
     reasoningDropout: 0.5,
     reasoningWeight: 0.1,
-    augment: preset.augment,
+    augment: {
+      ...preset.augment,
+      crop: options.random_crop ?? 0,
+      colour: options.colour_jitter ?? 0,
+    },
   };
 }
 

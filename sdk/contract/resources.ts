@@ -210,6 +210,13 @@ const finetuneOptionFields = z.strictObject({
   /** `blank` trains and evaluates without pictures (an ablation). */
   images: z.enum(['use', 'blank']).default('use'),
   /**
+   * Random crops of training pictures, by the share of a side that one takes away at most, beside what
+   * the mode does to them anyway. For modes `lora` and `full`, which train on pictures.
+   */
+  random_crop: z.number().min(0).max(0.5).optional(),
+  /** Random changes of training pictures' saturation and hue, by their strength. As `random_crop`. */
+  colour_jitter: z.number().min(0).max(1).optional(),
+  /**
    * Whether the policy reads how fast each joint of the state moves, which serving takes from the
    * observation before. Absent: `use` in mode `full`, `ignore` in the others. Never where actions are
    * relative to the last command, which says more.

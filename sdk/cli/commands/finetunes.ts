@@ -21,6 +21,8 @@ interface CreateFlags {
   readonly seed?: number;
   readonly reference?: NonNullable<FinetuneOptions['reference']>;
   readonly images?: FinetuneOptions['images'];
+  readonly randomCrop?: number;
+  readonly colourJitter?: number;
   readonly velocity?: NonNullable<FinetuneOptions['velocity']>;
   readonly labels?: FinetuneOptions['labels'];
   readonly maxEpisodes?: number;
@@ -75,6 +77,8 @@ export function addFinetunes(program: Command, run: Runner): void {
       ]),
     )
     .addOption(choice('--images <how>', 'blank: train without pictures', ['use', 'blank']))
+    .option('--random-crop <share>', 'crop training pictures by up to this share', decimal(0))
+    .option('--colour-jitter <strength>', 'change their saturation and hue so far', decimal(0))
     .addOption(
       choice('--velocity <how>', 'whether the policy reads how fast joints move', [
         'use',
@@ -217,6 +221,8 @@ function optionsOf(flags: CreateFlags) {
     seed: flags.seed,
     reference: flags.reference,
     images: flags.images,
+    random_crop: flags.randomCrop,
+    colour_jitter: flags.colourJitter,
     velocity: flags.velocity,
     labels: flags.labels,
     max_episodes: flags.maxEpisodes,
