@@ -17,9 +17,22 @@ declare module 'vitest' {
   }
 }
 
-const HEADS = ['fixture', 'quantity', 'tensors', 'nearest its tolerance', 'max error', 'tolerance'];
+const HEADS = [
+  'fixture',
+  'quantity',
+  'tensors',
+  'max error',
+  'nearest its tolerance',
+  'its error',
+  'tolerance',
+];
+/** Columns of figures, which end at one place. */
+const FIGURES: ReadonlySet<number> = new Set([2, 3, 5, 6]);
 
-/** One line a fixture and quantity: how many tensors, and the one that comes nearest its tolerance. */
+/**
+ * One line a fixture and quantity: how many tensors, the largest error of any, and the tensor that comes
+ * nearest its own tolerance.
+ */
 export function parityTable(rows: readonly ParityRow[]): string {
   const groups = new Map<string, ParityRow[]>();
   for (const row of rows) {
@@ -33,7 +46,7 @@ export function parityTable(rows: readonly ParityRow[]): string {
     .map((line) =>
       line
         .map((cell, i) =>
-          i === 2 || i > 3 ? cell.padStart(widths[i] ?? 0) : cell.padEnd(widths[i] ?? 0),
+          FIGURES.has(i) ? cell.padStart(widths[i] ?? 0) : cell.padEnd(widths[i] ?? 0),
         )
         .join('  ')
         .trimEnd(),
@@ -47,6 +60,7 @@ function lineOf(rows: readonly ParityRow[]): string[] {
     worst.fixture,
     worst.quantity,
     String(rows.length),
+    figure(Math.max(...rows.map(({ error }) => error))),
     worst.detail,
     figure(worst.error),
     figure(worst.tolerance),

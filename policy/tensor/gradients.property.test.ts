@@ -48,6 +48,8 @@ import {
   reshape,
   rmsNorm,
   rope,
+  rotate,
+  rotationOf,
   rowLinear,
   rsqrt,
   scatterAdd,
@@ -61,12 +63,15 @@ import {
   split,
   sqrt,
   sub,
+  sumRows,
+  swap,
   tanh,
   timestepEmbedding,
   transpose,
   upsampleNearest,
   where,
 } from './index.ts';
+import * as tensor from './index.ts';
 import type { Tensor } from './index.ts';
 import { build } from './testing/array.ts';
 import type { NdArray } from './testing/array.ts';
@@ -356,6 +361,10 @@ const cases: Readonly<Record<string, Case>> = {
     const k = s.real([b, kv, keys, d]);
     return attention(q, k, s.real([b, kv, keys, 2]), { causal: s.draw.pick(true, false), ...mask });
   },
+  swap: (s) => swap(s.real(s.draw.shape(s.draw.whole(2, 4)))),
+  sumRows: (s) => sumRows(s.real(s.draw.shape(s.draw.whole(1, 4)))),
+  'rotate by angles that are differentiated too': (s) =>
+    rotate(s.real([2, 2, 3, 4]), rotationOf(s.real([2, 3, 2]))),
   rope: (s) => rope(s.real([2, 2, 3, 4]), s.index([2, 3], 50), 1e4),
   mrope: (s) => mrope(s.real([2, 2, 3, 12]), s.index([3, 2, 3], 50), 1e4, [2, 3, 1]),
   timestepEmbedding: (s) => timestepEmbedding(s.real([3]), 2 * s.draw.whole(2, 4)),
@@ -376,6 +385,25 @@ const cases: Readonly<Record<string, Case>> = {
   },
   'cast between float types': unary((x) => cast(cast(x, 'float16'), 'float32')),
 };
+
+/** Exports that pass no gradient: graphs and files, what is made of whole numbers, frozen products. */
+const WITHOUT_GRADIENT: readonly (keyof typeof tensor)[] = [
+  ...(['Graph', 'GradientError', 'ShapeError', 'gradients', 'toOnnx'] as const),
+  ...(['elementBytes', 'isFloat', 'sizeOf'] as const),
+  ...(['fromBfloat', 'fromHalf', 'toBfloat', 'toHalf'] as const),
+  ...(['and', 'or', 'not', 'equal', 'less', 'lessOrEqual', 'greater', 'greaterOrEqual'] as const),
+  ...(['argmax', 'oneHot', 'filled', 'zerosLike', 'stopGradient', 'windows', 'loop'] as const),
+  ...(['attentionBias', 'causalBias', 'rotation', 'multimodalRotation'] as const),
+  ...(['blockLinear', 'int8Linear', 'quantizeBlocks', 'quantizeColumns'] as const),
+];
+
+it('every operation with a gradient has a case', () => {
+  const tested = Object.keys(cases).map((name) => name.split(/[ ,]/)[0]);
+  // Angles become cosines and sines in its case.
+  const covered = new Set([...tested, 'rotationOf', ...WITHOUT_GRADIENT]);
+  expect(Object.keys(tensor).filter((name) => !covered.has(name))).toEqual([]);
+  expect(WITHOUT_GRADIENT.filter((name) => !(name in tensor))).toEqual([]);
+});
 
 const step = 1e-5;
 
