@@ -188,13 +188,16 @@ describe('armature models import', () => {
 
   /** Peak memory of an import in a process of its own, bytes. */
   async function peak(from: string, out: string, check: boolean): Promise<number> {
-    const script = `
+    // A file of its own: the engine's thread starts with the process's options, which -e adds to.
+    const script = path.join(scratch, `${out}.mjs`);
+    const source = `
       const { importModel } = await import(${JSON.stringify(path.join(import.meta.dirname, 'index.ts'))});
       await importModel({ dir: ${JSON.stringify(from)}, out: ${JSON.stringify(path.join(scratch, out))},
         weights: 'int4', check: ${check}, batch: 1, views: 1, imageSize: 56, textTokens: 8,
         reasoningTokens: 2, signal: new AbortController().signal, onProgress: () => {} });
       console.log(process.resourceUsage().maxRSS * 1024);`;
-    const args = ['--import', 'tsx', '--input-type=module', '-e', script];
+    await writeFile(script, source);
+    const args = ['--import', import.meta.resolve('tsx'), script];
     return Number((await run(process.execPath, args)).stdout);
   }
 

@@ -46,10 +46,9 @@ export async function againstPytorch(
   base: BaseModel,
   { threads, quick, scratch }: PartOptions,
 ): Promise<Compared> {
-  if (!PytorchPeer.installed) {
-    process.stderr.write(
-      'PyTorch is not compared with: run bench/peers/pytorch/install.sh first\n',
-    );
+  const lack = PytorchPeer.lack();
+  if (lack !== undefined) {
+    process.stderr.write(`${lack}\n`);
     return { figures: [], ratios: {} };
   }
   const { turns, calls } = quick ? SIZES.quick : SIZES.full;

@@ -47,9 +47,10 @@ export class PytorchPeer {
     this.compiles = greeting.compiler !== null;
   }
 
-  /** Whether its environment has been installed. */
-  static get installed(): boolean {
-    return existsSync(PYTHON);
+  /** What to say where its environment is not installed; undefined where it is. */
+  static lack(python = PYTHON): string | undefined {
+    if (existsSync(python)) return undefined;
+    return 'PyTorch is not compared with: run bench/peers/pytorch/install.sh first';
   }
 
   /** @throws Error when the process ends before it answers. */
