@@ -87,6 +87,7 @@ const numbers = (batch: Batch, name: string): Float32Array => {
 async function step(
   batch: Batch,
   config: DivlaConfig = base.config,
+  passes = 1,
 ): Promise<{ loss: number; state: TrainState }> {
   const options = {
     config,
@@ -97,6 +98,7 @@ async function step(
     prefixed: false,
     spoken: 0,
     slots: 1,
+    passes,
     from: 'features',
     trainable: flatLayout(heads),
     reasoningWeight: 0,
@@ -149,9 +151,13 @@ function plainLoss(
 }
 
 describe('the loss of actions', () => {
-  it.each(['epsilon', 'v_prediction'] as const)(
-    'is the mean of what is scored, over as much as is scored: %s',
-    async (prediction) => {
+  it.each([
+    ['epsilon', 1],
+    ['v_prediction', 1],
+    ['v_prediction', ROWS],
+  ] as const)(
+    'is the mean of what is scored, over as much as is scored: %s, passes: %i',
+    async (prediction, passes) => {
       const config = { ...base.config, diffusion: { ...base.config.diffusion, prediction } };
       const random = seeded(8);
       // The first row ends early, the second is not scored at all, weights of the rest are uneven.
@@ -160,7 +166,7 @@ describe('the loss of actions', () => {
         return row === 1 || (row === 0 && k > 2) ? 0 : 2 * random.uniform();
       });
       const keep = numbers(batch, 'keep');
-      const { loss } = await step(batch, config);
+      const { loss } = await step(batch, config, passes);
       const plain = plainLoss(
         batch,
         prediction,
