@@ -38,7 +38,9 @@ function options(mode: FinetuneMode): ResolvedFinetuneOptions {
   const spoken = trainsOnPictures(mode) ? 2 : 0;
   // In two shares where it sees pictures, so that a resumed job also goes on between gradients that add up.
   const passes = trainsOnPictures(mode) ? 2 : 1;
-  return { ...resolved, draws: 1, prefixDelayMax: 4, spoken, passes };
+  const changes = trainsOnPictures(mode) ? { crop: 0.2, colour: 0.3 } : {};
+  const augment = { ...resolved.augment, ...changes };
+  return { ...resolved, draws: 1, prefixDelayMax: 4, spoken, passes, augment };
 }
 
 async function start(mode: FinetuneMode, resume?: Uint8Array): Promise<Finetune> {
