@@ -3,13 +3,16 @@ import type { ObjectStore } from '@armature/storage';
 import { Hono } from 'hono';
 
 import type { Logger } from 'pino';
-import { hashKey, newApiKey, startOf } from './auth/api-key.ts';
+import { hashKey, isWellFormed, kindOf, newApiKey, startOf } from './auth/api-key.ts';
 import { Authenticator } from './auth/authenticator.ts';
+import { identify } from './auth/identify.ts';
+import type { People } from './auth/people/people.ts';
 import { sessionTokens, type JWK } from './auth/session-tokens.ts';
 import { createCall } from './call.ts';
 import { KEY_SHARE, requestRate } from './limits.ts';
 import { RateLimiter } from './rate-limiter.ts';
 import { classifyError } from './errors.ts';
+import { mountAuth, type ConnectionAddress } from './http/auth.ts';
 import { mountErrorPages } from './http/error-pages.ts';
 import { mountEventStream } from './http/event-stream.ts';
 import { problemResponse } from './http/problem.ts';
@@ -36,6 +39,8 @@ export interface AppDeps {
   sessionSigningKey: JWK;
   /** Public JWKs that verifiers accept beside it, while keys change. */
   alsoPublishedKeys?: readonly JWK[];
+  people: People;
+  connectionAddress: ConnectionAddress;
   clock?: () => Date;
   /** Whether answers can be streamed; yes when absent. */
   eventStreams?: boolean;
@@ -43,9 +48,9 @@ export interface AppDeps {
   requestBatch?: number;
 }
 
-/** The control plane as one fetch handler: REST, tRPC, uploads, JWKS, health. */
+/** The control plane as one fetch handler: REST, tRPC, signing in, uploads, JWKS, health. */
 export async function createApp(deps: AppDeps): Promise<Hono<HttpEnv>> {
-  const { db, store, log, keyPepper } = deps;
+  const { db, store, log, keyPepper, people } = deps;
   const clock = deps.clock ?? (() => new Date());
   const tokens = await sessionTokens(deps.sessionSigningKey, deps.alsoPublishedKeys);
   const authenticator = new Authenticator({
@@ -65,6 +70,8 @@ export async function createApp(deps: AppDeps): Promise<Hono<HttpEnv>> {
         const secret = newApiKey(kind);
         return { secret, start: startOf(secret), hash: hashKey(keyPepper, secret) };
       },
+      hashInvitation: (secret) =>
+        isWellFormed(secret) && kindOf(secret) === 'invitation' ? hashKey(keyPepper, secret) : null,
       forget: (keyId) => authenticator.forget(keyId),
     },
   };
@@ -75,7 +82,13 @@ export async function createApp(deps: AppDeps): Promise<Hono<HttpEnv>> {
     lentMs: REQUESTS_LENT_MS,
     nowMs: () => performance.now(),
   });
-  const call = createCall({ services, authenticator, limiter, pepper: keyPepper, log });
+  const call = createCall({
+    services,
+    identify: (caller, asked) => identify({ authenticator, people }, caller, asked),
+    limiter,
+    pepper: keyPepper,
+    log,
+  });
   const app = new Hono<HttpEnv>();
   app.use(async (c, next) => {
     c.set('requestId', requestIdOf(c.req.header('x-request-id')));
@@ -106,6 +119,7 @@ export async function createApp(deps: AppDeps): Promise<Hono<HttpEnv>> {
   });
   mountErrorPages(app);
   mountStore(app, store, clock);
+  mountAuth(app, { people, connectionAddress: deps.connectionAddress });
   if (deps.eventStreams ?? true) mountEventStream(app, call);
   mountRest(app, call);
   mountTrpc(app, call, log);

@@ -1,8 +1,8 @@
 import { routes, type RouteName } from '@armature/sdk/contract';
 import postgres from 'postgres';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { inputs, SPOILING, type World } from '../test/isolation/inputs.ts';
-import { makeWorld, ownerOf } from '../test/isolation/world.ts';
+import { SPOILING, type World } from '../test/isolation/inputs.ts';
+import { callOf, makeWorld } from '../test/isolation/world.ts';
 import { startTestApi, type TestApi } from '../test/support/api.ts';
 import { addServeWorker } from '../test/support/rows.ts';
 
@@ -27,8 +27,9 @@ describe('the audit log', () => {
   it('has a line of every mutation: who, what, of which, in which request', async () => {
     for (const name of mutations) {
       await addServeWorker(api.db.worker);
+      const { credential, input } = await callOf(api, name, world);
       const before = await api.must('audit.list', world.admin, { limit: 1 });
-      const answer = await api.call(name, await ownerOf(api, name, world), inputs[name](world.ids));
+      const answer = await api.call(name, credential, input as never);
       expect([name, answer.status]).toEqual([name, 200]);
       const { items } = await api.must('audit.list', world.admin, { limit: 1 });
       if (CHANGES_NOTHING.has(name)) {
@@ -37,7 +38,7 @@ describe('the audit log', () => {
       }
       expect(items[0]).toMatchObject({ verb: name, request_id: 'test-request-1' });
       expect(items[0]?.id).not.toBe(before.items[0]?.id);
-      expect(items[0]?.actor).toMatch(/^(key|inv)_/);
+      expect(items[0]?.actor).toMatch(/^(key|inv|per)_/);
       expect(JSON.stringify(answer.ok)).toContain(items[0]?.subject_id);
     }
     const { items } = await api.must('audit.list', world.admin, { subject: world.ids.session });

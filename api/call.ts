@@ -7,20 +7,19 @@ import {
   type RouteParsed,
 } from '@armature/sdk/contract';
 import type { Logger } from 'pino';
-import { requireScope, type Actor, type Authenticator } from './auth/authenticator.ts';
+import { requireScope, type Actor } from './auth/authenticator.ts';
+import type { Asked } from './auth/identify.ts';
+import type { Caller } from './caller.ts';
 import { classifyError } from './errors.ts';
 import { answerOnce } from './idempotent.ts';
 import type { RateLimiter } from './rate-limiter.ts';
-import type { PlatformContext, ServiceDeps, TenantContext } from './services/context.ts';
+import type {
+  PersonContext,
+  PlatformContext,
+  ServiceDeps,
+  TenantContext,
+} from './services/context.ts';
 import { services } from './services/index.ts';
-
-export interface Caller {
-  requestId: string;
-  /** The Authorization header. */
-  authorization: string | undefined;
-  /** The Idempotency-Key header. */
-  idempotencyKey: string | undefined;
-}
 
 /** One call of a verb, from whichever skin. `readInput` runs once the caller may make the call. */
 export type Call = <N extends RouteName>(
@@ -31,7 +30,8 @@ export type Call = <N extends RouteName>(
 
 export interface CallDeps {
   readonly services: ServiceDeps;
-  readonly authenticator: Authenticator;
+  /** Who calls, by what the request shows. @throws ArmatureError */
+  readonly identify: (caller: Caller, asked: Asked) => Promise<Actor>;
   readonly limiter: RateLimiter;
   /** Key of what idempotent answers are sealed with. */
   readonly pepper: string;
@@ -41,12 +41,12 @@ export interface CallDeps {
 const IDEMPOTENCY_KEY = /^[\x21-\x7e]{8,200}$/;
 
 /**
- * Key, rate, scope, input, service, output, in this order, and one line in the log.
+ * Who calls, rate, scope, input, service, output, in this order, and one line in the log.
  * @throws ArmatureError, whatever happened.
  */
 export function createCall({
   services: deps,
-  authenticator,
+  identify,
   limiter,
   pepper,
   log,
@@ -56,17 +56,14 @@ export function createCall({
     const startedAt = performance.now();
     const line: Record<string, unknown> = { verb: name, request_id: requestId };
     try {
-      const actor = await authenticator.authenticate(caller.authorization);
+      const actor = await identify(caller, routes[name]);
       Object.assign(line, describe(actor));
-      if (actor.kind === 'key') await limiter.admit(actor.tenantId, actor.keyId);
+      if ('tenantId' in actor) await limiter.admit(actor.tenantId, idOf(actor));
       requireScope(actor, routes[name].scope);
       const input = parseInput(name, await readInput());
       const key = idempotencyKeyOf(name, caller, actor);
       const platform: PlatformContext = { ...deps, requestId };
-      const output =
-        actor.kind === 'platform'
-          ? await perform(name, platform, input)
-          : await performOnce(name, tenantContext(platform, actor, name), input, key, pepper);
+      const output = await performAs(actor, { name, platform, input, key, pepper });
       log.info({ ...line, ms: performance.now() - startedAt }, 'call');
       return output;
     } catch (thrown) {
@@ -79,12 +76,44 @@ export function createCall({
   };
 }
 
-function tenantContext(
-  platform: PlatformContext,
-  actor: Extract<Actor, { kind: 'key' }>,
-  verb: RouteName,
-): TenantContext {
-  return { ...platform, tenant: actor.tenantId, actor: actor.keyId, verb };
+interface Performance<N extends RouteName> {
+  readonly name: N;
+  readonly platform: PlatformContext;
+  readonly input: RouteParsed<N>;
+  /** The caller's idempotency key. */
+  readonly key: string | undefined;
+  readonly pepper: string;
+}
+
+async function performAs<N extends RouteName>(
+  actor: Actor,
+  { name, platform, input, key, pepper }: Performance<N>,
+): Promise<RouteOutput<N>> {
+  if (actor.kind === 'platform') return perform(name, platform, input);
+  if (actor.kind === 'person') {
+    // Which tenant such a verb is about shows in its input, so that the verb says when it knows.
+    const person: PersonContext = {
+      ...platform,
+      person: actor.person,
+      inTenant: (tenant, work) =>
+        once({ ctx: { ...platform, tenant, actor: actor.person.id, verb: name }, input, key, pepper }, work),
+    };
+    return perform(name, person, input);
+  }
+  const ctx = { ...platform, tenant: actor.tenantId, actor: idOf(actor), verb: name };
+  const answer = await once({ ctx, input, key, pepper }, (claimed) =>
+    perform(name, claimed, input),
+  );
+  return routes[name].output.parse(answer) as RouteOutput<N>;
+}
+
+/** The work's answer, or with an idempotency key that of its first time. */
+async function once<T>(
+  request: Omit<Parameters<typeof answerOnce>[0], 'key'> & { key: string | undefined },
+  work: (ctx: TenantContext) => Promise<T>,
+): Promise<unknown> {
+  const { key, ctx } = request;
+  return key === undefined ? work(ctx) : answerOnce({ ...request, key }, work);
 }
 
 function parseInput<N extends RouteName>(name: N, raw: unknown): RouteParsed<N> {
@@ -111,36 +140,31 @@ function idempotencyKeyOf(name: RouteName, caller: Caller, actor: Actor): string
   });
 }
 
-async function performOnce<N extends RouteName>(
-  name: N,
-  ctx: TenantContext,
-  input: RouteParsed<N>,
-  key: string | undefined,
-  pepper: string,
-): Promise<RouteOutput<N>> {
-  if (key === undefined) return perform(name, ctx, input);
-  const answer = await answerOnce({ ctx, input, key, pepper }, (claimed) =>
-    perform(name, claimed, input),
-  );
-  return routes[name].output.parse(answer) as RouteOutput<N>;
-}
-
 async function perform<N extends RouteName>(
   name: N,
-  ctx: PlatformContext | TenantContext,
+  ctx: PlatformContext | PersonContext | TenantContext,
   input: RouteParsed<N>,
 ): Promise<RouteOutput<N>> {
   // `requireScope` has matched the actor's kind with the verb's, which the types cannot follow.
-  const service = services[name] as (
-    ctx: PlatformContext | TenantContext,
+  const service = services[name] as unknown as (
+    ctx: PlatformContext | PersonContext | TenantContext,
     input: RouteParsed<N>,
   ) => Promise<RouteOutput<N>>;
   const answer = await service(ctx, input);
   return routes[name].output.parse(answer) as RouteOutput<N>;
 }
 
+function idOf(actor: Extract<Actor, { tenantId: string }>): string {
+  return actor.kind === 'key' ? actor.keyId : actor.memberId;
+}
+
 function describe(actor: Actor): Record<string, string> {
-  return actor.kind === 'platform'
-    ? { actor: 'platform' }
-    : { actor: actor.keyId, tenant: actor.tenantId };
+  switch (actor.kind) {
+    case 'platform':
+      return { actor: 'platform' };
+    case 'person':
+      return { actor: actor.person.id };
+    default:
+      return { actor: idOf(actor), tenant: actor.tenantId };
+  }
 }

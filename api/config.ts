@@ -1,7 +1,9 @@
 import { storeConfigFromEnv, type StoreConfig } from '@armature/storage';
 
 import { z } from 'zod';
+import type { PeopleSettings } from './auth/people/people.ts';
 import type { JWK } from './auth/session-tokens.ts';
+import type { SmtpSettings } from './mail/smtp.ts';
 
 const jwk = z.string().transform((text, ctx): JWK => {
   try {
@@ -20,6 +22,16 @@ const jwks = z.string().transform((text, ctx): JWK[] => {
   }
 });
 
+const list = z.string().transform((text) =>
+  text
+    .split(',')
+    .map((part) => part.trim())
+    .filter((part) => part !== ''),
+);
+const origin = z
+  .url()
+  .refine((text) => URL.canParse(text) && new URL(text).origin === text, 'must be an origin');
+
 const envSchema = z.object({
   HOST: z.string().default('127.0.0.1'),
   /** 0 takes a free port. */
@@ -35,24 +47,80 @@ const envSchema = z.object({
   SESSION_SIGNING_JWK: jwk,
   /** Public JWKs published beside the signing one, as a JSON list. */
   SESSION_ALSO_PUBLISHED_JWKS: jwks.optional(),
+  /** Signs the cookies and links of people who sign in. */
+  AUTH_SECRET: z.string().min(32),
+  /** Origins of pages that people sign in from, beside the public URL's. */
+  AUTH_ORIGINS: list.pipe(z.array(origin)).optional(),
+  /** Addresses or ranges of the proxies whose X-Forwarded-For counts. */
+  TRUSTED_PROXIES: list.pipe(z.array(z.union([z.ipv4(), z.ipv6(), z.cidrv4(), z.cidrv6()]))).optional(),
   LOG_LEVEL: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal']).default('info'),
 });
+
+/** An OpenID provider, or none: all three or nothing. */
+const oidcSchema = z.object({
+  OIDC_ISSUER: z.url(),
+  OIDC_CLIENT_ID: z.string().min(1),
+  OIDC_CLIENT_SECRET: z.string().min(1),
+});
+
+const mailSchema = z.discriminatedUnion('MAIL_KIND', [
+  z.object({
+    MAIL_KIND: z.literal('smtp'),
+    SMTP_URL: z.url({ protocol: /^smtps?$/ }),
+    MAIL_FROM: z.string().min(3),
+  }),
+  z.object({ MAIL_KIND: z.literal('log') }),
+  z.object({ MAIL_KIND: z.literal('none') }),
+]);
+
+export type MailConfig = ({ kind: 'smtp' } & SmtpSettings) | { kind: 'log' } | { kind: 'none' };
 
 export interface Config {
   env: z.output<typeof envSchema>;
   store: StoreConfig;
+  people: Omit<PeopleSettings, 'outlivesAnswers'>;
+  mail: MailConfig;
 }
 
 /** The process's settings. @throws Error naming each variable that is missing or wrong. */
 export function readConfig(
   env: Readonly<Record<string, string | undefined>> = process.env,
 ): Config {
-  const parsed = envSchema.safeParse(env);
-  if (!parsed.success) {
-    const lines = parsed.error.issues.map(
-      ({ path, message }) => `${path.map(String).join('.')}: ${message}`,
-    );
+  const asksForOidc = Object.keys(oidcSchema.shape).some((name) => (env[name] ?? '') !== '');
+  const [main, mail, oidc] = [
+    envSchema.safeParse(env),
+    mailSchema.safeParse(env),
+    oidcSchema.safeParse(env),
+  ];
+  const failed = [main, mail, ...(asksForOidc ? [oidc] : [])].flatMap(
+    ({ error }) => error?.issues ?? [],
+  );
+  if (failed.length > 0 || !main.success || !mail.success) {
+    const lines = failed.map(({ path, message }) => `${path.map(String).join('.')}: ${message}`);
     throw new Error(`the environment is not complete:\n${lines.join('\n')}`);
   }
-  return { env: parsed.data, store: storeConfigFromEnv(env) };
+  return {
+    env: main.data,
+    store: storeConfigFromEnv(env),
+    people: {
+      secret: main.data.AUTH_SECRET,
+      publicUrl: main.data.PUBLIC_URL,
+      origins: main.data.AUTH_ORIGINS ?? [],
+      trustedProxies: main.data.TRUSTED_PROXIES ?? [],
+      oidc: oidc.success
+        ? {
+            issuer: oidc.data.OIDC_ISSUER,
+            clientId: oidc.data.OIDC_CLIENT_ID,
+            clientSecret: oidc.data.OIDC_CLIENT_SECRET,
+          }
+        : null,
+    },
+    mail: mailOf(mail.data),
+  };
+}
+
+function mailOf(data: z.output<typeof mailSchema>): MailConfig {
+  return data.MAIL_KIND === 'smtp'
+    ? { kind: 'smtp', url: data.SMTP_URL, from: data.MAIL_FROM }
+    : { kind: data.MAIL_KIND };
 }

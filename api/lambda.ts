@@ -1,4 +1,5 @@
 import type { Hono } from 'hono';
+import type { GetConnInfo } from 'hono/conninfo';
 import pino from 'pino';
 import { createApp } from './app.ts';
 import { readConfig } from './config.ts';
@@ -11,6 +12,7 @@ type Handler = (event: unknown, context?: unknown) => Promise<unknown>;
 /** What hono 4 has at `hono/aws-lambda` and hono 5 will have in a package of its own. */
 interface LambdaAdapter {
   handle(app: Hono<HttpEnv>): Handler;
+  getConnInfo: GetConnInfo;
 }
 
 /**
@@ -26,5 +28,12 @@ const log = pino(
 const adapter = (await import('hono/aws-lambda')) as unknown as LambdaAdapter;
 
 export const handler: Handler = adapter.handle(
-  await createApp({ ...depsOf(config, log), eventStreams: false }),
+  await createApp({
+    ...depsOf(config, log, {
+      connectionAddress: (c) => adapter.getConnInfo(c).remote.address,
+      // An instance may stand still between answers, and what it has not sent by then waits.
+      outlivesAnswers: false,
+    }),
+    eventStreams: false,
+  }),
 );

@@ -5,6 +5,7 @@ import { finetuneStatusSchema } from '@armature/sdk/contract';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startTestPostgres, type TestPostgres } from '../test/support/postgres.ts';
 import { tenantTableNames } from './columns.ts';
+import * as identitySchema from './identity-schema.ts';
 import * as schema from './schema.ts';
 
 const PLATFORM_TABLES = ['armature_migrations', 'serve_workers'];
@@ -64,6 +65,7 @@ describe('the catalogue', () => {
       'api_keys lookup SELECT {armature_system}',
       'invitations lookup SELECT {armature_system}',
       'jobs claim ALL {armature_system}',
+      'members lookup SELECT {armature_system}',
       'tenants list SELECT {armature_system}',
     ]);
   });
@@ -90,12 +92,42 @@ describe('the catalogue', () => {
     expect(states.sort()).toEqual([...finetuneStatusSchema.options].sort());
   });
 
-  it('is what schema.ts says', async () => {
+  it('lets the API’s role alone at people, who are no tenant’s', async () => {
+    const schemas = await client<{ name: string }[]>`
+      select nspname as name from pg_namespace where nspname !~ '^pg_' and nspname <> 'information_schema'`;
+    expect(schemas.map(({ name }) => name).sort()).toEqual(['identity', 'pgboss', 'public']);
+    const [entered] = await client<{ roles: string[] }[]>`
+      select array_agg(rolname::text) as roles from pg_roles
+      where not rolsuper and rolname !~ '^pg_' and has_schema_privilege(oid, 'identity', 'usage')`;
+    expect(entered?.roles).toEqual(['armature_app']);
+    const grants = await client<{ line: string }[]>`
+      select distinct grantee || ' ' || privilege_type as line
+      from information_schema.table_privileges where table_schema = 'identity'
+        and grantee in (select rolname from pg_roles where not rolsuper) or grantee = 'PUBLIC' and table_schema = 'identity'`;
+    const may = ['DELETE', 'INSERT', 'SELECT', 'UPDATE'];
+    expect(grants.map(({ line }) => line).sort()).toEqual(may.map((each) => `armature_app ${each}`));
+    const tenantColumns = await client`
+      select from information_schema.columns where table_schema = 'identity' and column_name = 'tenant_id'`;
+    expect(tenantColumns).toHaveLength(0);
+  });
+
+  it('shows armature_system of members whose they are, and of whom', async () => {
+    const columns = await client<{ name: string }[]>`
+      select column_name as name from information_schema.column_privileges
+      where table_schema = 'public' and table_name = 'members' and grantee = 'armature_system'`;
+    const names = columns.map(({ name }) => name).sort();
+    expect(names).toEqual(['person_id', 'removed_at', 'tenant_id']);
+  });
+
+  it.each([
+    ['public', schema],
+    ['identity', identitySchema],
+  ])('is, in the schema %s, what the code says', async (name, inModule) => {
     const rows = await client<{ table: string; column: string; nullable: string }[]>`
       select table_name as table, column_name as column, is_nullable as nullable
-      from information_schema.columns where table_schema = 'public' and table_name <> 'armature_migrations'`;
+      from information_schema.columns where table_schema = ${name} and table_name <> 'armature_migrations'`;
     const inDatabase = rows.map((row) => `${row.table}.${row.column} ${row.nullable}`).sort();
-    const tables: unknown[] = Object.values(schema);
+    const tables: unknown[] = Object.values(inModule);
     const inCode = tables
       .filter((value) => is(value, PgTable))
       .map((table) => getTableConfig(table))

@@ -3,7 +3,23 @@ import { randomBytes } from 'node:crypto';
 const ALPHABET = '0123456789abcdefghjkmnpqrstvwxyz';
 
 export type IdPrefix =
-  'ten' | 'key' | 'mem' | 'inv' | 'emb' | 'ds' | 'ft' | 'job' | 'pv' | 'ses' | 'aud' | 'wh' | 'whd';
+  | 'ten'
+  | 'key'
+  | 'mem'
+  | 'inv'
+  | 'emb'
+  | 'ds'
+  | 'ft'
+  | 'job'
+  | 'pv'
+  | 'ses'
+  | 'aud'
+  | 'wh'
+  | 'whd'
+  | IdentityPrefix;
+
+/** Of people who sign in: a person, an account, a sign-in, a verification. */
+export type IdentityPrefix = 'per' | 'acc' | 'sgn' | 'ver';
 
 /**
  * A new id: the prefix, 10 characters of the time in ms and 16 of chance (80 bits), in Crockford's

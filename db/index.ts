@@ -8,9 +8,16 @@ export {
   type Db,
   type Tx,
 } from './connection.ts';
-export { DatabaseError, sqlState } from './errors.ts';
+export { DatabaseError, redactDatabaseError, sqlState } from './errors.ts';
 export { appendEvents, type NewJobEvent } from './events.ts';
-export { newId, type IdPrefix } from './ids.ts';
+export {
+  identityAdapter,
+  sweepIdentity,
+  takeAttempt,
+  type AttemptRule,
+  type IdentityAdapter,
+} from './identity.ts';
+export { newId, type IdentityPrefix, type IdPrefix } from './ids.ts';
 export {
   cancelJob,
   claimJob,

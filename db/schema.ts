@@ -30,6 +30,8 @@ export const members = tenantTable('members', {
   role: text('role').$type<MemberRole>().notNull(),
   createdAt: instant('created_at').notNull().defaultNow(),
   removedAt: instant('removed_at'),
+  /** Who signs in as this member; null for one who has a key alone. */
+  personId: text('person_id'),
 });
 
 export const invitations = tenantTable('invitations', {

@@ -1,8 +1,8 @@
-import { ArmatureError, type Need } from '@armature/sdk/contract';
+import { ArmatureError, type Need, type Person } from '@armature/sdk/contract';
 import { hashKey, isWellFormed, kindOf, sameSecret, type SecretKind } from './api-key.ts';
 
 /** What a credential of a tenant is good for. */
-export type Grant = Exclude<Need, 'platform'>;
+export type Grant = Exclude<Need, 'platform' | 'person'>;
 
 /** A key or an invitation as it is found by its hash. */
 export interface FoundKey {
@@ -13,9 +13,15 @@ export interface FoundKey {
   revokedAt: Date | null;
 }
 
-/** Who calls: a tenant by one of its keys or invitations, or the operator. */
-export type Actor =
+/** A tenant by one of its keys or invitations, or the operator. */
+export type KeyActor =
   { kind: 'key'; tenantId: string; keyId: string; scopes: readonly Grant[] } | { kind: 'platform' };
+
+/** Who calls: who shows a key, or a person who is signed in, as a member of a tenant or as nobody's. */
+export type Actor =
+  | KeyActor
+  | { kind: 'member'; tenantId: string; memberId: string; scopes: readonly Grant[] }
+  | { kind: 'person'; person: Person };
 
 export interface AuthenticatorOptions {
   pepper: string;
@@ -43,7 +49,7 @@ export class Authenticator {
   }
 
   /** @throws ArmatureError `missing_key`, `invalid_key` or `expired_key`. */
-  async authenticate(authorization: string | undefined): Promise<Actor> {
+  async authenticate(authorization: string | undefined): Promise<KeyActor> {
     if (authorization === undefined || authorization === '') {
       throw refusal(
         'missing_key',
@@ -114,10 +120,14 @@ const IMPLIED: Readonly<Record<Grant, readonly Grant[]>> = {
 /**
  * Whether the actor may do what needs `scope`: `admin` is everything, `write` includes `read`; the
  * operator's key does the operator's verbs and nothing of a tenant's; an invitation is accepted and
- * nothing else, by itself alone.
+ * nothing else, by itself alone; `person` is somebody who is signed in and no key.
  * @throws ArmatureError `forbidden`.
  */
 export function requireScope(actor: Actor, scope: Need): void {
+  if (scope === 'person') {
+    if (actor.kind === 'person') return;
+    throw forbidden('only a person who is signed in may do this', 'Sign in, and send no key.');
+  }
   if (actor.kind === 'platform') {
     if (scope === 'platform') return;
     throw forbidden('the operator’s key reaches no tenant’s resources', 'Use a key of the tenant.');
@@ -125,17 +135,21 @@ export function requireScope(actor: Actor, scope: Need): void {
   if (scope === 'platform') {
     throw forbidden('only the operator’s key may do this', 'Ask the operator of the platform.');
   }
-  if (actor.scopes.some((held) => IMPLIED[held].includes(scope))) return;
+  const held = actor.kind === 'person' ? [] : actor.scopes;
+  if (held.some((one) => IMPLIED[one].includes(scope))) return;
   if (scope === 'invitation') {
     throw forbidden('only an invitation may do this', 'Send the invitation in the key’s place.');
   }
-  if (actor.scopes.includes('invitation')) {
+  if (held.includes('invitation')) {
     throw forbidden('an invitation can be accepted and nothing else', 'Use a key of the tenant.');
   }
-  throw forbidden(
-    `the API key lacks the scope ${scope}`,
-    `Use a key with the scope ${scope}, or have an admin make one.`,
-  );
+  if (actor.kind === 'key') {
+    throw forbidden(
+      `the API key lacks the scope ${scope}`,
+      `Use a key with the scope ${scope}, or have an admin make one.`,
+    );
+  }
+  throw forbidden(`your role lacks the scope ${scope}`, 'Ask an owner of the tenant.');
 }
 
 function forbidden(message: string, fix: string): ArmatureError {

@@ -2,6 +2,7 @@ import { ArmatureError, type JobEvent } from '@armature/sdk/contract';
 import type { Hono } from 'hono';
 import { streamSSE } from 'hono/streaming';
 import type { Call } from '../call.ts';
+import { callerOf } from '../caller.ts';
 import { classifyError } from '../errors.ts';
 import type { HttpEnv } from './rest.ts';
 
@@ -16,18 +17,14 @@ const ENDED: ReadonlySet<string> = new Set(['succeeded', 'failed', 'cancelled'])
 /**
  * The history of a fine-tune as it grows: `id` is the event's `seq`, `event` its kind, `data` the
  * event. `Last-Event-ID` goes on behind that one. An event `end` with the fine-tune closes the
- * stream; one with a problem tells why it broke off (the key may have ended meanwhile: every look
+ * stream; one with a problem tells why it broke off (the key or the sign-in may have ended meanwhile: every look
  * is a call of `finetunes.events` of its own).
  */
 export function mountEventStream(app: Hono<HttpEnv>, call: Call, pollMs = POLL_MS): void {
   app.get(EVENT_STREAM_PATH, async (c) => {
     const id = c.req.param('id');
     const requestId = c.get('requestId');
-    const caller = {
-      requestId,
-      authorization: c.req.header('authorization'),
-      idempotencyKey: undefined,
-    };
+    const caller = callerOf(requestId, (header) => c.req.header(header));
     const look = async (after: number): Promise<JobEvent[]> =>
       (await call('finetunes.events', caller, () => Promise.resolve({ id, after }))).items;
     // The first look answers as REST does where the caller may not see this.

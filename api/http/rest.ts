@@ -1,6 +1,7 @@
 import { ArmatureError, routes, type RouteName } from '@armature/sdk/contract';
 import type { Context, Hono } from 'hono';
 import type { Call } from '../call.ts';
+import { callerOf } from '../caller.ts';
 import { readJsonBody } from './body.ts';
 
 /** What Hono keeps of a request here. */
@@ -13,11 +14,7 @@ export function mountRest(app: Hono<HttpEnv>, call: Call): void {
   for (const name of Object.keys(routes) as RouteName[]) {
     const { method, path } = routes[name];
     app.on(method, path, async (c) => {
-      const caller = {
-        requestId: c.get('requestId'),
-        authorization: c.req.header('authorization'),
-        idempotencyKey: c.req.header('idempotency-key'),
-      };
+      const caller = callerOf(c.get('requestId'), (header) => c.req.header(header));
       return c.json(await call(name, caller, () => readInput(c, method)));
     });
   }

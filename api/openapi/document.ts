@@ -3,6 +3,7 @@ import {
   problemSchema,
   routes,
   schemaNames,
+  TENANT_HEADER,
   type Need,
   type RouteName,
 } from '@armature/sdk/contract';
@@ -35,10 +36,18 @@ export function openApiDocument(): Json {
       version: '1',
       license: { name: 'Apache-2.0', identifier: 'Apache-2.0' },
     },
-    security: [{ key: [] }],
+    security: [{ key: [] }, { person: [] }],
     paths,
     components: {
-      securitySchemes: { key: { type: 'http', scheme: 'bearer' } },
+      securitySchemes: {
+        key: { type: 'http', scheme: 'bearer' },
+        person: {
+          type: 'apiKey',
+          in: 'cookie',
+          name: 'armature.session_token',
+          description: `Set by signing in, with the prefix __Secure- where the address is https. Goes with ${TENANT_HEADER}; changes must come from a page of the platform.`,
+        },
+      },
       responses: {
         Problem: {
           description: `What went wrong (RFC 9457). \`code\` is one of ${Object.keys(errorCodes).join(', ')}.`,
@@ -80,10 +89,20 @@ function operation(name: RouteName, components: Map<string, unknown>): Json {
       schema: { type: 'string', minLength: 8, maxLength: 200 },
     });
   }
+  if (!APART.has(scope)) {
+    parameters.push({
+      name: TENANT_HEADER,
+      in: 'header',
+      required: false,
+      description: 'The tenant that a person who is signed in has chosen; a key has its own.',
+      schema: { type: 'string' },
+    });
+  }
   return {
     operationId: name,
     tags: [name.split('.')[0]],
     description: `Needs ${needOf(scope)}.`,
+    ...(APART.has(scope) ? { security: [{ [scope === 'person' ? 'person' : 'key']: [] }] } : {}),
     ...(parameters.length === 0 ? {} : { parameters }),
     ...(method === 'POST' ? { requestBody: bodyOf(rest, required) } : {}),
     responses: {
@@ -96,9 +115,20 @@ function operation(name: RouteName, components: Map<string, unknown>): Json {
   };
 }
 
+/** What no member of a tenant does as such. */
+const APART: ReadonlySet<Need> = new Set(['platform', 'invitation', 'person']);
+
 function needOf(scope: Need): string {
-  if (scope === 'platform') return 'the operator’s key';
-  return scope === 'invitation' ? 'an invitation as the key' : `a key with the scope ${scope}`;
+  switch (scope) {
+    case 'platform':
+      return 'the operator’s key';
+    case 'invitation':
+      return 'an invitation as the key';
+    case 'person':
+      return 'somebody who is signed in';
+    default:
+      return `a key, or a member’s role, with the scope ${scope}`;
+  }
 }
 
 function bodyOf(fields: readonly [string, unknown][], required: ReadonlySet<string>): Json {

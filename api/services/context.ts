@@ -1,5 +1,6 @@
 import type { Db, Sealing } from '@armature/db';
 import type {
+  Person,
   RouteName,
   RouteOutput,
   RouteParsed,
@@ -19,6 +20,8 @@ export interface ServiceDeps {
   keys: {
     /** A new key or invitation, shown once, with what is stored of it. */
     mint(kind?: 'key' | 'invitation'): { secret: string; start: string; hash: Buffer };
+    /** What is stored of an invitation; null for what can be none. */
+    hashInvitation(secret: string): Buffer | null;
     /** Drops a revoked or changed key, or an invitation, from the caches of this process. */
     forget(keyId: string): Promise<void>;
   };
@@ -28,7 +31,7 @@ export interface ServiceDeps {
 /** One request of a tenant. */
 export interface TenantContext extends ServiceDeps {
   tenant: string;
-  /** Id of the key or invitation that called. */
+  /** Id of the key, the member, the invitation or the person that called. */
   actor: string;
   verb: RouteName;
   requestId: string;
@@ -41,8 +44,21 @@ export interface PlatformContext extends ServiceDeps {
   requestId: string;
 }
 
+/** One request of a person who is signed in, in no tenant yet. */
+export interface PersonContext extends PlatformContext {
+  person: Person;
+  /** Work within a tenant, once for an idempotency key of the request; the answer as JSON has it. */
+  inTenant(tenant: string, work: (ctx: TenantContext) => Promise<unknown>): Promise<unknown>;
+}
+
+interface ContextOf {
+  platform: PlatformContext;
+  person: PersonContext;
+}
+type ScopeOf<N extends RouteName> = (typeof routes)[N]['scope'];
+
 /** A verb: its scope is checked and its input parsed before, its output checked after. */
 export type Service<N extends RouteName> = (
-  ctx: (typeof routes)[N]['scope'] extends 'platform' ? PlatformContext : TenantContext,
+  ctx: ScopeOf<N> extends keyof ContextOf ? ContextOf[ScopeOf<N>] : TenantContext,
   input: RouteParsed<N>,
 ) => Promise<RouteOutput<N>>;

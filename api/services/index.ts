@@ -1,4 +1,6 @@
 import type { RouteName } from '@armature/sdk/contract';
+import { getAccount } from './account-get.ts';
+import { joinTenant } from './account-join.ts';
 import { listAudit } from './audit-list.ts';
 import type { Service } from './context.ts';
 import { acceptDataset } from './datasets-accept.ts';
@@ -76,6 +78,8 @@ export const services: { readonly [N in RouteName]: Service<N> } = {
   'invitations.list': listInvitations,
   'invitations.revoke': revokeInvitation,
   'invitations.accept': acceptInvitation,
+  'account.get': getAccount,
+  'account.join': joinTenant,
   'audit.list': listAudit,
   'embodiments.create': createEmbodiment,
   'embodiments.list': listEmbodiments,

@@ -75,6 +75,7 @@ export function presentMember(row: typeof members.$inferSelect): Member {
     role: row.role,
     created_at: iso(row.createdAt),
     removed_at: isoOrNull(row.removedAt),
+    person_id: row.personId,
   };
 }
 

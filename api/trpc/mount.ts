@@ -4,6 +4,7 @@ import type { Hono } from 'hono';
 import { bodyLimit } from 'hono/body-limit';
 import type { Logger } from 'pino';
 import type { Call } from '../call.ts';
+import { callerOf } from '../caller.ts';
 import { MAX_BODY_BYTES } from '../http/body.ts';
 import type { HttpEnv } from '../http/rest.ts';
 import { createRouter } from './router.ts';
@@ -29,9 +30,7 @@ export function mountTrpc(app: Hono<HttpEnv>, call: Call, log: Logger): void {
       router: createRouter(call),
       maxBatchSize: MAX_BATCH_SIZE,
       createContext: (_options, c) => ({
-        requestId: String(c.get('requestId')),
-        authorization: c.req.header('authorization'),
-        idempotencyKey: c.req.header('idempotency-key'),
+        ...callerOf(String(c.get('requestId')), (header) => c.req.header(header)),
       }),
       onError: ({ error, path }) => {
         // Calls log themselves; this is what never became one.

@@ -12,7 +12,8 @@ import {
   type TRPCMutationProcedure,
   type TRPCQueryProcedure,
 } from '@trpc/server';
-import type { Call, Caller } from '../call.ts';
+import type { Call } from '../call.ts';
+import type { Caller } from '../caller.ts';
 import { classifyError } from '../errors.ts';
 import { trpcCodeOf } from './codes.ts';
 

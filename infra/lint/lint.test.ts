@@ -129,6 +129,24 @@ const crossings: readonly Crossing[] = [
     passes: ['protobufjs'],
   },
   {
+    boundary: 'packages-have-homes',
+    file: 'api/auth/example.ts',
+    fires: ['better-auth', 'better-auth/minimal', '@better-auth/drizzle-adapter', 'nodemailer'],
+    passes: ['jose'],
+  },
+  {
+    boundary: 'packages-have-homes',
+    file: 'api/auth/people/example.ts',
+    fires: ['drizzle-orm', 'nodemailer'],
+    passes: ['better-auth/minimal', 'jose'],
+  },
+  {
+    boundary: 'packages-have-homes',
+    file: 'api/mail/example.ts',
+    fires: ['better-auth'],
+    passes: ['nodemailer'],
+  },
+  {
     boundary: 'policy-is-pure',
     file: 'policy/train/example.ts',
     fires: ['node:fs', 'node:fs/promises', 'node:http', 'node:net', '@armature/storage'],

@@ -62,10 +62,12 @@ describe('secrets', () => {
   it('get what an earlier version did not have, and keep the rest', async () => {
     const earlier: Partial<Secrets> = { ...loadSecrets(folder.secrets) };
     delete earlier.sealing_keys;
+    delete earlier.auth_secret;
     await writeFile(folder.secrets, JSON.stringify(earlier));
     const secrets = loadSecrets(folder.secrets);
     expect(secrets).toMatchObject(earlier);
     expect(Sealing.of(secrets.sealing_keys).open).toBeTypeOf('function');
+    expect(secrets.auth_secret).toHaveLength(43);
     expect(loadSecrets(folder.secrets)).toEqual(secrets);
   });
 

@@ -65,6 +65,9 @@ export function planProcesses(input: PlanInput): Record<ProcessName, ProcessPlan
       SEALING_KEYS: secrets.sealing_keys,
       SESSION_SIGNING_JWK: JSON.stringify(secrets.session_signing_jwk),
       PLATFORM_KEY: secrets.platform_key,
+      AUTH_SECRET: secrets.auth_secret,
+      // One machine has no mail server: links that people would be sent stand in the API's log.
+      MAIL_KIND: 'log',
     }),
     serve: plan('serve', 'workers/serve/main.ts', {
       ...worker('serve'),

@@ -13,6 +13,8 @@ const secretsSchema = z.strictObject({
   store_secret: z.string().min(32),
   /** Seals the secrets that the database keeps: `id:key`. */
   sealing_keys: z.string().min(32),
+  /** Signs the cookies and links of people who sign in. */
+  auth_secret: z.string().min(32),
   /** Passwords of the database's roles. */
   database: z.strictObject({ app: z.string(), worker: z.string() }),
   /** The development tenant's key, once there is one. */
@@ -22,12 +24,14 @@ export type Secrets = z.infer<typeof secretsSchema>;
 
 /** The platform's secrets: made at random once, then read from `file`. */
 export function loadSecrets(file: string): Secrets {
-  // A folder of an earlier version has no key to seal with, and nothing that is sealed.
-  const known = readJson(file, secretsSchema.partial({ sealing_keys: true }));
+  // A folder of an earlier version lacks what came later, and has nothing that was made with it.
+  const known = readJson(file, secretsSchema.partial({ sealing_keys: true, auth_secret: true }));
   if (known !== undefined) {
-    const { sealing_keys = sealingKey(), ...rest } = known;
-    const complete = { ...rest, sealing_keys };
-    if (known.sealing_keys === undefined) writeJson(file, complete);
+    const { sealing_keys = sealingKey(), auth_secret = secret(), ...rest } = known;
+    const complete = { ...rest, sealing_keys, auth_secret };
+    if (known.sealing_keys === undefined || known.auth_secret === undefined) {
+      writeJson(file, complete);
+    }
     return complete;
   }
   const secrets: Secrets = {
@@ -36,6 +40,7 @@ export function loadSecrets(file: string): Secrets {
     platform_key: `armp_${secret()}`,
     store_secret: secret(),
     sealing_keys: sealingKey(),
+    auth_secret: secret(),
     database: { app: secret(), worker: secret() },
   };
   writeJson(file, secrets);

@@ -12,6 +12,8 @@ export const errorCodes = {
   missing_token: { status: 401, retryable: false },
   invalid_token: { status: 401, retryable: false },
   expired_token: { status: 401, retryable: true },
+  not_signed_in: { status: 401, retryable: false },
+  email_not_verified: { status: 403, retryable: false },
   forbidden: { status: 403, retryable: false },
   not_found: { status: 404, retryable: false },
   conflict: { status: 409, retryable: false },

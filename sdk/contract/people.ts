@@ -27,6 +27,8 @@ export const memberSchema = z.object({
   role: roleSchema,
   created_at: instant,
   removed_at: instant.nullable(),
+  /** Who signs in as this member; null for one who has a key alone. */
+  person_id: id.nullable(),
 });
 export type Member = z.infer<typeof memberSchema>;
 
@@ -34,7 +36,7 @@ export const invitationSchema = z.object({
   id,
   email: z.string(),
   role: roleSchema,
-  /** Id of the key that invited. */
+  /** Id of the key or the member that invited. */
   invited_by: z.string(),
   created_at: instant,
   expires_at: instant,
@@ -44,3 +46,29 @@ export const invitationSchema = z.object({
   member_id: id.nullable(),
 });
 export type Invitation = z.infer<typeof invitationSchema>;
+
+/** Header by which a person who is signed in says for which tenant a call is. */
+export const TENANT_HEADER = 'armature-tenant';
+
+/** A person who signs in; of no tenant, and a member of any number. */
+export const personSchema = z.object({
+  id,
+  email: z.string(),
+  email_verified: z.boolean(),
+  name: z.string(),
+});
+export type Person = z.infer<typeof personSchema>;
+
+/** Who is signed in, and as what in which tenants. */
+export const accountSchema = z.object({
+  person: personSchema,
+  memberships: z.array(
+    z.object({
+      tenant: z.object({ id, name: z.string() }),
+      member_id: id,
+      role: roleSchema,
+      since: instant,
+    }),
+  ),
+});
+export type Account = z.infer<typeof accountSchema>;

@@ -1,7 +1,14 @@
 import { z } from 'zod';
 import { embodimentSpecSchema } from './embodiment.ts';
 import { problemSchema } from './errors.ts';
-import { emailSchema, invitationSchema, memberSchema, roleSchema } from './people.ts';
+import {
+  accountSchema,
+  emailSchema,
+  invitationSchema,
+  memberSchema,
+  personSchema,
+  roleSchema,
+} from './people.ts';
 import {
   auditLineSchema,
   datasetFileSchema,
@@ -67,8 +74,8 @@ const period = { from: z.iso.datetime().optional(), to: z.iso.datetime().optiona
  * The control plane's verbs: one entry each, from which the REST routes, the tRPC procedures and
  * the SDK's client are made. `input` holds path, query and body fields together; path fields are
  * the `:names` in `path`, and what remains travels as the query (GET, DELETE) or the JSON body.
- * `scope` is what a key needs; `platform` is the operator's own key, and `invitation` an invitation
- * that stands in a key's place.
+ * `scope` is what a key or a person's role needs; `platform` is the operator's own key, `invitation` an
+ * invitation that stands in a key's place, and `person` somebody who is signed in, whatever the tenant.
  */
 export const routes = {
   'tenants.create': verb(
@@ -170,6 +177,29 @@ export const routes = {
     'invitation',
     empty,
     z.object({ member: memberSchema, key: keySchema, secret: z.string() }),
+  ),
+
+  /** Who is signed in. */
+  'account.get': verb('GET', '/v1/account', 'person', empty, accountSchema),
+  /**
+   * Makes the person who is signed in a member by an invitation of the person's own address, which
+   * must be verified; with a key where one is asked for.
+   */
+  'account.join': verb(
+    'POST',
+    '/v1/account/memberships',
+    'person',
+    z.strictObject({
+      /** The invitation's secret. */
+      invitation: z.string().min(1).max(200),
+      with_key: z.boolean().default(false),
+    }),
+    z.object({
+      member: memberSchema,
+      key: keySchema.nullable(),
+      /** The key's secret, shown once. */
+      secret: z.string().nullable(),
+    }),
   ),
 
   /** What was done in the tenant, newest first. */
@@ -378,6 +408,8 @@ export const schemaNames = {
   Key: keySchema,
   Member: memberSchema,
   Invitation: invitationSchema,
+  Person: personSchema,
+  Account: accountSchema,
   AuditLine: auditLineSchema,
   EmbodimentSpec: embodimentSpecSchema,
   Embodiment: embodimentSchema,
@@ -401,7 +433,7 @@ export const schemaNames = {
 } as const;
 
 /** What a verb asks of its caller. */
-export type Need = z.infer<typeof scopeSchema> | 'platform' | 'invitation';
+export type Need = z.infer<typeof scopeSchema> | 'platform' | 'invitation' | 'person';
 
 export type RouteName = keyof typeof routes;
 export type RouteInput<N extends RouteName> = z.input<(typeof routes)[N]['input']>;

@@ -1,6 +1,7 @@
 import {
   ArmatureError,
   routes,
+  TENANT_HEADER,
   type RouteInput,
   type RouteName,
   type RouteOutput,
@@ -55,11 +56,24 @@ export type Group<G extends GroupName> = {
   readonly [V in VerbOf<G>]: Method<RouteOf<G, V>>;
 } & Readonly<Paged<G>>;
 
-export interface ArmatureOptions {
-  /** Address of the control plane, e.g. `https://api.example.com`. */
-  readonly apiUrl: string;
+interface WithKey {
   /** A key of the tenant, or the operator's own for `tenants.create`. */
   readonly apiKey: string;
+  readonly signedIn?: never;
+}
+
+interface SignedIn {
+  readonly apiKey?: never;
+  /**
+   * On a page of the platform in place of a key: whoever is signed in there calls, as a member of this
+   * tenant; without one, `account.*` alone.
+   */
+  readonly signedIn: { readonly tenant?: string };
+}
+
+interface CommonOptions {
+  /** Address of the control plane, e.g. `https://api.example.com`. */
+  readonly apiUrl: string;
   readonly fetch?: typeof fetch;
   /** Longest wait for one attempt's answer, ms; 30,000 unless told. */
   readonly timeoutMs?: number;
@@ -75,6 +89,8 @@ export interface ArmatureOptions {
   readonly announce?: boolean;
 }
 
+export type ArmatureOptions = CommonOptions & (WithKey | SignedIn);
+
 /** Longest wait for a worker's answer to an announcement, ms. */
 const ANNOUNCE_MS = 2_000;
 
@@ -89,6 +105,7 @@ export class Armature {
   readonly keys: Group<'keys'>;
   readonly members: Group<'members'>;
   readonly invitations: Group<'invitations'>;
+  readonly account: Group<'account'>;
   readonly audit: Group<'audit'>;
   readonly embodiments: Group<'embodiments'>;
   readonly datasets: Group<'datasets'>;
@@ -124,7 +141,7 @@ export class Armature {
     this.fetch = options.fetch ?? fetch;
     const http: HttpOptions = {
       apiUrl: this.apiUrl,
-      apiKey: options.apiKey,
+      credential: credentialOf(options),
       fetch: this.fetch,
       timeoutMs: options.timeoutMs ?? 30_000,
       retry: { attempts: 4, baseMs: 200, maxMs: 5_000, patienceMs: 60_000, ...options.retry },
@@ -133,6 +150,7 @@ export class Armature {
     this.keys = group(http, 'keys');
     this.members = group(http, 'members');
     this.invitations = group(http, 'invitations');
+    this.account = group(http, 'account');
     this.audit = group(http, 'audit');
     this.embodiments = group(http, 'embodiments');
     this.datasets = group(http, 'datasets');
@@ -146,6 +164,14 @@ export class Armature {
     this.prices = group(http, 'prices');
     this.reasoning = group(http, 'reasoning');
   }
+}
+
+function credentialOf({ apiKey, signedIn }: ArmatureOptions): HttpOptions['credential'] {
+  if (apiKey !== undefined) {
+    return { headers: { authorization: `Bearer ${apiKey}` }, cookies: 'omit' };
+  }
+  const tenant = signedIn.tenant === undefined ? {} : { [TENANT_HEADER]: signedIn.tenant };
+  return { headers: tenant, cookies: 'include' };
 }
 
 function group<G extends GroupName>(http: HttpOptions, name: G): Group<G> {

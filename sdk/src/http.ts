@@ -30,7 +30,11 @@ export interface RetryOptions extends Backoff {
 
 export interface HttpOptions {
   readonly apiUrl: string;
-  readonly apiKey: string;
+  /** What shows who calls: headers, and whether a browser's cookies go along. */
+  readonly credential: {
+    readonly headers: Readonly<Record<string, string>>;
+    readonly cookies: 'omit' | 'include';
+  };
   readonly fetch: typeof fetch;
   readonly timeoutMs: number;
   readonly retry: RetryOptions;
@@ -122,12 +126,13 @@ async function attemptOnce(
       method: request.method,
       headers: {
         accept: 'application/json',
-        authorization: `Bearer ${http.apiKey}`,
+        ...http.credential.headers,
         ...(request.body === undefined ? {} : { 'content-type': 'application/json' }),
         ...(idempotencyKey === undefined ? {} : { 'idempotency-key': idempotencyKey }),
       },
       ...(request.body === undefined ? {} : { body: request.body }),
       redirect: 'error',
+      credentials: http.credential.cookies,
       signal,
     });
     const body = await response.text();

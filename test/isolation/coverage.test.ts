@@ -1,5 +1,6 @@
 import { routes, type RouteName } from '@armature/sdk/contract';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { doors } from '../../api/auth/people/doors.ts';
 import { createRouter } from '../../api/trpc/router.ts';
 import { startTestApi, type TestApi } from '../support/api.ts';
 import { inputs } from './inputs.ts';
@@ -16,6 +17,9 @@ const BESIDE: ReadonlySet<string> = new Set([
   'GET /v1/finetunes/:id/stream',
   'GET /store/*',
   'PUT /store/*',
+  // Signing in: of people, who are no tenant's (api/auth/people/*.test.ts).
+  ...doors.map(({ method, path }) => `${method} /auth${path}`),
+  'GET /auth/error',
   'ALL /trpc/*',
   'ALL /*',
 ]);

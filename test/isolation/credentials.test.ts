@@ -2,11 +2,11 @@ import { createHmac } from 'node:crypto';
 import { routes, type Need, type RouteName, type Scope } from '@armature/sdk/contract';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { newApiKey } from '../../api/auth/api-key.ts';
-import { PLATFORM_KEY, startTestApi, type TestApi } from '../support/api.ts';
+import { PLATFORM_KEY, requestFor, startTestApi, type SignedIn, type TestApi } from '../support/api.ts';
 import { addServeWorker } from '../support/rows.ts';
 import { inputs, SPOILING, type World } from './inputs.ts';
 import { skins } from './skins.ts';
-import { makeWorld, openSnapshots, ownerOf, type Snapshots } from './world.ts';
+import { callOf, freshAddress, makeWorld, openSnapshots, signedIn, type Snapshots } from './world.ts';
 
 const names = Object.keys(routes) as RouteName[];
 const SCOPES = ['admin', 'write', 'read', 'robot'] as const satisfies Scope[];
@@ -19,6 +19,7 @@ const others: Record<Need, Scope[]> = {
   read: ['robot'],
   robot: ['write', 'read'],
   invitation: ['admin'],
+  person: ['admin'],
 };
 
 /** What is no API key, or is one no more; a function each of the world that it is shown to. */
@@ -48,13 +49,18 @@ let revoked: string;
 let expired: string;
 /** Keys of tenant b by what they lack, so that the rows of a stay as they are. */
 const lacking = new Map<Need, string>();
+/** People who are signed in: of no tenant, and one who has signed out. */
+let stranger: SignedIn;
+let gone: SignedIn;
+/** What viewers may do, by the table in the house's design. */
+const VIEWERS: ReadonlySet<Need> = new Set(['read', 'person']);
 
 beforeAll(async () => {
   api = await startTestApi();
   snapshots = await openSnapshots(api.db.adminUrl);
   a = await makeWorld(api, 'a');
   b = await makeWorld(api, 'b');
-  for (const scope of [...SCOPES, 'platform', 'invitation'] as const) {
+  for (const scope of [...SCOPES, 'platform', 'invitation', 'person'] as const) {
     lacking.set(scope, (await api.keyWith(b.admin, others[scope])).key);
   }
   const doomed = await api.keyWith(a.admin, ['admin']);
@@ -63,6 +69,10 @@ beforeAll(async () => {
   const soon = new Date(Date.now() + 1_000).toISOString();
   expired = (await api.keyWith(a.admin, ['admin'], soon)).key;
   api.clock.skewMs = 2_000;
+  stranger = signedIn(await api.person(freshAddress()));
+  const leaving = await api.person(freshAddress());
+  gone = signedIn(leaving);
+  expect((await leaving.send('POST', '/auth/sign-out', {})).status).toBe(200);
 });
 afterAll(async () => {
   await snapshots.close();
@@ -105,6 +115,71 @@ describe.each(Object.entries(skins))('by %s', (_skin, call) => {
       expect(operator).toMatchObject({ status: 403, problem: { code: 'forbidden' } });
       expect(await snapshots.of(a.tenant)).toBe(before);
     });
+
+    it('lets in no person but a member who is signed in', async () => {
+      const before = await snapshots.of(a.tenant);
+      const input = inputs[name](a.ids);
+      const forged = `${a.people.owner.cookies.slice(0, -8)}AAAAAAA%3D`;
+      for (const cookies of [gone.cookies, forged]) {
+        const answer = await call(api, name, { ...a.people.owner, cookies }, input);
+        expect(answer).toMatchObject({ status: 401, problem: { code: 'not_signed_in' } });
+      }
+      const others = [stranger, b.people.owner, a.people.removed];
+      for (const person of scope === 'person' ? [] : others) {
+        const answer = await call(api, name, { ...person, tenant: a.tenant }, input);
+        expect(answer).toMatchObject({ status: 403, problem: { code: 'forbidden' } });
+        const never = { ...person, tenant: `ten_${'0'.repeat(26)}` };
+        expect(await call(api, name, never, input)).toEqual(answer);
+      }
+      if (SCOPES.some((one) => one === scope)) {
+        const nowhere = await call(api, name, { ...a.people.owner, tenant: undefined }, input);
+        expect(nowhere).toMatchObject({ status: 400, problem: { field: 'armature-tenant' } });
+      }
+      expect(await snapshots.of(a.tenant)).toBe(before);
+    });
+
+    it.skipIf(VIEWERS.has(scope))('refuses a viewer, before it reads the input', async () => {
+      const before = await snapshots.of(a.tenant);
+      const answer = await call(api, name, a.people.viewer, { nonsense: true });
+      expect(answer).toMatchObject({ status: 403, problem: { code: 'forbidden' } });
+      expect(await snapshots.of(a.tenant)).toBe(before);
+    });
+
+    it.skipIf(routes[name].method === 'GET')('changes nothing for a page elsewhere', async () => {
+      const before = await snapshots.of(a.tenant);
+      for (const origin of [undefined, 'null', 'https://elsewhere.example', `${api.url}.evil`]) {
+        const answer = await call(api, name, { ...a.people.owner, origin }, inputs[name](a.ids));
+        expect(answer, origin).toMatchObject({ status: 403, problem: { field: 'origin' } });
+      }
+      expect(await snapshots.of(a.tenant)).toBe(before);
+    });
+
+    it('asks a key in vain for the tenant that a header names', async () => {
+      if (!SCOPES.some((one) => one === scope)) return;
+      const [url, request] = requestFor(api.url, name, b.admin, inputs[name](a.ids));
+      const headers = { ...(request.headers as object), 'armature-tenant': a.tenant };
+      const before = await snapshots.of(a.tenant);
+      const text = await (await fetch(url, { ...request, headers })).text();
+      expect(text).not.toContain(a.tenant);
+      expect(await snapshots.of(a.tenant)).toBe(before);
+    });
+  });
+});
+
+describe('an owner who is signed in', () => {
+  it('may do all that is a tenant’s, over both skins', async () => {
+    const order = [...names].sort((x, y) => Number(SPOILING.has(x)) - Number(SPOILING.has(y)));
+    for (const [skin, call] of Object.entries(skins)) {
+      const world = await makeWorld(api, skin);
+      for (const name of order) {
+        const { scope } = routes[name];
+        if (scope === 'platform' || scope === 'invitation') continue;
+        await addServeWorker(api.db.worker);
+        const { credential, input } = await callOf(api, name, world, world.people.owner);
+        const answer = await call(api, name, credential, input);
+        expect([skin, name, answer.status, answer.problem]).toEqual([skin, name, 200, undefined]);
+      }
+    }
   });
 });
 
@@ -113,10 +188,10 @@ describe('the owner', () => {
     const order = [...names].sort((x, y) => Number(SPOILING.has(x)) - Number(SPOILING.has(y)));
     const keys = new Map<string, string>([['platform', PLATFORM_KEY]]);
     for (const scope of SCOPES) keys.set(scope, (await api.keyWith(a.admin, [scope])).key);
-    keys.set('invitation', await ownerOf(api, 'invitations.accept', a));
     for (const name of order) {
       await addServeWorker(api.db.worker);
-      const answer = await api.call(name, keys.get(routes[name].scope), inputs[name](a.ids));
+      const { credential, input } = await callOf(api, name, a, keys.get(routes[name].scope));
+      const answer = await api.call(name, credential, input as never);
       expect([name, answer.status, answer.problem]).toEqual([name, 200, undefined]);
     }
   });

@@ -2,11 +2,13 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { tokenVerifier } from '../../workers/serve/gateway/session-token.ts';
 import { startTestApi, type TestApi } from '../support/api.ts';
 import type { World } from './inputs.ts';
-import { makeWorld, ownerOf } from './world.ts';
+import { callOf, makeWorld } from './world.ts';
 
 /** Kinds of credentials, each a live one of the same tenant. */
-const kinds = ['key', 'invitation', 'token', 'signature'] as const;
+const kinds = ['key', 'invitation', 'token', 'signature', 'sign-in'] as const;
 type Kind = (typeof kinds)[number];
+
+const COOKIE = 'armature.session_token';
 
 let api: TestApi;
 let world: World;
@@ -22,7 +24,8 @@ beforeAll(async () => {
   upload = part;
   credential = {
     key: world.admin,
-    invitation: await ownerOf(api, 'invitations.accept', world),
+    invitation: String((await callOf(api, 'invitations.accept', world)).credential),
+    'sign-in': world.people.owner.cookies.replace(`${COOKIE}=`, ''),
     token: world.token,
     signature: new URL(part.url).searchParams.get('signature') ?? '',
   };
@@ -55,6 +58,16 @@ const doors: Record<string, { for: Kind; opens: (credential: string) => Promise<
       const url = new URL(upload.url);
       url.searchParams.set('signature', signature);
       return put(url);
+    },
+  },
+  'a cookie': {
+    for: 'sign-in',
+    opens: async (value) => {
+      const cookies = `${COOKIE}=${value}`;
+      const account = await api.call('account.get', { cookies }, {});
+      const tenant = await api.call('tenants.current', { cookies, tenant: world.tenant }, {});
+      expect(tenant.status).toBe(account.status);
+      return account.status === 200;
     },
   },
   'accepting an invitation': {

@@ -1,4 +1,5 @@
 import type { RouteInput, RouteName } from '@armature/sdk/contract';
+import type { SignedIn } from '../support/api.ts';
 import { armSpec, fileOf } from '../support/robots.ts';
 
 /** A tenant with one of everything. */
@@ -12,6 +13,8 @@ export interface World {
   token: string;
   /** The signature of one of its upload URLs, which is no API key either. */
   uploadSignature: string;
+  /** People of the tenant who are signed in, with the tenant chosen. */
+  people: { owner: SignedIn; viewer: SignedIn; removed: SignedIn };
   ids: {
     tenant: string;
     key: string;
@@ -61,6 +64,9 @@ export const inputs: { [N in RouteName]: (ids: World['ids']) => RouteInput<N> } 
   'invitations.list': () => ({}),
   'invitations.revoke': ({ invited }) => ({ id: invited }),
   'invitations.accept': () => ({}),
+  'account.get': () => ({}),
+  // Whoever calls has an invitation of an address of the caller's own: `callOf` in world.ts.
+  'account.join': () => ({ invitation: 'none of this caller’s' }),
   'audit.list': ({ embodiment }) => ({ subject: embodiment }),
   'embodiments.create': () => ({ spec: armSpec }),
   'embodiments.list': () => ({}),

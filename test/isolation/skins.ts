@@ -1,5 +1,5 @@
 import { problemSchema, routes, type Problem, type RouteName } from '@armature/sdk/contract';
-import { requestFor, type TestApi } from '../support/api.ts';
+import { credentialHeaders, requestFor, type Credential, type TestApi } from '../support/api.ts';
 
 export interface SkinAnswer {
   status: number;
@@ -11,7 +11,7 @@ export interface SkinAnswer {
 export type Skin = (
   api: TestApi,
   name: RouteName,
-  key: string | undefined,
+  key: Credential,
   input: object,
 ) => Promise<SkinAnswer>;
 
@@ -33,7 +33,7 @@ const trpc: Skin = async (api, name, key, input) => {
     headers: {
       'content-type': 'application/json',
       'x-request-id': 'test-request-1',
-      ...(key === undefined ? {} : { authorization: `Bearer ${key}` }),
+      ...credentialHeaders(key),
     },
     ...(isQuery ? {} : { body: JSON.stringify(input) }),
   });

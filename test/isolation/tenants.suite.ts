@@ -1,9 +1,9 @@
 import { routes, type RouteName } from '@armature/sdk/contract';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { startTestApi, type TestApi, type TestApiOptions } from '../support/api.ts';
+import { startTestApi, type Credential, type TestApi, type TestApiOptions } from '../support/api.ts';
 import { inputs, type World } from './inputs.ts';
 import { skins, type SkinAnswer } from './skins.ts';
-import { makeWorld, openSnapshots, ownerOf, type Snapshots } from './world.ts';
+import { callOf, makeWorld, openSnapshots, type Snapshots } from './world.ts';
 
 const verbs = (Object.keys(routes) as RouteName[]).filter(
   (name) => routes[name].scope !== 'platform',
@@ -18,7 +18,11 @@ const shape = (answer: SkinAnswer): string => JSON.stringify(answer).replaceAll(
  * answers as for an id that never was, and nothing of a's changes. Verbs without ids answer with
  * nothing of a's.
  */
-export function tenantMatrix(title: string, options: TestApiOptions = {}): void {
+export function tenantMatrix(
+  title: string,
+  options: TestApiOptions = {},
+  credentialOf: (world: World) => Credential = ({ admin }) => admin,
+): void {
   let api: TestApi;
   let snapshots: Snapshots;
   let a: World;
@@ -38,18 +42,20 @@ export function tenantMatrix(title: string, options: TestApiOptions = {}): void 
   describe.each(Object.entries(skins))(`${title}, by %s`, (_skin, call) => {
     it.each(verbs)('%s shows and changes nothing of another tenant', async (name) => {
       const before = await snapshots.of(a.tenant);
+      const by = credentialOf(b);
       const own: object = inputs[name](b.ids);
       const foreign: Record<string, unknown> = { ...inputs[name](a.ids) };
       const fields = Object.keys(foreign).filter((field) => /(^|_)id$/.test(field));
       for (const field of fields) {
-        const answer = await call(api, name, b.admin, { ...own, [field]: foreign[field] });
+        const answer = await call(api, name, by, { ...own, [field]: foreign[field] });
         expect(answer, field).toMatchObject({ status: 404, problem: { code: 'not_found' } });
         const never = String(foreign[field]).replaceAll(ID, `_${'0'.repeat(26)}`);
-        const absent = await call(api, name, b.admin, { ...own, [field]: never });
+        const absent = await call(api, name, by, { ...own, [field]: never });
         expect(shape(answer), field).toBe(shape(absent));
       }
       if (fields.length === 0) {
-        const answer = await call(api, name, await ownerOf(api, name, b), own);
+        const { credential, input } = await callOf(api, name, b, by);
+        const answer = await call(api, name, credential, input);
         expect(answer.status, JSON.stringify(answer.problem)).toBe(200);
         for (const id of [a.tenant, ...Object.values(a.ids)]) {
           expect(JSON.stringify(answer)).not.toContain(id);

@@ -1,6 +1,7 @@
 import { routes, type RouteName } from '@armature/sdk/contract';
 import postgres, { type Sql } from 'postgres';
-import type { TestApi } from '../support/api.ts';
+import type { Credential, SignedIn, TestApi } from '../support/api.ts';
+import type { Browser } from '../support/people.ts';
 import { armSpec } from '../support/robots.ts';
 import {
   addPolicyVersion,
@@ -12,7 +13,7 @@ import {
   markDataset,
   markReady,
 } from '../support/rows.ts';
-import { worldFile, type World } from './inputs.ts';
+import { inputs, worldFile, type World } from './inputs.ts';
 
 export async function makeWorld(api: TestApi, name: string): Promise<World> {
   const { id: tenant, key: admin } = await api.tenant(name);
@@ -22,6 +23,7 @@ export async function makeWorld(api: TestApi, name: string): Promise<World> {
     email: 'invited@example.com',
     role: 'viewer',
   });
+  const people = await makePeople(api, tenant, admin);
   const embodiment = await api.must('embodiments.create', admin, { spec: armSpec });
   const set = { name: 'd', embodiment_id: embodiment.id, files: [worldFile] };
   const [dataset, heldout, open, rejected] = [
@@ -68,6 +70,7 @@ export async function makeWorld(api: TestApi, name: string): Promise<World> {
     admin,
     invitation: invited.secret,
     token,
+    people,
     uploadSignature: new URL(open.parts[0]?.url ?? '').searchParams.get('signature') ?? '',
     ids: {
       tenant,
@@ -91,17 +94,54 @@ export async function makeWorld(api: TestApi, name: string): Promise<World> {
   };
 }
 
-let invitations = 0;
-/** An invitation of an address that was never invited. */
-async function invite(api: TestApi, admin: string): Promise<string> {
-  invitations += 1;
-  const email = `person-${String(invitations)}@example.com`;
+let addresses = 0;
+/** An address that nobody has used. */
+export function freshAddress(): string {
+  addresses += 1;
+  return `person-${String(addresses)}@example.com`;
+}
+
+async function makePeople(api: TestApi, tenant: string, admin: string): Promise<World['people']> {
+  const [owner, viewer, removed] = [
+    await api.member(admin, freshAddress(), 'owner'),
+    await api.member(admin, freshAddress(), 'viewer'),
+    await api.member(admin, freshAddress(), 'owner'),
+  ];
+  await api.must('members.remove', admin, { id: removed.id });
+  return {
+    owner: signedIn(owner.browser, tenant),
+    viewer: signedIn(viewer.browser, tenant),
+    removed: signedIn(removed.browser, tenant),
+  };
+}
+
+/** What a browser shows from a page of the platform. */
+export function signedIn({ cookies, origin }: Browser, tenant?: string): SignedIn {
+  return { cookies, origin, tenant };
+}
+
+async function invite(api: TestApi, admin: string, email = freshAddress()): Promise<string> {
   return (await api.must('invitations.create', admin, { email, role: 'engineer' })).secret;
 }
 
-/** What the world's owner calls a verb with: its key, but where an invitation is asked for. */
-export async function ownerOf(api: TestApi, name: RouteName, world: World): Promise<string> {
-  return routes[name].scope === 'invitation' ? invite(api, world.admin) : world.admin;
+/** What a verb is called with for its owner: by the world's key unless told otherwise, and its input. */
+export async function callOf(
+  api: TestApi,
+  name: RouteName,
+  world: World,
+  by: Credential = world.admin,
+): Promise<{ credential: Credential; input: object }> {
+  const input = inputs[name](world.ids);
+  if (routes[name].scope === 'invitation') {
+    return { credential: await invite(api, world.admin), input };
+  }
+  if (name === 'account.join') {
+    const email = freshAddress();
+    const browser = await api.person(email);
+    const invitation = await invite(api, world.admin, email);
+    return { credential: signedIn(browser), input: { invitation } };
+  }
+  return { credential: routes[name].scope === 'person' ? world.people.owner : by, input };
 }
 
 /** Looks at every row of a tenant, whatever the policies say. */

@@ -17,6 +17,8 @@ export function apiEnvironment(o: {
     SEALING_KEYS,
     PLATFORM_KEY,
     SESSION_SIGNING_JWK: JSON.stringify({ ...privateKey.export({ format: 'jwk' }), kid: 'test-1' }),
+    AUTH_SECRET: 'signs the cookies of this test file only',
+    MAIL_KIND: 'none',
     STORE_KIND: 'disk',
     STORE_ROOT: o.storeRoot,
     STORE_PUBLIC_URL: o.publicUrl,

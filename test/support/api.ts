@@ -6,16 +6,23 @@ import { connect, Sealing } from '@armature/db';
 import {
   problemSchema,
   routes,
+  TENANT_HEADER,
   type Problem,
   type RouteInput,
   type RouteName,
+  type Role,
   type RouteOutput,
   type Scope,
 } from '@armature/sdk/contract';
 import { DiskStore } from '@armature/storage';
 import pino from 'pino';
 import { createApp } from '../../api/app.ts';
+import type { OidcSettings } from '../../api/auth/people/oidc.ts';
+import { People } from '../../api/auth/people/people.ts';
 import { listen } from '../../api/listen.ts';
+import type { Mailer } from '../../api/mail/mailer.ts';
+import { identityStore } from '../../api/services/identity.ts';
+import { mailBox, signUp, type Browser, type MailBox } from './people.ts';
 import { startTestPostgres, type TestDatabase } from './postgres.ts';
 
 export const PLATFORM_KEY = 'the-operators-own-key-only-for-tests';
@@ -27,11 +34,37 @@ export type Answer<N extends RouteName> =
   | { status: number; ok: RouteOutput<N>; problem?: never }
   | { status: number; ok?: never; problem: Problem };
 
+/** What a request shows of who sends it: a bearer, the sign-in of a person, or nothing. */
+export type Credential = string | SignedIn | undefined;
+
+/** The cookies of a browser, with the tenant and the page that a request names. */
+export interface SignedIn {
+  readonly cookies: string;
+  readonly tenant?: string | undefined;
+  readonly origin?: string | undefined;
+}
+
+export function credentialHeaders(credential: Credential): Record<string, string> {
+  if (credential === undefined) return {};
+  if (typeof credential === 'string') return { authorization: `Bearer ${credential}` };
+  const { cookies, tenant, origin } = credential;
+  return {
+    cookie: cookies,
+    ...(tenant === undefined ? {} : { [TENANT_HEADER]: tenant }),
+    ...(origin === undefined ? {} : { origin }),
+  };
+}
+
 export interface TestApiOptions {
   /** `superuser`: no policy binds the API, so that only its own predicates keep tenants apart. */
   databaseRole?: 'app' | 'superuser';
   /** Requests that the API fetches from a tenant's rate at a time. */
   requestBatch?: number;
+  oidc?: OidcSettings;
+  /** In place of the box that keeps mails. */
+  mailer?: Mailer;
+  /** As which the API is known to those outside; where it listens unless told. */
+  publicUrl?: string;
 }
 
 export interface TestApi {
@@ -42,8 +75,18 @@ export interface TestApi {
   store: DiskStore;
   /** Lines of the log. */
   log: string[];
+  /** As which it is known to those outside. */
+  publicUrl: string;
   /** The clock of the API, which tests may move. */
   clock: { skewMs: number };
+  /** Mails that were sent. */
+  box: MailBox;
+  /** Where connections seem to come from: another address each time unless a test sets one. */
+  caller: { address: string | undefined };
+  /** A person who has signed up with this address and is signed in. */
+  person(email: string): Promise<Browser>;
+  /** As `person`, who is also a member of the admin key's tenant. */
+  member(adminKey: string, email: string, role: Role): Promise<{ id: string; browser: Browser }>;
   /** A new tenant with an admin key. */
   tenant(name?: string): Promise<{ id: string; key: string }>;
   /** Another key of the tenant. */
@@ -55,12 +98,12 @@ export interface TestApi {
   /** One verb over REST. */
   call<N extends RouteName>(
     name: N,
-    key: string | undefined,
+    key: Credential,
     input: RouteInput<N>,
     query?: Record<string, string>,
   ): Promise<Answer<N>>;
   /** As `call`, for what must succeed. */
-  must<N extends RouteName>(name: N, key: string, input: RouteInput<N>): Promise<RouteOutput<N>>;
+  must<N extends RouteName>(name: N, key: Credential, input: RouteInput<N>): Promise<RouteOutput<N>>;
   stop(): Promise<void>;
 }
 
@@ -90,10 +133,31 @@ export async function startTestApi(options: TestApiOptions = {}): Promise<TestAp
   const { privateKey } = generateKeyPairSync('ed25519');
   const asSuperuser =
     options.databaseRole === 'superuser' ? connect(db.adminUrl, { max: 8 }) : undefined;
+  const publicUrl = options.publicUrl ?? server.url;
+  const logger = pino({ level: 'trace' }, { write: (line: string) => void log.push(line) });
+  const box = mailBox();
+  const caller: TestApi['caller'] = { address: undefined };
+  let callers = 0;
+  const people = new People({
+    secret: 'signs the cookies of this test file only',
+    publicUrl,
+    origins: [],
+    trustedProxies: [],
+    oidc: options.oidc ?? null,
+    outlivesAnswers: true,
+    store: identityStore(asSuperuser ?? db.app),
+    mailer: options.mailer ?? box,
+    log: logger,
+  });
   const app = await createApp({
     db: asSuperuser ?? db.app,
     store,
-    log: pino({ level: 'trace' }, { write: (line: string) => void log.push(line) }),
+    log: logger,
+    people,
+    connectionAddress: () => {
+      callers += 1;
+      return caller.address ?? `192.0.${Math.floor(callers / 250) % 250}.${callers % 250}`;
+    },
     keyPepper: 'peppers the keys of this test file only',
     platformKey: PLATFORM_KEY,
     sealing: Sealing.of(SEALING_KEYS),
@@ -116,14 +180,24 @@ export async function startTestApi(options: TestApiOptions = {}): Promise<TestAp
   };
   return {
     url: server.url,
+    publicUrl,
     app,
     storeRoot,
     db,
     store,
     log,
     clock,
+    box,
+    caller,
     call,
     must,
+    person: (email) => signUp(server.url, box, email, publicUrl),
+    member: async (adminKey, email, role) => {
+      const { secret } = await must('invitations.create', adminKey, { email, role });
+      const browser = await signUp(server.url, box, email, publicUrl);
+      const made = await browser.json('POST', '/v1/account/memberships', { invitation: secret });
+      return { id: routes['account.join'].output.parse(made.body).member.id, browser };
+    },
     tenant: async (name = 'a tenant') => {
       const { tenant, secret } = await must('tenants.create', PLATFORM_KEY, { name });
       return { id: tenant.id, key: secret };
@@ -138,6 +212,7 @@ export async function startTestApi(options: TestApiOptions = {}): Promise<TestAp
     },
     stop: async () => {
       await server.close();
+      await people.close();
       await asSuperuser?.close();
       await postgres.stop();
       await rm(storeRoot, { recursive: true, force: true });
@@ -149,7 +224,7 @@ export async function startTestApi(options: TestApiOptions = {}): Promise<TestAp
 export function requestFor(
   base: string,
   name: RouteName,
-  key: string | undefined,
+  key: Credential,
   input: object,
   query: Record<string, string> = {},
 ): [URL, RequestInit] {
@@ -164,8 +239,10 @@ export function requestFor(
   const isBody = method === 'POST';
   const inQuery = isBody ? query : { ...rest, ...query };
   for (const [field, value] of Object.entries(inQuery)) url.searchParams.set(field, String(value));
-  const headers: Record<string, string> = { 'x-request-id': 'test-request-1' };
-  if (key !== undefined) headers['authorization'] = `Bearer ${key}`;
+  const headers: Record<string, string> = {
+    'x-request-id': 'test-request-1',
+    ...credentialHeaders(key),
+  };
   if (isBody) headers['content-type'] = 'application/json';
   return [url, { method, headers, ...(isBody ? { body: JSON.stringify(rest) } : {}) }];
 }
