@@ -19,7 +19,10 @@ beforeAll(async () => {
   postgres = await startTestPostgres();
   const { appUrl } = await postgres.database();
   storeRoot = await mkdtemp(path.join(tmpdir(), 'armature-lambda-'));
-  environment = apiEnvironment({ databaseUrl: appUrl, storeRoot, publicUrl: 'http://127.0.0.1:1' });
+  environment = {
+    ...apiEnvironment({ databaseUrl: appUrl, storeRoot, publicUrl: 'http://127.0.0.1:1' }),
+    MAIL_KIND: 'log',
+  };
 });
 afterAll(async () => {
   await postgres.stop();
@@ -84,6 +87,16 @@ describe('the API as a function', () => {
     ]);
     expect(answers.map(({ statusCode }) => statusCode)).toEqual([200, 200, 200, 404, 404]);
     expect(JSON.parse(answers[0]?.body ?? '')).toMatchObject({ name: 'by function' });
+    // A pool of one connection: signing up is one transaction that waits for no second.
+    const [made, unknown] = await invoke([
+      event('POST', '/auth/sign-up/email', '', {
+        name: 'Ann',
+        email: 'ann@example.com',
+        password: 'a password that is long enough',
+      }),
+      event('POST', '/auth/sign-in/email', '', { email: 'x@example.com', password: 'anything' }),
+    ]);
+    expect([made?.statusCode, unknown?.statusCode]).toEqual([200, 401]);
     expect(answers[3]?.headers['content-type']).toBe('application/problem+json');
   });
 });

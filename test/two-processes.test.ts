@@ -6,13 +6,16 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { PLATFORM_KEY, requestFor } from './support/api.ts';
 import { apiEnvironment, freePort, startApiProcess } from './support/api-process.ts';
 import type { NodeProcess } from './support/node-process.ts';
+import { signUp } from './support/people.ts';
 import { startTestPostgres, type TestPostgres } from './support/postgres.ts';
 import { armSpec, fileOf } from './support/robots.ts';
 import { startRoundRobin, type RoundRobin } from './support/round-robin.ts';
+import { startSmtpReceiver, type SmtpReceiver } from './support/smtp.ts';
 
 let postgres: TestPostgres;
 let storeRoot: string;
 let balancer: RoundRobin;
+let smtp: SmtpReceiver;
 let environment: Record<string, string>;
 let ports: [number, number];
 let processes: NodeProcess[];
@@ -24,13 +27,20 @@ beforeAll(async () => {
   storeRoot = await mkdtemp(path.join(tmpdir(), 'armature-two-'));
   ports = [await freePort(), await freePort()];
   balancer = await startRoundRobin(ports);
-  environment = apiEnvironment({ databaseUrl: appUrl, storeRoot, publicUrl: balancer.url });
+  smtp = await startSmtpReceiver();
+  environment = {
+    ...apiEnvironment({ databaseUrl: appUrl, storeRoot, publicUrl: balancer.url }),
+    MAIL_KIND: 'smtp',
+    SMTP_URL: smtp.url,
+    MAIL_FROM: 'no-reply@example.com',
+  };
   processes = await Promise.all(ports.map((port) => startApiProcess(environment, port)));
   ({ secret: key } = await must('tenants.create', { name: 'shared' }, { apiKey: PLATFORM_KEY }));
 });
 afterAll(async () => {
   await Promise.all(processes.map((one) => one.stop()));
   await balancer.close();
+  await smtp.stop();
   await postgres.stop();
   await rm(storeRoot, { recursive: true, force: true });
 });
@@ -97,6 +107,18 @@ describe('two API processes behind a round robin', () => {
     expect(await ask(one)).toBe(401);
     // The other one believes what it looked up for five seconds.
     await expect.poll(() => ask(other), { timeout: 60_000, interval: 500 }).toBe(401);
+  });
+
+  it('share who is signed in, and who is not any more', async () => {
+    const browser = await signUp(balancer.url, smtp, 'ann@example.com');
+    const ask = async (port: number) =>
+      (await browser.send('GET', `http://127.0.0.1:${port}/v1/account`)).status;
+    const cookies = browser.cookies.split('=', 2);
+    expect(await Promise.all(ports.map(ask))).toEqual([200, 200]);
+    const out = await browser.send('POST', `http://127.0.0.1:${ports[0]}/auth/sign-out`, {});
+    expect(out.status).toBe(200);
+    browser.set(cookies[0] ?? '', cookies[1] ?? '');
+    expect(await Promise.all(ports.map(ask))).toEqual([401, 401]);
   });
 
   it('lose and double nothing while one is restarted under load', async () => {

@@ -22,8 +22,10 @@ import { apiEnvironment, freePort, startApiProcess } from '../support/api-proces
 import type { NodeProcess } from '../support/node-process.ts';
 import { PLATFORM_KEY, requestFor } from '../support/api.ts';
 import { hasPgBouncer, startPgBouncer, type PgBouncer } from '../support/pgbouncer.ts';
+import { signUp } from '../support/people.ts';
 import { startTestPostgres, type TestDatabase, type TestPostgres } from '../support/postgres.ts';
 import { armSpec, fileOf } from '../support/robots.ts';
+import { startSmtpReceiver, type SmtpReceiver } from '../support/smtp.ts';
 import { addPolicyVersion, addServeWorker, addUsage, markReady } from '../support/rows.ts';
 
 const isHere = await hasPgBouncer();
@@ -41,6 +43,7 @@ describe.skipIf(!isHere)('through PgBouncer in transaction mode', () => {
   let server: TestPostgres;
   let database: TestDatabase;
   let pooler: PgBouncer;
+  let smtp: SmtpReceiver;
   let worker: Db;
   let api: NodeProcess;
   let url: string;
@@ -58,10 +61,13 @@ describe.skipIf(!isHere)('through PgBouncer in transaction mode', () => {
       storeRoot: scratch,
       publicUrl: url,
     });
-    api = await startApiProcess({ ...environment, DATABASE_POOL: String(CLIENTS) }, port);
+    smtp = await startSmtpReceiver();
+    const mail = { MAIL_KIND: 'smtp', SMTP_URL: smtp.url, MAIL_FROM: 'no-reply@example.com' };
+    api = await startApiProcess({ ...environment, ...mail, DATABASE_POOL: String(CLIENTS) }, port);
   });
   afterAll(async () => {
     await api.stop();
+    await smtp.stop();
     await worker.close();
     await pooler.stop();
     await server.stop();
@@ -105,6 +111,16 @@ describe.skipIf(!isHere)('through PgBouncer in transaction mode', () => {
     const input = { name: 'f', dataset_id: dataset.id, options: {} };
     return (await must('finetunes.create', tenant.key, input)).id;
   }
+
+  it('signs people in', async () => {
+    const people = await Promise.all(
+      ['ann', 'bob', 'cara'].map((name) => signUp(url, smtp, `${name}@example.com`)),
+    );
+    const asked = await Promise.all(people.map((one) => one.json('GET', '/v1/account')));
+    expect(asked.map(({ body }) => body)).toMatchObject(
+      ['ann', 'bob', 'cara'].map((name) => ({ person: { email: `${name}@example.com` } })),
+    );
+  });
 
   it('shares connections among tenants without mixing them', async () => {
     const tenants = await Promise.all(

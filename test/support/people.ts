@@ -1,10 +1,14 @@
 import type { Mail, Mailer } from '../../api/mail/mailer.ts';
 
+/** Where mails arrive. */
+export interface Inbox {
+  /** The link of the last mail to an address; nothing while there is none. */
+  linkTo(address: string): string | undefined;
+}
+
 /** Keeps mails instead of sending them. */
-export interface MailBox extends Mailer {
+export interface MailBox extends Mailer, Inbox {
   readonly mails: Mail[];
-  /** The link of the last mail to an address. @throws Error where there is none. */
-  linkTo(address: string): string;
 }
 
 export function mailBox(): MailBox {
@@ -14,13 +18,13 @@ export function mailBox(): MailBox {
     mails,
     send: async (mail) => void mails.push(mail),
     close: () => undefined,
-    linkTo: (address) => {
-      const mail = mails.findLast(({ to }) => to === address);
-      const [link] = mail?.text.match(/https?:\/\/\S+/) ?? [];
-      if (link === undefined) throw new Error(`no link was sent to ${address}`);
-      return link;
-    },
+    linkTo: (address) => linkIn(mails.findLast(({ to }) => to === address)?.text),
   };
+}
+
+/** The first link of a text. */
+export function linkIn(text: string | undefined): string | undefined {
+  return text?.match(/https?:\/\/\S+/)?.[0];
 }
 
 /** A browser as far as signing in knows one: cookies, and the page that it is on. */
@@ -84,7 +88,7 @@ export const PASSWORD = 'a password that is long enough';
 /** Signs up from a page of the platform, opens the link that was mailed, and signs in. */
 export async function signUp(
   base: string,
-  box: MailBox,
+  inbox: Inbox,
   email: string,
   publicUrl = base,
 ): Promise<Browser> {
@@ -92,8 +96,7 @@ export async function signUp(
   const person = { name: email.split('@')[0] ?? '', email, password: PASSWORD };
   const made = await browser.send('POST', '/auth/sign-up/email', person);
   if (made.status !== 200) throw new Error(`sign-up: ${made.status} ${await made.text()}`);
-  await waitForMail(box, email.toLowerCase());
-  const { pathname, search } = new URL(box.linkTo(email.toLowerCase()));
+  const { pathname, search } = new URL(await linkOnceThere(inbox, email.toLowerCase()));
   await browser.send('GET', `${pathname}${search}`);
   await signIn(browser, email);
   return browser;
@@ -104,8 +107,11 @@ export async function signIn(browser: Browser, email: string, password = PASSWOR
   if (answer.status !== 200) throw new Error(`sign-in: ${answer.status} ${await answer.text()}`);
 }
 
-async function waitForMail(box: MailBox, address: string): Promise<void> {
-  while (!box.mails.some(({ to }) => to === address)) {
+/** Mails are sent behind the answer. */
+async function linkOnceThere(inbox: Inbox, address: string): Promise<string> {
+  for (;;) {
+    const link = inbox.linkTo(address);
+    if (link !== undefined) return link;
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
 }

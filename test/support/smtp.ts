@@ -1,5 +1,6 @@
 import type { AddressInfo } from 'node:net';
 import { SMTPServer } from 'smtp-server';
+import { linkIn, type Inbox } from './people.ts';
 
 /** A mail as a server on loopback received it. */
 export interface ReceivedMail {
@@ -10,7 +11,7 @@ export interface ReceivedMail {
   readonly user: string | undefined;
 }
 
-export interface SmtpReceiver {
+export interface SmtpReceiver extends Inbox {
   readonly url: string;
   readonly mails: ReceivedMail[];
   /** While set, every mail is refused. */
@@ -55,6 +56,7 @@ export async function startSmtpReceiver(): Promise<SmtpReceiver> {
     url: `smtp://mailer:${encodeURIComponent('its password')}@127.0.0.1:${port}`,
     mails,
     refusing: false,
+    linkTo: (address) => linkIn(mails.findLast(({ to }) => to.includes(address))?.text),
     stop: () => new Promise((resolve) => server.close(() => resolve())),
   };
   return receiver;

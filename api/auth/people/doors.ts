@@ -75,11 +75,10 @@ export const doors: readonly Door[] = [
   get('/list-accounts'),
   post(
     '/change-password',
-    z.strictObject({
-      currentPassword: password,
-      newPassword: password,
-      revokeOtherSessions: z.boolean().optional(),
-    }),
+    // Who changes a password may fear that somebody has it.
+    z
+      .strictObject({ currentPassword: password, newPassword: password })
+      .transform((change) => ({ ...change, revokeOtherSessions: true })),
     'sign-in',
   ),
   {
