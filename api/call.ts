@@ -44,13 +44,7 @@ const IDEMPOTENCY_KEY = /^[\x21-\x7e]{8,200}$/;
  * Who calls, rate, scope, input, service, output, in this order, and one line in the log.
  * @throws ArmatureError, whatever happened.
  */
-export function createCall({
-  services: deps,
-  identify,
-  limiter,
-  pepper,
-  log,
-}: CallDeps): Call {
+export function createCall({ services: deps, identify, limiter, pepper, log }: CallDeps): Call {
   return async (name, caller, readInput) => {
     const { requestId } = caller;
     const startedAt = performance.now();
@@ -96,7 +90,10 @@ async function performAs<N extends RouteName>(
       ...platform,
       person: actor.person,
       inTenant: (tenant, work) =>
-        once({ ctx: { ...platform, tenant, actor: actor.person.id, verb: name }, input, key, pepper }, work),
+        once(
+          { ctx: { ...platform, tenant, actor: actor.person.id, verb: name }, input, key, pepper },
+          work,
+        ),
     };
     return perform(name, person, input);
   }

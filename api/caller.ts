@@ -15,10 +15,7 @@ export interface Caller {
   idempotencyKey: string | undefined;
 }
 
-export function callerOf(
-  requestId: string,
-  header: (name: string) => string | undefined,
-): Caller {
+export function callerOf(requestId: string, header: (name: string) => string | undefined): Caller {
   return {
     requestId,
     authorization: header('authorization'),

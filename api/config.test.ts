@@ -31,7 +31,7 @@ describe('settings', () => {
       [{ AUTH_ORIGINS: 'https://app.example.com/path' }, 'AUTH_ORIGINS'],
       [{ TRUSTED_PROXIES: '10.0.0.0/8,nonsense' }, 'TRUSTED_PROXIES'],
     ] as const) {
-      expect(() => readConfig({ ...environment, ...missing }), name).toThrow(`${name}`);
+      expect(() => readConfig({ ...environment, ...missing }), name).toThrow(name);
     }
   });
 
@@ -56,6 +56,9 @@ describe('settings', () => {
       trustedProxies: ['10.0.0.0/8', '192.0.2.1'],
       oidc: { issuer: 'https://id.example.com', clientId: 'armature', clientSecret: 'secret' },
     });
-    expect(readConfig(environment)).toMatchObject({ people: { oidc: null }, mail: { kind: 'none' } });
+    expect(readConfig(environment)).toMatchObject({
+      people: { oidc: null },
+      mail: { kind: 'none' },
+    });
   });
 });

@@ -52,7 +52,9 @@ const envSchema = z.object({
   /** Origins of pages that people sign in from, beside the public URL's. */
   AUTH_ORIGINS: list.pipe(z.array(origin)).optional(),
   /** Addresses or ranges of the proxies whose X-Forwarded-For counts. */
-  TRUSTED_PROXIES: list.pipe(z.array(z.union([z.ipv4(), z.ipv6(), z.cidrv4(), z.cidrv6()]))).optional(),
+  TRUSTED_PROXIES: list
+    .pipe(z.array(z.union([z.ipv4(), z.ipv6(), z.cidrv4(), z.cidrv6()])))
+    .optional(),
   LOG_LEVEL: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal']).default('info'),
 });
 

@@ -105,7 +105,9 @@ describe('the catalogue', () => {
       from information_schema.table_privileges where table_schema = 'identity'
         and grantee in (select rolname from pg_roles where not rolsuper) or grantee = 'PUBLIC' and table_schema = 'identity'`;
     const may = ['DELETE', 'INSERT', 'SELECT', 'UPDATE'];
-    expect(grants.map(({ line }) => line).sort()).toEqual(may.map((each) => `armature_app ${each}`));
+    expect(grants.map(({ line }) => line).sort()).toEqual(
+      may.map((each) => `armature_app ${each}`),
+    );
     const tenantColumns = await client`
       select from information_schema.columns where table_schema = 'identity' and column_name = 'tenant_id'`;
     expect(tenantColumns).toHaveLength(0);

@@ -1,6 +1,10 @@
 import postgres, { type Sql } from 'postgres';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { startTestPostgres, type TestDatabase, type TestPostgres } from '../test/support/postgres.ts';
+import {
+  startTestPostgres,
+  type TestDatabase,
+  type TestPostgres,
+} from '../test/support/postgres.ts';
 import { identityAdapter, sweepIdentity, takeAttempt } from './identity.ts';
 import { DatabaseError } from './errors.ts';
 

@@ -4,7 +4,10 @@ import { joinByInvitation, notForYou } from './invitation-join.ts';
 import { findCredential } from './keys-find.ts';
 
 /** The person who is signed in becomes a member by an invitation of the person's own address. */
-export const joinTenant: Service<'account.join'> = async (ctx, { invitation, with_key: withKey }) => {
+export const joinTenant: Service<'account.join'> = async (
+  ctx,
+  { invitation, with_key: withKey },
+) => {
   const { person, keys, clock, db } = ctx;
   const field = 'invitation';
   if (!person.email_verified) {

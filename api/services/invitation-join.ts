@@ -1,5 +1,11 @@
 import { and, apiKeys, eq, invitations, members, newId, sql } from '@armature/db';
-import { ArmatureError, roleScopes, type Key, type Member, type Person } from '@armature/sdk/contract';
+import {
+  ArmatureError,
+  roleScopes,
+  type Key,
+  type Member,
+  type Person,
+} from '@armature/sdk/contract';
 import type { TenantContext } from './context.ts';
 import { notFound } from './find.ts';
 import { mutate } from './mutate.ts';

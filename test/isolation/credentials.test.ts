@@ -2,11 +2,24 @@ import { createHmac } from 'node:crypto';
 import { routes, type Need, type RouteName, type Scope } from '@armature/sdk/contract';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { newApiKey } from '../../api/auth/api-key.ts';
-import { PLATFORM_KEY, requestFor, startTestApi, type SignedIn, type TestApi } from '../support/api.ts';
+import {
+  PLATFORM_KEY,
+  requestFor,
+  startTestApi,
+  type SignedIn,
+  type TestApi,
+} from '../support/api.ts';
 import { addServeWorker } from '../support/rows.ts';
 import { inputs, SPOILING, type World } from './inputs.ts';
 import { skins } from './skins.ts';
-import { callOf, freshAddress, makeWorld, openSnapshots, signedIn, type Snapshots } from './world.ts';
+import {
+  callOf,
+  freshAddress,
+  makeWorld,
+  openSnapshots,
+  signedIn,
+  type Snapshots,
+} from './world.ts';
 
 const names = Object.keys(routes) as RouteName[];
 const SCOPES = ['admin', 'write', 'read', 'robot'] as const satisfies Scope[];
@@ -191,7 +204,7 @@ describe('the owner', () => {
     for (const name of order) {
       await addServeWorker(api.db.worker);
       const { credential, input } = await callOf(api, name, a, keys.get(routes[name].scope));
-      const answer = await api.call(name, credential, input as never);
+      const answer = await api.call(name, credential, input);
       expect([name, answer.status, answer.problem]).toEqual([name, 200, undefined]);
     }
   });

@@ -18,13 +18,15 @@ let credential: Record<Kind, string>;
 beforeAll(async () => {
   api = await startTestApi();
   world = await makeWorld(api, 'doors');
+  const { credential: invitation } = await callOf(api, 'invitations.accept', world);
+  if (typeof invitation !== 'string') throw new Error('an invitation is a bearer');
   const { parts } = await api.must('datasets.plan', world.admin, { id: world.ids.open });
   const [part] = parts;
   if (part === undefined) throw new Error('nothing is left to upload');
   upload = part;
   credential = {
     key: world.admin,
-    invitation: String((await callOf(api, 'invitations.accept', world)).credential),
+    invitation,
     'sign-in': world.people.owner.cookies.replace(`${COOKIE}=`, ''),
     token: world.token,
     signature: new URL(part.url).searchParams.get('signature') ?? '',

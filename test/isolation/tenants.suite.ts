@@ -1,6 +1,11 @@
 import { routes, type RouteName } from '@armature/sdk/contract';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { startTestApi, type Credential, type TestApi, type TestApiOptions } from '../support/api.ts';
+import {
+  startTestApi,
+  type Credential,
+  type TestApi,
+  type TestApiOptions,
+} from '../support/api.ts';
 import { inputs, type World } from './inputs.ts';
 import { skins, type SkinAnswer } from './skins.ts';
 import { callOf, makeWorld, openSnapshots, type Snapshots } from './world.ts';

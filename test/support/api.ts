@@ -103,7 +103,11 @@ export interface TestApi {
     query?: Record<string, string>,
   ): Promise<Answer<N>>;
   /** As `call`, for what must succeed. */
-  must<N extends RouteName>(name: N, key: Credential, input: RouteInput<N>): Promise<RouteOutput<N>>;
+  must<N extends RouteName>(
+    name: N,
+    key: Credential,
+    input: RouteInput<N>,
+  ): Promise<RouteOutput<N>>;
   stop(): Promise<void>;
 }
 

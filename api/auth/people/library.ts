@@ -86,7 +86,8 @@ export function signInLibrary(o: LibraryOptions) {
     },
     account: {
       updateAccountOnSignIn: false,
-      accountLinking: { enabled: true, trustedProviders: [], requireLocalEmailVerified: true },
+      // Both sides must have verified the address: what the library does where nothing is trusted.
+      accountLinking: { enabled: true, trustedProviders: [] },
     },
     session: {
       expiresIn: SIGN_IN_LIFE_S,

@@ -28,6 +28,13 @@ async function land(browser: Browser, callback: string): Promise<string> {
   return to.searchParams.get('error') ?? to.pathname;
 }
 
+/** A parameter of a URL, which is there. */
+function param(url: URL, name: string): string {
+  const value = url.searchParams.get(name);
+  if (value === null) throw new Error(`${url.href} has no ${name}`);
+  return value;
+}
+
 const whoIs = async (browser: Browser) => (await browser.json('GET', '/v1/account')).body;
 
 describe('a real provider', () => {
@@ -101,9 +108,9 @@ describe('a real provider', () => {
     await browser.send('POST', '/auth/sign-out', {});
     expect(await land(browser, callback)).toBe('state_mismatch');
     // The code that was used, with a state that is good.
-    const code = new URL(callback, api.url).searchParams.get('code');
+    const code = param(new URL(callback, api.url), 'code');
     const fresh = await begin(browser);
-    const state = fresh.searchParams.get('state');
+    const state = param(fresh, 'state');
     const replayed = `/auth/callback/oidc?code=${code}&state=${state}`;
     expect(await land(browser, replayed)).toBe('invalid_code');
     expect(await whoIs(browser)).toMatchObject({ code: 'missing_key' });
@@ -119,8 +126,8 @@ describe('a real provider', () => {
     }
     // A code of an attacker's own, put into the victim's visit: PKCE does not fit.
     const attacker = page();
-    const stolen = new URL(await visit(await begin(attacker)), api.url).searchParams.get('code');
-    const state = (await begin(browser)).searchParams.get('state');
+    const stolen = param(new URL(await visit(await begin(attacker)), api.url), 'code');
+    const state = param(await begin(browser), 'state');
     const mixed = `/auth/callback/oidc?code=${stolen}&state=${state}`;
     expect(await land(browser, mixed)).toBe('invalid_code');
     expect(browser.cookies).not.toContain('session_token');
@@ -131,7 +138,9 @@ describe('a real provider', () => {
     const byPassword = await signUp(api.url, api.box, email, api.publicUrl);
     provider.account = { sub: 'not hers', email, email_verified: false };
     const stranger = page();
-    expect(await land(stranger, await visit(await begin(stranger)))).toMatch(/not_(linked|verified)/);
+    expect(await land(stranger, await visit(await begin(stranger)))).toMatch(
+      /not_(linked|verified)/,
+    );
     expect(stranger.cookies).not.toContain('session_token');
     provider.account = { sub: 'hers', email, email_verified: true };
     atProvider = new Browser(provider.settings.issuer);
@@ -175,7 +184,7 @@ describe('a real provider', () => {
 
   it('that refuses leads to a page that says why', async () => {
     const browser = page();
-    const state = (await begin(browser)).searchParams.get('state');
+    const state = param(await begin(browser), 'state');
     const refused = `/auth/callback/oidc?error=access_denied&state=${state}`;
     const answer = await browser.send('GET', refused);
     const to = new URL(answer.headers.get('location') ?? '');
@@ -206,9 +215,9 @@ describe('a provider that lies', () => {
   async function tell(lie: Lie): Promise<{ landed: string; browser: Browser }> {
     const browser = new Browser(api.url);
     const url = await begin(browser);
-    const nonce = url.searchParams.get('nonce') ?? '';
+    const nonce = param(url, 'nonce');
     liar.lie = { ...lie, claims: { ...claims, nonce, ...lie.claims } };
-    const state = url.searchParams.get('state');
+    const state = param(url, 'state');
     const landed = await land(browser, `/auth/callback/oidc?code=any&state=${state}`);
     return { landed, browser };
   }
@@ -239,8 +248,8 @@ describe('a provider that lies', () => {
   it('is not where the answer names another issuer', async () => {
     const browser = new Browser(api.url);
     const url = await begin(browser);
-    liar.lie = { claims: { ...claims, nonce: url.searchParams.get('nonce') ?? '' } };
-    const mixed = `/auth/callback/oidc?code=any&state=${url.searchParams.get('state')}&iss=https://x.example`;
+    liar.lie = { claims: { ...claims, nonce: param(url, 'nonce') } };
+    const mixed = `/auth/callback/oidc?code=any&state=${param(url, 'state')}&iss=https://x.example`;
     expect(await land(browser, mixed)).toBe('issuer_mismatch');
   });
 
@@ -249,9 +258,9 @@ describe('a provider that lies', () => {
     const turned = await startTestApi({ oidc: liar.settings });
     const browser = new Browser(turned.url);
     const url = await begin(browser);
-    const nonce = url.searchParams.get('nonce') ?? '';
+    const nonce = param(url, 'nonce');
     liar.lie = { claims: { ...claims, nonce, iss: 'https://elsewhere.example' } };
-    const callback = `/auth/callback/oidc?code=any&state=${url.searchParams.get('state')}`;
+    const callback = `/auth/callback/oidc?code=any&state=${param(url, 'state')}`;
     expect(await land(browser, callback)).toBe('unable_to_get_user_info');
     liar.issuer = undefined;
     await turned.stop();

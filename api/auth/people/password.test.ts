@@ -85,7 +85,11 @@ describe('signing up', () => {
 
   it('wants a password of 12 letters and fields that it knows', async () => {
     const browser = new Browser(api.url);
-    const short = await browser.json('POST', '/auth/sign-up/email', person('s@example.com', 'short'));
+    const short = await browser.json(
+      'POST',
+      '/auth/sign-up/email',
+      person('s@example.com', 'short'),
+    );
     expect(short).toMatchObject({ status: 400, body: { code: 'invalid_request' } });
     const more = { ...person('s@example.com'), emailVerified: true };
     const refused = await browser.json('POST', '/auth/sign-up/email', more);
@@ -229,7 +233,10 @@ describe('a new password', () => {
     const followed = await browser.send('GET', link);
     const page = new URL(followed.headers.get('location') ?? '', api.url);
     expect(page.pathname).toBe('/reset');
-    const reset = { token: page.searchParams.get('token'), newPassword: 'another one that is long' };
+    const reset = {
+      token: page.searchParams.get('token'),
+      newPassword: 'another one that is long',
+    };
     const stranger = new Browser(api.url);
     expect((await stranger.send('POST', '/auth/reset-password', reset)).status).toBe(200);
     expect(await whoIs(browser)).toBe(401);
@@ -239,13 +246,19 @@ describe('a new password', () => {
     expect((await stranger.send('POST', SIGN_IN, old)).status).toBe(401);
     await signIn(stranger, 'cara@example.com', reset.newPassword);
     expect(await whoIs(stranger)).toBe(200);
-    const kept = await rows<{ text: string }[]>`select v::text as text from identity.verifications v`;
+    const kept = await rows<
+      { text: string }[]
+    >`select v::text as text from identity.verifications v`;
     expect(JSON.stringify(kept)).not.toContain(reset.token);
   });
 
   it('leads to no page elsewhere', async () => {
     const browser = new Browser(api.url);
-    for (const redirectTo of ['https://elsewhere.example/', '//elsewhere.example/', '/\\elsewhere']) {
+    for (const redirectTo of [
+      'https://elsewhere.example/',
+      '//elsewhere.example/',
+      '/\\elsewhere',
+    ]) {
       const asked = await browser.json('POST', RESET, { email: 'bob@example.com', redirectTo });
       expect(asked, redirectTo).toMatchObject({ status: 403, body: { code: 'forbidden' } });
     }
