@@ -36,9 +36,18 @@ const pages: Readonly<Record<ErrorCode, { readonly means: string; readonly remed
       'The session token has run out; it lasts ten minutes and is renewed over the connection.',
     remedy: 'Ask for another with `sessions.resume`. The SDK does so by itself.',
   },
+  not_signed_in: {
+    means: 'Nobody is signed in: e-mail or password are wrong, or the sign-in has ended.',
+    remedy: 'Sign in again, or ask for a new password.',
+  },
+  email_not_verified: {
+    means: 'The person has not proved yet that the address is the person’s own.',
+    remedy: 'Open the link that was sent to it, or have another one sent.',
+  },
   forbidden: {
-    means: 'The key is known and may not do this: its scope is too narrow.',
-    remedy: 'Use a key with the scope that `fix` names.',
+    means:
+      'The key, or the person, is known and may not do this: the scope is too narrow, the tenant another, or the page one of elsewhere.',
+    remedy: 'Use a key, or have a role, with the scope that `fix` names; `field` says what else.',
   },
   not_found: {
     means: 'There is no such thing, or it is another tenant’s, which is answered alike.',

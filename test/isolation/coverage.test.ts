@@ -13,6 +13,8 @@ const BESIDE: ReadonlySet<string> = new Set([
   'GET /healthz',
   'GET /readyz',
   'GET /.well-known/jwks.json',
+  'GET /errors',
+  'GET /errors/:code',
   // `finetunes.events` and `finetunes.get` over and over.
   'GET /v1/finetunes/:id/stream',
   'GET /store/*',
