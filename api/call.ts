@@ -85,32 +85,22 @@ async function performAs<N extends RouteName>(
 ): Promise<RouteOutput<N>> {
   if (actor.kind === 'platform') return perform(name, platform, input);
   if (actor.kind === 'person') {
-    // Which tenant such a verb is about shows in its input, so that the verb says when it knows.
-    const person: PersonContext = {
-      ...platform,
-      person: actor.person,
-      inTenant: (tenant, work) =>
-        once(
-          { ctx: { ...platform, tenant, actor: actor.person.id, verb: name }, input, key, pepper },
-          work,
-        ),
+    const { person } = actor;
+    // Which tenant such a verb is about shows in its input, so that the verb says when it knows. The
+    // answer is for this person alone, whoever else may send the same.
+    const request = { input: { input, person: person.id }, pepper };
+    const inTenant: PersonContext['inTenant'] = async (tenant, work) => {
+      const ctx = { ...platform, tenant, actor: person.id, verb: name };
+      return key === undefined ? work(ctx) : answerOnce({ ctx, key, ...request }, work);
     };
-    return perform(name, person, input);
+    return perform(name, { ...platform, person, inTenant }, input);
   }
   const ctx = { ...platform, tenant: actor.tenantId, actor: idOf(actor), verb: name };
-  const answer = await once({ ctx, input, key, pepper }, (claimed) =>
+  if (key === undefined) return perform(name, ctx, input);
+  const answer = await answerOnce({ ctx, input, key, pepper }, (claimed) =>
     perform(name, claimed, input),
   );
   return routes[name].output.parse(answer) as RouteOutput<N>;
-}
-
-/** The work's answer, or with an idempotency key that of its first time. */
-async function once<T>(
-  request: Omit<Parameters<typeof answerOnce>[0], 'key'> & { key: string | undefined },
-  work: (ctx: TenantContext) => Promise<T>,
-): Promise<unknown> {
-  const { key, ctx } = request;
-  return key === undefined ? work(ctx) : answerOnce({ ...request, key }, work);
 }
 
 function parseInput<N extends RouteName>(name: N, raw: unknown): RouteParsed<N> {

@@ -4,7 +4,7 @@ import { ArmatureError, fromZodError } from '@armature/sdk/contract';
 import { ADDRESS_HEADER, addressChain } from '../auth/people/address.ts';
 import { errorOfVisit } from '../auth/people/answers.ts';
 import { doors, type Door } from '../auth/people/doors.ts';
-import { AUTH_PATH } from '../auth/people/library.ts';
+import { AUTH_PATH } from '../auth/people/paths.ts';
 import type { People } from '../auth/people/people.ts';
 import { readJsonBody } from './body.ts';
 import type { HttpEnv } from './rest.ts';

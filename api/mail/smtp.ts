@@ -1,4 +1,3 @@
-import { createTransport } from 'nodemailer';
 import type { Mailer } from './mailer.ts';
 
 /** Longest waits for a server, ms. */
@@ -12,9 +11,30 @@ export interface SmtpSettings {
   readonly from: string;
 }
 
-/** Sends mails by SMTP; a connection is kept for the next one. */
-export function smtpMailer({ url, from }: SmtpSettings): Mailer {
-  const transport = createTransport({
+/** Sends mails by SMTP; a connection is kept for the next one, the library loaded with the first. */
+export function smtpMailer(settings: SmtpSettings): Mailer {
+  let opening: ReturnType<typeof open> | undefined;
+  return {
+    kind: 'smtp',
+    send: async ({ to, subject, text }) => {
+      opening ??= open(settings.url);
+      const transport = await opening;
+      const { from } = settings;
+      await transport.sendMail({ from, to: { name: '', address: to }, subject, text });
+    },
+    close: () => {
+      opening?.then(
+        (transport) => transport.close(),
+        // Whoever sent has been told.
+        () => undefined,
+      );
+    },
+  };
+}
+
+async function open(url: string) {
+  const { createTransport } = await import('nodemailer');
+  return createTransport({
     url,
     pool: true,
     maxConnections: 2,
@@ -25,11 +45,4 @@ export function smtpMailer({ url, from }: SmtpSettings): Mailer {
     disableFileAccess: true,
     disableUrlAccess: true,
   });
-  return {
-    kind: 'smtp',
-    send: async ({ to, subject, text }) => {
-      await transport.sendMail({ from, to: { name: '', address: to }, subject, text });
-    },
-    close: () => transport.close(),
-  };
 }

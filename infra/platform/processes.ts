@@ -68,6 +68,8 @@ export function planProcesses(input: PlanInput): Record<ProcessName, ProcessPlan
       AUTH_SECRET: secrets.auth_secret,
       // One machine has no mail server: links that people would be sent stand in the API's log.
       MAIL_KIND: 'log',
+      // A browser on it may name it so.
+      AUTH_ORIGINS: `http://localhost:${ports.api}`,
     }),
     serve: plan('serve', 'workers/serve/main.ts', {
       ...worker('serve'),

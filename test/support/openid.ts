@@ -1,6 +1,6 @@
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { exportJWK, generateKeyPair, SignJWT, type JWTPayload } from 'jose';
+import { exportJWK, generateKeyPair, SignJWT } from 'jose';
 import { Provider } from 'oidc-provider';
 import type { OidcSettings } from '../../api/auth/people/oidc.ts';
 import type { Browser } from './people.ts';
@@ -102,7 +102,8 @@ export async function passProvider(at: Browser, url: string, home: string): Prom
 
 /** What a provider that lies puts into an ID token, and who signs it. */
 export interface Lie {
-  readonly claims?: JWTPayload;
+  /** Where one is undefined the token has none. */
+  readonly claims?: Readonly<Record<string, unknown>>;
   readonly signer?: 'its own' | 'a stranger' | 'the client’s secret' | 'nobody';
 }
 

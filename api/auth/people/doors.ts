@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import type { byAddress } from './limits.ts';
-import { OIDC } from './oidc.ts';
+import { OIDC } from './paths.ts';
 
 /** One path of the library that is let through. */
 export interface Door {

@@ -1,13 +1,13 @@
+import { getIP } from 'better-auth/api';
 import { betterAuth, type BetterAuthOptions } from 'better-auth/minimal';
 import type { Logger } from 'pino';
 import type { IdentityPrefix, IdentityStore } from '../../services/identity.ts';
 import { ADDRESS_HEADER } from './address.ts';
 import { LINK_LIFE_S, knownMail, resetMail, verificationMail } from './mails.ts';
 import { oidcProvider, type OidcSettings } from './oidc.ts';
+import { isSecure } from './paths.ts';
 import type { Mail } from '../../mail/mailer.ts';
 
-/** Path beneath the public URL. */
-export const AUTH_PATH = '/auth';
 export const MIN_PASSWORD = 12;
 export const MAX_PASSWORD = 128;
 /** A sign-in ends after a week without a look at it, s; one that is looked at is renewed once a day. */
@@ -133,11 +133,7 @@ export function signInLibrary(o: LibraryOptions) {
 
 export type SignInLibrary = ReturnType<typeof signInLibrary>;
 
-/** Name of the cookie of a sign-in. */
-export function cookieName(baseUrl: string): string {
-  return `${isSecure(baseUrl) ? '__Secure-' : ''}armature.session_token`;
-}
-
-function isSecure(url: string): boolean {
-  return new URL(url).protocol === 'https:';
+/** The network address that a caller is counted by; null where the connection has none. */
+export function addressOf(library: SignInLibrary, headers: Headers): string | null {
+  return getIP(headers, library.options);
 }

@@ -1,9 +1,8 @@
 import type { BetterAuthPlugin } from 'better-auth';
 import { genericOAuth } from 'better-auth/plugins/generic-oauth';
 import { decodeJwt } from 'jose';
+import { OIDC } from './paths.ts';
 
-/** Id of the one provider, in paths and rows. */
-export const OIDC = 'oidc';
 /** Longest wait for the provider while the process starts, ms. */
 const DISCOVERY_MS = 5_000;
 

@@ -1,13 +1,13 @@
 import { ArmatureError, type Person } from '@armature/sdk/contract';
-import { getIP } from 'better-auth/api';
 import type { Logger } from 'pino';
 import type { Mail, Mailer } from '../../mail/mailer.ts';
 import type { AttemptRule, IdentityStore, Membership } from '../../services/identity.ts';
 import { errorOfAnswer } from './answers.ts';
 import type { Door } from './doors.ts';
-import { AUTH_PATH, cookieName, signInLibrary } from './library.ts';
+import type { SignInLibrary } from './library.ts';
 import { byAddress, byEmail, byPerson } from './limits.ts';
 import type { OidcSettings } from './oidc.ts';
+import { AUTH_PATH, cookieName } from './paths.ts';
 
 export interface PeopleSettings {
   /** Signs cookies and links; 32 characters or more. */
@@ -37,10 +37,15 @@ export interface Visit {
   readonly body: Record<string, unknown> | undefined;
 }
 
+interface Loaded {
+  readonly library: SignInLibrary;
+  readonly addressOf: (library: SignInLibrary, headers: Headers) => string | null;
+}
+
 /** People who sign in: the library that does it, behind the doors and limits of the house. */
 export class People {
   readonly #deps: PeopleDeps;
-  readonly #library: ReturnType<typeof signInLibrary>;
+  #loading: Promise<Loaded> | undefined;
   readonly #baseUrl: string;
   readonly #origins: ReadonlySet<string>;
   readonly #cookie: string;
@@ -56,16 +61,6 @@ export class People {
     this.#baseUrl = `${deps.publicUrl.replace(/\/+$/, '')}${AUTH_PATH}`;
     this.#origins = new Set([new URL(deps.publicUrl).origin, ...deps.origins]);
     this.#cookie = `${cookieName(this.#baseUrl)}=`;
-    this.#library = signInLibrary({
-      baseUrl: this.#baseUrl,
-      secret: deps.secret,
-      origins: deps.origins,
-      trustedProxies: deps.trustedProxies,
-      oidc: deps.oidc,
-      store: deps.store,
-      log: deps.log,
-      deliver: (mail) => this.#deliver(mail),
-    });
   }
 
   /** Whether a cookie header carries a sign-in of this platform, be it good or not. */
@@ -80,7 +75,8 @@ export class People {
 
   /** Who is signed in by these cookies, looked up anew every time; null for nobody. */
   async personOf(cookies: string): Promise<Person | null> {
-    const found = await this.#library.api.getSession({
+    const { library } = await this.#load();
+    const found = await library.api.getSession({
       headers: new Headers({ cookie: cookies }),
       // Only a page's own look renews a sign-in: its answer carries the new cookie.
       query: { disableCookieCache: true, disableRefresh: true },
@@ -117,7 +113,8 @@ export class People {
       headers,
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),
     });
-    const answer = await this.#library.handler(request);
+    const { library } = await this.#load();
+    const answer = await library.handler(request);
     if (answer.status < 400) return answer;
     throw await errorOfAnswer(answer);
   }
@@ -128,8 +125,28 @@ export class People {
     this.#deps.mailer.close();
   }
 
+  /** The library with the first who signs in: loading it is a third of a second of every start. */
+  #load(): Promise<Loaded> {
+    this.#loading ??= import('./library.ts').then(({ signInLibrary, addressOf }) => {
+      const { secret, origins, trustedProxies, oidc, store, log } = this.#deps;
+      const library = signInLibrary({
+        baseUrl: this.#baseUrl,
+        secret,
+        origins,
+        trustedProxies,
+        oidc,
+        store,
+        log,
+        deliver: (mail) => this.#deliver(mail),
+      });
+      return { library, addressOf };
+    });
+    return this.#loading;
+  }
+
   async #countVisit({ limit }: Door, headers: Headers, email: unknown): Promise<void> {
-    const address = getIP(headers, this.#library.options) ?? 'unknown';
+    const { library, addressOf } = await this.#load();
+    const address = addressOf(library, headers) ?? 'unknown';
     await this.#count(`${limit} from ${address}`, byAddress[limit], `${limit}_by_address`);
     const rule = limit === 'other' ? undefined : byEmail[limit];
     if (rule === undefined || typeof email !== 'string') return;
