@@ -80,7 +80,7 @@ describe('people', () => {
   });
 
   it('fail without their values in the error, within a transaction too', async () => {
-    const adapter = identityAdapter(database.app)({});
+    const adapter = (await identityAdapter(database.app))({});
     const data = { name: 'Ann', email: 'ann@example.com', emailVerified: false };
     const twice = adapter.create({ model: 'user', data });
     await expect(twice).rejects.toThrow(DatabaseError);

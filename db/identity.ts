@@ -1,4 +1,4 @@
-import { drizzleAdapter } from '@better-auth/drizzle-adapter';
+import type { drizzleAdapter } from '@better-auth/drizzle-adapter';
 import { lte, sql } from 'drizzle-orm';
 import type { Db } from './connection.ts';
 import { redactDatabaseError } from './errors.ts';
@@ -9,9 +9,11 @@ export type IdentityAdapter = ReturnType<typeof drizzleAdapter>;
 
 /**
  * better-auth's adapter over our handle, its models being the tables of the schema `identity`. What it
- * throws holds no values of a statement, which are hashes of passwords and addresses of people.
+ * throws holds no values of a statement, which are hashes of passwords and addresses of people. It is
+ * loaded here, so that who signs nobody in does without.
  */
-export function identityAdapter(db: Db): IdentityAdapter {
+export async function identityAdapter(db: Db): Promise<IdentityAdapter> {
+  const { drizzleAdapter } = await import('@better-auth/drizzle-adapter');
   const adapter = drizzleAdapter(db.orm, {
     provider: 'pg',
     schema: { user: people, account: accounts, session: signIns, verification: verifications },

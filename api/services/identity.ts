@@ -30,7 +30,7 @@ export interface Membership {
 
 /** What is kept of people, and what signing them in asks of the database. */
 export interface IdentityStore {
-  readonly adapter: IdentityAdapter;
+  adapter(): Promise<IdentityAdapter>;
   newId(prefix: IdentityPrefix): string;
   /** Counts an attempt; seconds until one is allowed again, null where this one is. */
   takeAttempt(key: string, rule: AttemptRule): Promise<number | null>;
@@ -44,7 +44,7 @@ export interface IdentityStore {
 
 export function identityStore(db: Db): IdentityStore {
   return {
-    adapter: identityAdapter(db),
+    adapter: () => identityAdapter(db),
     newId: (prefix) => newId(prefix),
     takeAttempt: (key, rule) => takeAttempt(db, key, rule),
     sweep: () => sweepIdentity(db),

@@ -47,14 +47,14 @@ const withoutTokens = {
  * better-auth with every choice stated: its defaults depend on NODE_ENV (checks of origins are off in
  * `test`, limits in development) and on variables of its own.
  */
-export function signInLibrary(o: LibraryOptions) {
+export async function signInLibrary(o: LibraryOptions) {
   const options = {
     appName: 'Armature',
     baseURL: o.baseUrl,
     basePath: new URL(o.baseUrl).pathname,
     // As a list, which variables of the environment do not replace.
     secrets: [{ version: 1, value: o.secret }],
-    database: o.store.adapter,
+    database: await o.store.adapter(),
     trustedOrigins: [...o.origins],
     emailAndPassword: {
       enabled: true,
@@ -131,7 +131,7 @@ export function signInLibrary(o: LibraryOptions) {
   return betterAuth(options);
 }
 
-export type SignInLibrary = ReturnType<typeof signInLibrary>;
+export type SignInLibrary = Awaited<ReturnType<typeof signInLibrary>>;
 
 /** The network address that a caller is counted by; null where the connection has none. */
 export function addressOf(library: SignInLibrary, headers: Headers): string | null {

@@ -127,9 +127,9 @@ export class People {
 
   /** The library with the first who signs in: loading it is a third of a second of every start. */
   #load(): Promise<Loaded> {
-    this.#loading ??= import('./library.ts').then(({ signInLibrary, addressOf }) => {
+    this.#loading ??= import('./library.ts').then(async ({ signInLibrary, addressOf }) => {
       const { secret, origins, trustedProxies, oidc, store, log } = this.#deps;
-      const library = signInLibrary({
+      const library = await signInLibrary({
         baseUrl: this.#baseUrl,
         secret,
         origins,
