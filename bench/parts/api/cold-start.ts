@@ -41,6 +41,8 @@ function settings(databaseUrl: string, scratch: string) {
     KEY_PEPPER: secret(),
     SEALING_KEYS: `bench:${secret()}`,
     PLATFORM_KEY: secret(),
+    AUTH_SECRET: secret(),
+    MAIL_KIND: 'none',
     SESSION_SIGNING_JWK: JSON.stringify({ ...privateKey.export({ format: 'jwk' }), kid: 'bench' }),
     STORE_KIND: 'disk',
     STORE_ROOT: path.join(scratch, 'objects'),
