@@ -27,7 +27,7 @@ beforeAll(async () => {
   credential = {
     key: world.admin,
     invitation,
-    'sign-in': world.people.owner.cookies.replace(`${COOKIE}=`, ''),
+    'sign-in': world.owner.cookies.replace(`${COOKIE}=`, ''),
     token: world.token,
     signature: new URL(part.url).searchParams.get('signature') ?? '',
   };

@@ -13,8 +13,8 @@ export interface World {
   token: string;
   /** The signature of one of its upload URLs, which is no API key either. */
   uploadSignature: string;
-  /** People of the tenant who are signed in, with the tenant chosen. */
-  people: { owner: SignedIn; viewer: SignedIn; removed: SignedIn };
+  /** A person of the tenant who is signed in and may do everything of it. */
+  owner: SignedIn;
   ids: {
     tenant: string;
     key: string;

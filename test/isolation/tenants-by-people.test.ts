@@ -1,3 +1,3 @@
 import { tenantMatrix } from './tenants.suite.ts';
 
-tenantMatrix('as a person who is signed in', {}, ({ people }) => people.owner);
+tenantMatrix('as a person who is signed in', {}, ({ owner }) => owner);

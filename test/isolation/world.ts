@@ -1,4 +1,4 @@
-import { routes, type RouteName } from '@armature/sdk/contract';
+import { routes, type Role, type RouteName } from '@armature/sdk/contract';
 import postgres, { type Sql } from 'postgres';
 import type { Credential, SignedIn, TestApi } from '../support/api.ts';
 import type { Browser } from '../support/people.ts';
@@ -23,7 +23,7 @@ export async function makeWorld(api: TestApi, name: string): Promise<World> {
     email: 'invited@example.com',
     role: 'viewer',
   });
-  const people = await makePeople(api, tenant, admin);
+  const owner = await memberOf(api, { tenant, admin }, 'owner');
   const embodiment = await api.must('embodiments.create', admin, { spec: armSpec });
   const set = { name: 'd', embodiment_id: embodiment.id, files: [worldFile] };
   const [dataset, heldout, open, rejected] = [
@@ -70,7 +70,7 @@ export async function makeWorld(api: TestApi, name: string): Promise<World> {
     admin,
     invitation: invited.secret,
     token,
-    people,
+    owner: owner.shown,
     uploadSignature: new URL(open.parts[0]?.url ?? '').searchParams.get('signature') ?? '',
     ids: {
       tenant,
@@ -101,18 +101,14 @@ export function freshAddress(): string {
   return `person-${String(addresses)}@example.com`;
 }
 
-async function makePeople(api: TestApi, tenant: string, admin: string): Promise<World['people']> {
-  const [owner, viewer, removed] = [
-    await api.member(admin, freshAddress(), 'owner'),
-    await api.member(admin, freshAddress(), 'viewer'),
-    await api.member(admin, freshAddress(), 'owner'),
-  ];
-  await api.must('members.remove', admin, { id: removed.id });
-  return {
-    owner: signedIn(owner.browser, tenant),
-    viewer: signedIn(viewer.browser, tenant),
-    removed: signedIn(removed.browser, tenant),
-  };
+/** A person who has joined the world's tenant, and what the person's browser shows. */
+export async function memberOf(
+  api: TestApi,
+  { tenant, admin }: Pick<World, 'tenant' | 'admin'>,
+  role: Role,
+): Promise<{ id: string; shown: SignedIn }> {
+  const { id, browser } = await api.member(admin, freshAddress(), role);
+  return { id, shown: signedIn(browser, tenant) };
 }
 
 /** What a browser shows from a page of the platform. */
@@ -141,7 +137,7 @@ export async function callOf(
     const invitation = await invite(api, world.admin, email);
     return { credential: signedIn(browser), input: { invitation } };
   }
-  return { credential: routes[name].scope === 'person' ? world.people.owner : by, input };
+  return { credential: routes[name].scope === 'person' ? world.owner : by, input };
 }
 
 /** Looks at every row of a tenant, whatever the policies say. */
