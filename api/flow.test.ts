@@ -209,7 +209,7 @@ describe('a fine-tune', () => {
       ...(heldout === undefined ? {} : { heldout_dataset_id: heldout }),
     });
 
-  it('wants data sets that are ready, of one embodiment', async () => {
+  it('wants data sets that are uploaded and not rejected, of one embodiment', async () => {
     const { dataset } = await planned();
     const set = (status: 'validating' | 'rejected') =>
       withTenant(api.db.worker, tenant, async (tx) => {
@@ -219,7 +219,7 @@ describe('a fine-tune', () => {
       expect(await create(dataset.id)).toMatchObject({ problem: { code, field: 'dataset_id' } });
     await refused('incomplete_upload');
     await set('validating');
-    await refused('conflict');
+    expect((await create(dataset.id)).ok?.status).toBe('validating');
     await set('rejected');
     await refused('invalid_dataset');
     const training = await ready();
@@ -307,8 +307,9 @@ describe('a fine-tune', () => {
     expect(await api.must('finetunes.cancel', key, { id: made.id })).toEqual(asked);
     expect(await heartbeat(api.db.worker, job)).toBe('cancel');
     await withTenant(api.db.worker, tenant, async (tx) => {
-      await settle(tx, job, { status: 'succeeded' });
-      await tx.update(finetunes).set({ status: 'succeeded' }).where(eq(finetunes.id, made.id));
+      const error = { code: 'internal', message: 'm' };
+      await settle(tx, job, { status: 'failed', error });
+      await tx.update(finetunes).set({ status: 'failed' }).where(eq(finetunes.id, made.id));
     });
     expect(await api.call('finetunes.cancel', key, { id: made.id })).toMatchObject({
       status: 409,

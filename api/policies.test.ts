@@ -1,4 +1,5 @@
-import { newId } from '@armature/db';
+import { eq, newId, policyVersions, withTenant } from '@armature/db';
+import postgres from 'postgres';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startTestApi, type TestApi } from '../test/support/api.ts';
 import { armSpec } from '../test/support/robots.ts';
@@ -25,7 +26,7 @@ async function world() {
       embodiment_id: embodiment,
       ...(version === undefined ? {} : { policy_version_id: version }),
     });
-  return { key, embodiment, first, second, session };
+  return { tenant, key, embodiment, first, second, session };
 }
 
 const conflict = { status: 409, problem: { code: 'conflict', field: 'id' } };
@@ -73,6 +74,66 @@ describe('a canary', () => {
     expect(drawn.every((id) => versionFor(row, id) === 'c')).toBe(true);
     const none = { ...row, canaryPolicyVersionId: null, canaryShare: null };
     expect(ids.every((id) => versionFor(none, id) === 'a')).toBe(true);
+  });
+});
+
+describe('a version', () => {
+  it('from before it was recorded says so of its data, code and scores', async () => {
+    const { key, first } = await world();
+    expect(await api.must('policies.get', key, { id: first })).toMatchObject({
+      data: null,
+      code: null,
+      scores: {
+        heldout: { score: null, reason: 'made before scores were recorded' },
+        simulated: { score: null, reason: 'no score of a simulator was recorded' },
+      },
+    });
+  });
+
+  it('tells what it was made from and by, and what it scored', async () => {
+    const { tenant, key, first } = await world();
+    const digest = 'a'.repeat(64);
+    const data = [{ dataset_id: 'ds_1', digest, episodes: 3, frames: 60 }];
+    const code = { version: '1.2.3', build: 'b' };
+    const pair = { mse: 0.5, l1: 0.25 };
+    const heldout = {
+      data: { digest, episodes: 1, frames: 9 },
+      chunks: 9,
+      served: pair,
+      mean8: pair,
+      hold: pair,
+    };
+    // The application writes no more of it than the score of a simulator.
+    await expect(
+      withTenant(api.db.app, tenant, (tx) =>
+        tx.update(policyVersions).set({ data, code }).where(eq(policyVersions.id, first)),
+      ),
+    ).rejects.toThrow();
+    const admin = postgres(api.db.adminUrl, { max: 1 });
+    await admin`update policy_versions set data = ${admin.json(data)}, code = ${admin.json(code)}
+      where id = ${first}`;
+    const none = { score: null, reason: 'no data set was held out' };
+    const get = () => api.must('policies.get', key, { id: first });
+    expect(await get()).toMatchObject({ data, code, scores: { heldout: none } });
+    await admin`update policy_versions set heldout = ${admin.json(heldout)} where id = ${first}`;
+    await admin.end();
+    const score = { simulator: 'tabletop', episodes: 100, successes: 100 };
+    expect(await api.call('policies.score', key, { id: first, ...score, successes: 101 })).toMatchObject(
+      { status: 400, problem: { code: 'invalid_request', field: 'successes' } },
+    );
+    await api.must('policies.score', key, { id: first, ...score });
+    const scored = await api.must('policies.score', key, { id: first, ...score, successes: 97 });
+    expect(scored.scores).toEqual({
+      heldout: { score: heldout, reason: null },
+      simulated: { score: { ...score, successes: 97 }, reason: null },
+    });
+    expect(await get()).toEqual(scored);
+    expect((await api.must('policies.list', key, {})).items).toContainEqual(scored);
+    const { items } = await api.must('audit.list', key, { subject: first });
+    expect(items.map(({ verb, detail }) => [verb, detail['successes']])).toEqual([
+      ['policies.score', 97],
+      ['policies.score', 100],
+    ]);
   });
 });
 

@@ -88,7 +88,7 @@ describe('the catalogue', () => {
     const [check] = await client<{ text: string }[]>`
       select pg_get_constraintdef(oid) as text from pg_constraint
       where conname = 'finetunes_status_check'`;
-    const states = [...(check?.text ?? '').matchAll(/'([a-z]+)'/g)].map(([, state]) => state);
+    const states = [...(check?.text ?? '').matchAll(/'([a-z_]+)'/g)].map(([, state]) => state);
     expect(states.sort()).toEqual([...finetuneStatusSchema.options].sort());
   });
 

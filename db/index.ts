@@ -68,6 +68,7 @@ export {
   lt,
   lte,
   ne,
+  notInArray,
   or,
   sql,
   sum,

@@ -94,7 +94,7 @@ export const embodiments = tenantTable('embodiments', {
   createdAt: instant('created_at').notNull().defaultNow(),
 });
 
-export type DatasetStatus = 'uploading' | 'validating' | 'ready' | 'rejected';
+export type DatasetStatus = 'uploading' | 'validating' | 'ready' | 'rejected' | 'deleted';
 export const datasets = tenantTable('datasets', {
   id: text('id').primaryKey(),
   embodimentId: text('embodiment_id').notNull(),
@@ -106,6 +106,8 @@ export const datasets = tenantTable('datasets', {
   progress: doublePrecision('progress').notNull().default(0),
   report: jsonb('report'),
   excludedEpisodes: integer('excluded_episodes').array().notNull().default([]),
+  quarantinedUntil: instant('quarantined_until'),
+  deletedAt: instant('deleted_at'),
   createdAt: instant('created_at').notNull().defaultNow(),
   uploadUntil: instant('upload_until').notNull().defaultNow(),
 });
@@ -123,6 +125,7 @@ export const finetunes = tenantTable('finetunes', {
   name: text('name').notNull(),
   embodimentId: text('embodiment_id').notNull(),
   datasetId: text('dataset_id').notNull(),
+  addedDatasetIds: text('added_dataset_ids').array().notNull().default([]),
   heldoutDatasetId: text('heldout_dataset_id'),
   options: jsonb('options').notNull(),
   /** One of the contract's `finetuneStatusSchema`, which who reads it parses it with. */
@@ -133,7 +136,12 @@ export const finetunes = tenantTable('finetunes', {
   error: jsonb('error'),
   estimate: jsonb('estimate'),
   etaAt: instant('eta_at'),
-  checkpoint: jsonb('checkpoint').$type<{ key: string; step: number; sha256: string }>(),
+  checkpoint: jsonb('checkpoint').$type<{
+    key: string;
+    step: number;
+    sha256: string;
+    bytes?: number;
+  }>(),
   policyVersionId: text('policy_version_id'),
   createdAt: instant('created_at').notNull().defaultNow(),
   finishedAt: instant('finished_at'),
@@ -149,6 +157,10 @@ export const policyVersions = tenantTable('policy_versions', {
   statsHash: text('stats_hash').notNull(),
   preprocessHash: text('preprocess_hash').notNull(),
   mode: text('mode').notNull(),
+  data: jsonb('data'),
+  code: jsonb('code'),
+  heldout: jsonb('heldout'),
+  simulated: jsonb('simulated'),
   sampler: jsonb('sampler').notNull(),
   prefixDelayMax: integer('prefix_delay_max').notNull().default(0),
   bytes: whole('bytes').notNull(),

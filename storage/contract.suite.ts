@@ -70,6 +70,20 @@ export function objectStoreContract(store: () => ObjectStore): void {
       expect(await store().head(to)).toEqual({ size: 4096, sha256: sha(bytes) });
     });
 
+    it('lists the time of the last put', async () => {
+      const key = `${unique()}/a`;
+      const times: number[] = [];
+      for (const text of ['one', 'another']) {
+        await store().put(key, Buffer.from(text));
+        for await (const { modifiedAt } of store().list(key)) times.push(modifiedAt.getTime());
+      }
+      const [first = NaN, second = NaN] = times;
+      expect(times).toHaveLength(2);
+      expect(second).toBeGreaterThanOrEqual(first);
+      // Of this hour, whatever the clocks' difference.
+      expect(Math.abs(Date.now() - first)).toBeLessThan(3_600_000);
+    });
+
     it('lists in byte order by any prefix and deletes by prefix', async () => {
       const base = unique();
       const names = ['a/1', 'a/2', 'a-b/1', 'a.txt', 'ab/deep/er/1', 'b'];

@@ -14,7 +14,13 @@ import {
 } from './disk-files.ts';
 import { signDownloadUrl, signUploadUrl } from './disk-signature.ts';
 import { checkKey, checkPrefix, checkRange, checkSha256, notFound } from './key.ts';
-import type { ByteRange, ObjectStore, PresignPutOptions, PresignedPut } from './port.ts';
+import type {
+  ByteRange,
+  ObjectStore,
+  PresignPutOptions,
+  PresignedPut,
+  StoredObject,
+} from './port.ts';
 
 export interface DiskStoreConfig {
   kind: 'disk';
@@ -116,7 +122,7 @@ export class DiskStore implements ObjectStore {
     return { size: info.size, sha256 };
   }
 
-  async *list(prefix: string): AsyncIterable<{ key: string; size: number }> {
+  async *list(prefix: string): AsyncIterable<StoredObject> {
     checkPrefix(prefix);
     const folder = prefix.slice(0, prefix.lastIndexOf('/') + 1);
     yield* this.walk(folder, prefix);
@@ -222,10 +228,7 @@ export class DiskStore implements ObjectStore {
     await syncFolder(dirname(target));
   }
 
-  private async *walk(
-    folder: string,
-    prefix: string,
-  ): AsyncIterable<{ key: string; size: number }> {
+  private async *walk(folder: string, prefix: string): AsyncIterable<StoredObject> {
     const entries = await readdir(join(this.config.root, 'objects', folder), {
       withFileTypes: true,
     }).catch((error: unknown) => {
@@ -241,7 +244,9 @@ export class DiskStore implements ObjectStore {
         yield* this.walk(key, prefix);
       } else if (key.startsWith(prefix)) {
         const info = await statFile(this.objectPath(key));
-        if (info !== null) yield { key, size: info.size };
+        if (info === null) continue;
+        const modifiedAt = new Date(Number(BigInt(info.mtimeNs) / 1_000_000n));
+        yield { key, size: info.size, modifiedAt };
       }
     }
   }

@@ -1,4 +1,10 @@
-export type { ByteRange, ObjectStore, PresignPutOptions, PresignedPut } from './port.ts';
+export type {
+  ByteRange,
+  ObjectStore,
+  PresignPutOptions,
+  PresignedPut,
+  StoredObject,
+} from './port.ts';
 export { openStore, storeConfigFromEnv, type StoreConfig } from './config.ts';
 export { DiskStore, type DiskStoreConfig } from './disk.ts';
 export { diskDownloadHandler, type Download, type DownloadRequest } from './disk-download.ts';

@@ -14,6 +14,13 @@ export interface PresignPutOptions {
   expiresInS: number;
 }
 
+/** An object as a list shows it. */
+export interface StoredObject {
+  key: string;
+  size: number;
+  modifiedAt: Date;
+}
+
 /** What an uploader sends: exactly `size` bytes, with these headers and a content-length. */
 export interface PresignedPut {
   url: string;
@@ -40,8 +47,11 @@ export interface ObjectStore {
   get(key: string, range?: ByteRange): Promise<Uint8Array>;
   /** Size in bytes, and sha256 in hexadecimal where the store knows it; null when absent. */
   head(key: string): Promise<{ size: number; sha256?: string } | null>;
-  /** Objects whose key starts with `prefix` (any string of key characters), in byte order. */
-  list(prefix: string): AsyncIterable<{ key: string; size: number }>;
+  /**
+   * Objects whose key starts with `prefix` (any string of key characters), in byte order, with the time of
+   * their last put by the store's clock.
+   */
+  list(prefix: string): AsyncIterable<StoredObject>;
   /** Deletes an object; deleting one that is not there is no error. */
   delete(key: string): Promise<void>;
   /** Deletes every object whose key starts with `prefix`; returns how many. */

@@ -13,7 +13,13 @@ import {
 import { getSignedUrl } from '@aws-sdk/s3-request-presigner';
 import { ArmatureError } from '@armature/sdk/contract';
 import { checkKey, checkPrefix, checkRange, checkSha256, notFound } from './key.ts';
-import type { ByteRange, ObjectStore, PresignPutOptions, PresignedPut } from './port.ts';
+import type {
+  ByteRange,
+  ObjectStore,
+  PresignPutOptions,
+  PresignedPut,
+  StoredObject,
+} from './port.ts';
 
 export interface S3StoreConfig {
   kind: 's3';
@@ -107,7 +113,7 @@ export class S3Store implements ObjectStore {
     }
   }
 
-  async *list(prefix: string): AsyncIterable<{ key: string; size: number }> {
+  async *list(prefix: string): AsyncIterable<StoredObject> {
     checkPrefix(prefix);
     let token: string | undefined;
     do {
@@ -119,9 +125,9 @@ export class S3Store implements ObjectStore {
         }),
       );
       for (const item of answer.Contents ?? []) {
-        if (item.Key !== undefined && item.Size !== undefined) {
-          yield { key: item.Key, size: item.Size };
-        }
+        const { Key: key, Size: size, LastModified: modifiedAt } = item;
+        if (key === undefined || size === undefined || modifiedAt === undefined) continue;
+        yield { key, size, modifiedAt };
       }
       token = answer.NextContinuationToken;
     } while (token !== undefined);

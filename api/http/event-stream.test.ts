@@ -111,7 +111,7 @@ describe('the stream of a fine-tune', () => {
 
   it('breaks off when the key ends', async () => {
     await withTenant(api.db.worker, tenant, (tx) =>
-      tx.update(finetunes).set({ status: 'training' }).where(eq(finetunes.id, finetune)),
+      tx.update(finetunes).set({ status: 'running' }).where(eq(finetunes.id, finetune)),
     );
     const doomed = await api.keyWith(key, ['read']);
     const stream = await open(doomed.key, { 'last-event-id': '4' });

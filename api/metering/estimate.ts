@@ -3,8 +3,8 @@ import type { TrainingRates } from './training-rates.ts';
 
 export interface EstimateInput {
   readonly options: FinetuneOptions;
-  /** Episodes and frames of the training set; null where its report is not there. */
-  readonly set: { readonly episodes: number; readonly frames: number } | null;
+  /** Episodes and frames of the training sets; without those whose report is not there yet. */
+  readonly sets: readonly { readonly episodes: number; readonly frames: number }[];
   /** Frames of the held-out set, 0 without one. */
   readonly heldoutFrames: number;
   /** Samples a second that the tenant's own fine-tunes of this mode reached; none yet is null. */
@@ -20,16 +20,18 @@ export interface Estimate {
 
 /** Seconds that a worker will be busy with a fine-tune, decoding and evaluation included. */
 export function estimateTraining(input: EstimateInput): Estimate {
-  const { options, rates, set } = input;
+  const { options, rates, sets } = input;
   const mode = rates.modes[options.mode];
   const steps = options.steps ?? mode.steps;
   const samples = steps * (options.batch_size ?? mode.batch_size);
   const stepping = samples / (input.measured ?? mode.samples_per_s);
+  const sum = (of: (set: EstimateInput['sets'][number]) => number): number =>
+    sets.reduce((total, set) => total + of(set), 0);
   const share =
-    set === null || options.max_episodes === undefined
+    options.max_episodes === undefined
       ? 1
-      : Math.min(1, options.max_episodes / Math.max(1, set.episodes));
-  const frames = (set?.frames ?? 0) * share + input.heldoutFrames;
+      : Math.min(1, options.max_episodes / Math.max(1, sum(({ episodes }) => episodes)));
+  const frames = sum((set) => set.frames) * share + input.heldoutFrames;
   const around = rates.prepare_s + frames / rates.decoded_frames_per_s;
   const evaluation = input.heldoutFrames > 0 ? rates.evaluate_s : 0;
   return {

@@ -15,7 +15,12 @@ import postgres from 'postgres';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { PLATFORM_KEY, startTestApi, type TestApi } from '../../test/support/api.ts';
 import { armSpec, fileOf } from '../../test/support/robots.ts';
-import { addPolicyVersion, addServeWorker, markReady } from '../../test/support/rows.ts';
+import {
+  addPolicyVersion,
+  addServeWorker,
+  markReady,
+  passFinetune,
+} from '../../test/support/rows.ts';
 import { estimateTraining } from './estimate.ts';
 import { decimalOf, picoOf } from './money.ts';
 import { PriceSheets } from './price-sheets.ts';
@@ -227,7 +232,10 @@ describe('estimates', () => {
     const of = (options: object, measured: number | null = null) =>
       estimateTraining({
         options: finetuneOptionsSchema.parse({ mode: 'policy', ...options }),
-        set: { episodes: 50, frames: 10_000 },
+        sets: [
+          { episodes: 20, frames: 4_000 },
+          { episodes: 30, frames: 6_000 },
+        ],
         heldoutFrames: 0,
         measured,
         rates: trainingRates,
@@ -275,7 +283,7 @@ describe('estimates', () => {
           embodimentId: embodiment,
           datasetId: dataset_id,
           options: {},
-          status: 'succeeded',
+          status: 'queued',
           train: {
             mode: 'head',
             steps: 1,
@@ -286,6 +294,8 @@ describe('estimates', () => {
           },
         }),
       );
+      const through = ['running', 'evaluating', 'packaging', 'succeeded'] as const;
+      await passFinetune(api.db.app, tenant, id, ...through);
     }
     const options = { mode: 'head' as const, steps: 100, batch_size: 50 };
     expect(await api.must('finetunes.estimate', key, { dataset_id, options })).toMatchObject({

@@ -24,6 +24,12 @@ export const completeDataset: Service<'datasets.complete'> = async (ctx, { id })
     row: await findDataset(tx, ctx.tenant, id),
     files: await plannedFiles(tx, ctx.tenant, id),
   }));
+  if (row.status === 'deleted') {
+    throw new ArmatureError('conflict', `data set ${id} was deleted`, {
+      field: 'id',
+      fix: 'Create a data set and upload the files to it.',
+    });
+  }
   if (row.status !== 'uploading') return presentDataset(row);
   const states = await fileStates(ctx.store, row.prefix, files);
   states.forEach((state, index) => {

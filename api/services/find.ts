@@ -77,17 +77,20 @@ export const findEmbodiment: Find<typeof embodiments.$inferSelect> = async (
   return row;
 };
 
-export const findDataset: Find<typeof datasets.$inferSelect> = async (
-  tx,
-  tenant,
-  id,
+/** @param lock keeps the row as it is, or for this transaction alone, until that ends. */
+export async function findDataset(
+  tx: Tx,
+  tenant: string,
+  id: string,
   field = 'id',
-) => {
+  lock?: 'share' | 'update',
+): Promise<typeof datasets.$inferSelect> {
   const where = and(eq(datasets.tenantId, tenant), eq(datasets.id, id));
-  const [row] = await tx.select().from(datasets).where(where);
+  const query = tx.select().from(datasets).where(where);
+  const [row] = await (lock === undefined ? query : query.for(lock));
   if (row === undefined) throw notFound('dataset', id, field);
   return row;
-};
+}
 
 export const findFinetune: Find<typeof finetunes.$inferSelect> = async (
   tx,

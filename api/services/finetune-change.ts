@@ -1,6 +1,7 @@
 import { and, appendEvents, eq, finetunes, type Tx } from '@armature/db';
 import type { Finetune, FinetuneStatus } from '@armature/sdk/contract';
 import type { TenantContext } from './context.ts';
+import { notFound } from './find.ts';
 import { attemptsOf } from './finetune-attempts.ts';
 import type { Note } from './mutate.ts';
 import { presentFinetune } from './present.ts';
@@ -8,6 +9,21 @@ import { presentFinetune } from './present.ts';
 /** The job of a fine-tune, as the queue names it. */
 export function jobOf(tenantId: string, subjectId: string) {
   return { tenantId, kind: 'finetune' as const, subjectId };
+}
+
+/** A fine-tune's row, for this transaction alone until that ends. @throws ArmatureError `not_found`. */
+export async function lockFinetune(
+  tx: Tx,
+  tenant: string,
+  id: string,
+): Promise<typeof finetunes.$inferSelect> {
+  const [row] = await tx
+    .select()
+    .from(finetunes)
+    .where(and(eq(finetunes.tenantId, tenant), eq(finetunes.id, id)))
+    .for('update');
+  if (row === undefined) throw notFound('finetune', id, 'id');
+  return row;
 }
 
 /** Changes a fine-tune's row, with an event and a line of the audit log that say so. */

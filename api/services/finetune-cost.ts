@@ -31,11 +31,13 @@ export async function estimateCost(
   sets: FinetuneSets,
   options: FinetuneOptions,
 ): Promise<FinetuneEstimate> {
-  const report = datasetReportSchema.nullable().parse(sets.dataset.report);
+  const reports = [sets.dataset, ...sets.added].map(({ report }) =>
+    datasetReportSchema.nullable().parse(report),
+  );
   const heldout = datasetReportSchema.nullable().parse(sets.heldout?.report ?? null);
   const { steps, seconds, basis } = estimateTraining({
     options,
-    set: report,
+    sets: reports.filter((report) => report !== null),
     heldoutFrames: heldout?.frames ?? 0,
     measured: await measuredRate(tx, ctx.tenant, options.mode),
     rates: trainingRates,

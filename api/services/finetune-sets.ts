@@ -1,4 +1,4 @@
-import type { datasets, embodiments, Tx } from '@armature/db';
+import type { datasets, embodiments, finetunes, Tx } from '@armature/db';
 import {
   ArmatureError,
   embodimentSpecSchema,
@@ -16,66 +16,110 @@ type DatasetRow = typeof datasets.$inferSelect;
 /** What a fine-tune is made from. */
 export interface FinetuneSets {
   readonly dataset: DatasetRow;
+  /** Sets that it trains on together with the first. */
+  readonly added: readonly DatasetRow[];
   readonly heldout: DatasetRow | null;
   readonly embodiment: typeof embodiments.$inferSelect;
+  /** Whether every set is ready; where not, the others are being validated. */
+  readonly ready: boolean;
+}
+
+/** What of a fine-tune's input says what it is made from. */
+export interface FinetuneNaming {
+  readonly dataset_id: string;
+  readonly added_dataset_ids: readonly string[];
+  readonly heldout_dataset_id?: string | undefined;
+  readonly options: FinetuneOptions;
+}
+
+/** What a fine-tune that was made already is made from. */
+export function namingOf(row: typeof finetunes.$inferSelect): FinetuneNaming {
+  return {
+    dataset_id: row.datasetId,
+    added_dataset_ids: row.addedDatasetIds,
+    heldout_dataset_id: row.heldoutDatasetId ?? undefined,
+    options: finetuneOptionsSchema.parse(row.options),
+  };
 }
 
 /**
- * The sets that a fine-tune names, ready and of one embodiment that its options fit.
+ * The sets that a fine-tune names, uploaded and of one embodiment that its options fit. Their rows stay as
+ * they are until the transaction ends.
  * @throws ArmatureError naming the field that does not fit, and what to do.
  */
 export async function findFinetuneSets(
   tx: Tx,
   tenant: string,
-  input: {
-    readonly dataset_id: string;
-    readonly heldout_dataset_id?: string | undefined;
-    readonly options: FinetuneOptions;
-  },
+  input: FinetuneNaming,
 ): Promise<FinetuneSets> {
-  const dataset = await findDataset(tx, tenant, input.dataset_id, 'dataset_id');
-  checkReady(dataset, 'dataset_id');
-  let heldout: DatasetRow | null = null;
-  if (input.heldout_dataset_id !== undefined) {
-    const field = 'heldout_dataset_id';
-    if (input.heldout_dataset_id === dataset.id) {
-      throw new ArmatureError('invalid_request', `${field}: is the training set itself`, {
-        field,
-        fix: 'Hold out another data set, or leave it out.',
-      });
-    }
-    heldout = await findDataset(tx, tenant, input.heldout_dataset_id, field);
-    checkReady(heldout, field);
-    if (heldout.embodimentId !== dataset.embodimentId) {
-      throw new ArmatureError(
-        'embodiment_mismatch',
-        `${field}: is of embodiment ${heldout.embodimentId}, the data set of ${dataset.embodimentId}`,
-        { field, fix: 'Hold out episodes of the same embodiment.' },
-      );
-    }
+  checkDistinct(input);
+  const find = async (id: string, field: string): Promise<DatasetRow> => {
+    const row = await findDataset(tx, tenant, id, field, 'share');
+    checkUploaded(row, field);
+    return row;
+  };
+  const dataset = await find(input.dataset_id, 'dataset_id');
+  const alike = async (id: string, field: string): Promise<DatasetRow> => {
+    const row = await find(id, field);
+    if (row.embodimentId === dataset.embodimentId) return row;
+    throw new ArmatureError(
+      'embodiment_mismatch',
+      `${field}: is of embodiment ${row.embodimentId}, the data set of ${dataset.embodimentId}`,
+      { field, fix: 'Use data sets of the same embodiment.' },
+    );
+  };
+  const added: DatasetRow[] = [];
+  for (const [i, id] of input.added_dataset_ids.entries()) {
+    added.push(await alike(id, `added_dataset_ids[${i}]`));
   }
+  const heldout =
+    input.heldout_dataset_id === undefined
+      ? null
+      : await alike(input.heldout_dataset_id, 'heldout_dataset_id');
   const embodiment = await findEmbodiment(tx, tenant, dataset.embodimentId, 'dataset_id');
   const spec = embodimentSpecSchema.parse(embodiment.spec);
   checkVelocity(spec, input.options);
   checkReference(spec, input.options);
   checkPrefix(spec, input.options);
   await checkStart(tx, tenant, dataset.embodimentId, input.options);
-  return { dataset, heldout, embodiment };
+  const all = [dataset, ...added, ...(heldout === null ? [] : [heldout])];
+  const ready = all.every(({ status }) => status === 'ready');
+  return { dataset, added, heldout, embodiment, ready };
 }
 
-function checkReady(dataset: DatasetRow, field: string): void {
+/** A set counts once in training, and what is held out is not trained on. */
+function checkDistinct(input: FinetuneNaming): void {
+  const trained = [input.dataset_id, ...input.added_dataset_ids];
+  const again = input.added_dataset_ids.findIndex((id, i) => trained.indexOf(id) <= i);
+  if (again >= 0) {
+    const field = `added_dataset_ids[${again}]`;
+    throw new ArmatureError('invalid_request', `${field}: is trained on already`, {
+      field,
+      fix: 'Name every data set once.',
+    });
+  }
+  if (input.heldout_dataset_id === undefined || !trained.includes(input.heldout_dataset_id)) return;
+  const field = 'heldout_dataset_id';
+  throw new ArmatureError('invalid_request', `${field}: is the training set itself`, {
+    field,
+    fix: 'Hold out another data set, or leave it out.',
+  });
+}
+
+function checkUploaded(dataset: DatasetRow, field: string): void {
   switch (dataset.status) {
     case 'ready':
+    case 'validating':
       return;
     case 'uploading':
       throw new ArmatureError('incomplete_upload', `${field}: ${dataset.id} is not uploaded yet`, {
         field,
         fix: 'Finish the upload and complete the data set first.',
       });
-    case 'validating':
-      throw new ArmatureError('conflict', `${field}: ${dataset.id} is still being validated`, {
+    case 'deleted':
+      throw new ArmatureError('conflict', `${field}: ${dataset.id} was deleted`, {
         field,
-        fix: 'Wait until the data set is ready.',
+        fix: 'Upload the data set again, and use the new one.',
       });
     case 'rejected':
       throw new ArmatureError('invalid_dataset', `${field}: ${dataset.id} was rejected`, {

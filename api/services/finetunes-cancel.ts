@@ -1,9 +1,9 @@
-import { cancelJob, sql } from '@armature/db';
+import { cancelJob, sql, type Tx } from '@armature/db';
 import { ArmatureError } from '@armature/sdk/contract';
 import type { Service } from './context.ts';
 import { findFinetune } from './find.ts';
 import { attemptsOf } from './finetune-attempts.ts';
-import { changeFinetune, jobOf } from './finetune-change.ts';
+import { changeFinetune, jobOf, lockFinetune } from './finetune-change.ts';
 import { mutate } from './mutate.ts';
 import { presentFinetune } from './present.ts';
 
@@ -14,13 +14,13 @@ import { presentFinetune } from './present.ts';
 export const cancelFinetune: Service<'finetunes.cancel'> = async (ctx, { id }) => {
   const finetune = await mutate(ctx, async (tx, note) => {
     await findFinetune(tx, ctx.tenant, id);
-    const cancelled = await cancelJob(tx, jobOf(ctx.tenant, id));
+    const cancelled = await cancelIn(tx, ctx.tenant, id);
     // Read again: the job's lock has made this wait for a worker that was just ending it.
     const row = await findFinetune(tx, ctx.tenant, id);
     if (cancelled === 'none' && row.status !== 'cancelled') {
       throw new ArmatureError('conflict', `finetune ${id} has already ${row.status}`, {
         field: 'id',
-        fix: 'Only a fine-tune that waits, runs or is paused can be cancelled.',
+        fix: 'Only a fine-tune that has not ended can be cancelled.',
       });
     }
     if (cancelled === 'none' || row.status === 'cancelling') {
@@ -38,3 +38,13 @@ export const cancelFinetune: Service<'finetunes.cancel'> = async (ctx, { id }) =
   }
   return finetune;
 };
+
+/** As `cancelJob` says; a draft, and one that waits for its sets, has no job and ends at once. */
+async function cancelIn(tx: Tx, tenant: string, id: string) {
+  const cancelled = await cancelJob(tx, jobOf(tenant, id));
+  if (cancelled !== 'none') return cancelled;
+  const { status } = await lockFinetune(tx, tenant, id);
+  if (status === 'draft' || status === 'validating') return 'cancelled';
+  // Its sets have become ready between the two looks.
+  return status === 'queued' ? cancelJob(tx, jobOf(tenant, id)) : 'none';
+}

@@ -1,19 +1,21 @@
-import { appendEvents, enqueue, finetunes, newId } from '@armature/db';
+import { appendEvents, finetunes, newId } from '@armature/db';
 import type { Service } from './context.ts';
 import { estimateCost } from './finetune-cost.ts';
 import { findFinetuneSets } from './finetune-sets.ts';
+import { beginFinetune } from './finetune-begin.ts';
 import { presentFinetune } from './present.ts';
 import { mutate } from './mutate.ts';
 import { needJob } from './quotas.ts';
 
-/** A fine-tune of the data set's embodiment, with the job that runs it. */
+/** A fine-tune of the data sets' embodiment: begun, or a draft that takes no place. */
 export const createFinetune: Service<'finetunes.create'> = async (ctx, input) =>
   mutate(ctx, async (tx, note) => {
-    await needJob(tx, ctx.tenant);
+    if (input.start) await needJob(tx, ctx.tenant);
     const sets = await findFinetuneSets(tx, ctx.tenant, input);
     const { dataset } = sets;
     const estimate = await estimateCost(tx, ctx, sets, input.options);
     const id = newId('ft');
+    const status = input.start ? await beginFinetune(tx, ctx.tenant, id, sets) : 'draft';
     const [row] = await tx
       .insert(finetunes)
       .values({
@@ -22,15 +24,15 @@ export const createFinetune: Service<'finetunes.create'> = async (ctx, input) =>
         name: input.name,
         embodimentId: dataset.embodimentId,
         datasetId: dataset.id,
+        addedDatasetIds: [...input.added_dataset_ids],
         heldoutDatasetId: input.heldout_dataset_id ?? null,
         options: input.options,
         estimate,
-        status: 'queued',
+        status,
       })
       .returning();
     if (row === undefined) throw new Error('insert gave no row');
-    await enqueue(tx, { tenantId: ctx.tenant, kind: 'finetune', subjectId: id });
-    await appendEvents(tx, id, [{ kind: 'status', message: 'queued' }]);
-    note(id, { name: row.name, dataset_id: dataset.id });
+    await appendEvents(tx, id, [{ kind: 'status', message: status }]);
+    note(id, { name: row.name, dataset_id: dataset.id, status });
     return presentFinetune(row, 0);
   });

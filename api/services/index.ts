@@ -6,6 +6,7 @@ import type { Service } from './context.ts';
 import { acceptDataset } from './datasets-accept.ts';
 import { completeDataset } from './datasets-complete.ts';
 import { createDataset } from './datasets-create.ts';
+import { deleteDataset } from './datasets-delete.ts';
 import { getDataset } from './datasets-get.ts';
 import { listDatasets } from './datasets-list.ts';
 import { planDataset } from './datasets-plan.ts';
@@ -17,8 +18,11 @@ import { createFinetune } from './finetunes-create.ts';
 import { pauseFinetune } from './finetunes-pause.ts';
 import { resumeFinetune } from './finetunes-resume.ts';
 import { retryFinetune } from './finetunes-retry.ts';
+import { startFinetune } from './finetunes-start.ts';
 import { estimateFinetune } from './finetunes-estimate.ts';
 import { listFinetuneEvents } from './finetunes-events.ts';
+import { listFinetuneCheckpoints } from './finetunes-checkpoints.ts';
+import { listFinetuneMetrics } from './finetunes-metrics.ts';
 import { getFinetune } from './finetunes-get.ts';
 import { listFinetunes } from './finetunes-list.ts';
 import { acceptInvitation } from './invitations-accept.ts';
@@ -38,6 +42,7 @@ import { listPolicyFiles } from './policies-files.ts';
 import { getPolicy } from './policies-get.ts';
 import { listPolicies } from './policies-list.ts';
 import { retirePolicy } from './policies-retire.ts';
+import { scorePolicy } from './policies-score.ts';
 import { listPrices } from './prices-list.ts';
 import { listReasoning } from './reasoning-list.ts';
 import { createSession } from './sessions-create.ts';
@@ -88,9 +93,11 @@ export const services: { readonly [N in RouteName]: Service<N> } = {
   'datasets.plan': planDataset,
   'datasets.complete': completeDataset,
   'datasets.accept': acceptDataset,
+  'datasets.delete': deleteDataset,
   'datasets.list': listDatasets,
   'datasets.get': getDataset,
   'finetunes.create': createFinetune,
+  'finetunes.start': startFinetune,
   'finetunes.estimate': estimateFinetune,
   'finetunes.list': listFinetunes,
   'finetunes.get': getFinetune,
@@ -99,11 +106,14 @@ export const services: { readonly [N in RouteName]: Service<N> } = {
   'finetunes.resume': resumeFinetune,
   'finetunes.retry': retryFinetune,
   'finetunes.events': listFinetuneEvents,
+  'finetunes.metrics': listFinetuneMetrics,
+  'finetunes.checkpoints': listFinetuneCheckpoints,
   'policies.list': listPolicies,
   'policies.get': getPolicy,
   'policies.files': listPolicyFiles,
   'policies.deploy': deployPolicy,
   'policies.canary': canaryPolicy,
+  'policies.score': scorePolicy,
   'policies.retire': retirePolicy,
   'sessions.create': createSession,
   'sessions.resume': resumeSession,

@@ -21,6 +21,7 @@ import {
   finetuneOptionsSchema,
   finetuneSchema,
   finetuneStatusSchema,
+  policyVersionSchema,
   samplerSchema,
   scopeSchema,
   trainSummarySchema,
@@ -120,6 +121,8 @@ export function presentDataset(row: typeof datasets.$inferSelect): Dataset {
     bytes: row.bytes,
     progress: row.progress,
     report: datasetReportSchema.nullable().parse(row.report),
+    quarantined_until: isoOrNull(row.quarantinedUntil),
+    deleted_at: isoOrNull(row.deletedAt),
     ...(row.excludedEpisodes.length === 0 ? {} : { without_episodes: row.excludedEpisodes }),
     created_at: iso(row.createdAt),
   };
@@ -131,6 +134,7 @@ export function presentFinetune(row: typeof finetunes.$inferSelect, attempt: num
     name: row.name,
     embodiment_id: row.embodimentId,
     dataset_id: row.datasetId,
+    added_dataset_ids: row.addedDatasetIds,
     heldout_dataset_id: row.heldoutDatasetId,
     options: finetuneOptionsSchema.parse(row.options),
     status: finetuneStatusSchema.parse(row.status),
@@ -166,12 +170,31 @@ export function presentPolicyVersion(
     stats_hash: row.statsHash,
     preprocess_hash: row.preprocessHash,
     mode: finetuneModeSchema.parse(row.mode),
+    data: policyVersionSchema.shape.data.parse(row.data),
+    code: policyVersionSchema.shape.code.parse(row.code),
+    scores: presentScores(row),
     sampler: samplerSchema.parse(row.sampler),
     prefix_delay_max: row.prefixDelayMax,
     bytes: row.bytes,
     active,
     retired_at: isoOrNull(row.retiredAt),
     created_at: iso(row.createdAt),
+  };
+}
+
+function presentScores(row: typeof policyVersions.$inferSelect): PolicyVersion['scores'] {
+  const { heldout, simulated } = policyVersionSchema.shape.scores.shape;
+  const noneHeldOut =
+    row.data === null ? 'made before scores were recorded' : 'no data set was held out';
+  return {
+    heldout: heldout.parse({
+      score: row.heldout,
+      reason: row.heldout === null ? noneHeldOut : null,
+    }),
+    simulated: simulated.parse({
+      score: row.simulated,
+      reason: row.simulated === null ? 'no score of a simulator was recorded' : null,
+    }),
   };
 }
 

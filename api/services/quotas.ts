@@ -5,6 +5,7 @@ import {
   eq,
   finetunes,
   inArray,
+  ne,
   sql,
   tenantLimits,
   webhookEndpoints,
@@ -46,8 +47,8 @@ export async function needStorage(tx: Tx, tenant: string, bytes: number): Promis
   const [row] = await tx
     .select({ used: sql`coalesce(sum(${datasets.bytes}), 0)`.mapWith(Number) })
     .from(datasets)
-    .where(eq(datasets.tenantId, tenant));
-  await need(tx, tenant, 'storage_bytes', (row?.used ?? 0) + bytes, 'Remove data sets');
+    .where(and(eq(datasets.tenantId, tenant), ne(datasets.status, 'deleted')));
+  await need(tx, tenant, 'storage_bytes', (row?.used ?? 0) + bytes, 'Delete data sets');
 }
 
 /** @throws ArmatureError `quota_exceeded` where one more fine-tune is too many. */

@@ -3,6 +3,7 @@ import {
   embodimentSpecSchema,
   featureStatsSchema,
   finetuneModeSchema,
+  provenanceSchema,
   samplerSchema,
 } from '@armature/sdk/contract';
 import { trunkLoraSchema } from '../lora/trunk.ts';
@@ -39,6 +40,8 @@ export const policyManifestSchema = z.object({
   labels: z.string(),
   /** Digest of the version that training went on from, whose normalisation this one has. */
   continues: hash.optional(),
+  /** What the platform knows of how it was made; absent where it was made outside, or before. */
+  provenance: provenanceSchema.optional(),
   files: z.record(z.string(), z.object({ sha256: hash, size: z.number().int() })),
 });
 export type PolicyManifest = z.infer<typeof policyManifestSchema>;

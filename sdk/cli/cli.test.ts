@@ -664,7 +664,7 @@ describe('long commands', () => {
     const handlers: Handlers = {
       'finetunes.create': () => finetune({ status: 'queued' }),
       'finetunes.get': () =>
-        looks++ < 1 ? finetune({ status: 'training', progress: 0.1 }) : finetune({ train }),
+        looks++ < 1 ? finetune({ status: 'running', progress: 0.1 }) : finetune({ train }),
       'finetunes.events': ({ after }) => ({
         items: [event(1), event(2, { kind: 'metrics', data })].filter((e) => e.seq > Number(after)),
       }),
@@ -699,6 +699,50 @@ describe('long commands', () => {
     }
   });
 
+  it('trains on several sets, makes a draft, and shows figures and checkpoints', async () => {
+    const sha256 = 'a'.repeat(64);
+    const handlers: Handlers = {
+      'finetunes.create': () => finetune({ status: 'draft', added_dataset_ids: ['ds_2', 'ds_3'] }),
+      'finetunes.start': () => finetune({ status: 'queued' }),
+      'finetunes.metrics': ({ after }) => ({
+        items: [{ step: Number(after) + 10, at, value: 0.5, min: 0.25, max: 1, lines: 10 }],
+        next_after: Number(after) === 0 ? 10 : null,
+      }),
+      'finetunes.checkpoints': () => ({ items: [{ step: 7, bytes: 2000, sha256, at }] }),
+    };
+    const args = 'finetune create --dataset ds_1 --add ds_2 ds_3 --name cups --draft --watch';
+    const made = await armature(handlers, args.split(' '));
+    expect(made).toMatchObject({ code: 0 });
+    expect(made.stdout).toContain('ds_1, ds_2, ds_3');
+    expect(api.calls).toHaveLength(1);
+    expect(api.calls[0]?.input).toMatchObject({
+      dataset_id: 'ds_1',
+      added_dataset_ids: ['ds_2', 'ds_3'],
+      start: false,
+    });
+    expect((await armature(handlers, ['finetune', 'start', 'ft_1'])).stdout).toContain('queued');
+    const figures = 'finetune metrics ft_1 --name action_loss --every 10';
+    const shown = await armature(handlers, figures.split(' '));
+    expect(shown.stdout).toMatch(/^10 .*0\.50000 +0\.25000 +1\.0000$/m);
+    expect(shown.stdout).toMatch(/^20 /m);
+    expect(api.calls[0]?.input).toMatchObject({ name: 'action_loss', every: '10', after: '0' });
+    const kept = await armature(handlers, ['finetune', 'checkpoints', 'ft_1']);
+    expect(kept.stdout).toMatch(new RegExp(`^7 +2.0 kB +${sha256}`, 'm'));
+    expect((await armature({}, ['finetune', 'metrics', 'ft_1', '--name', 'nonsense'])).code).toBe(2);
+  });
+
+  it('deletes a data set, and records what a version scored', async () => {
+    const handlers: Handlers = {
+      'datasets.delete': () => dataset({ status: 'deleted', deleted_at: at }),
+      'policies.score': () => policyVersion,
+    };
+    const gone = await armature(handlers, ['datasets', 'delete', 'ds_1']);
+    expect(gone.stdout).toContain('ds_1 is deleted');
+    const args = 'policies score pv_1 --simulator tabletop --episodes 100 --successes 97';
+    expect((await armature(handlers, args.split(' '))).code).toBe(0);
+    expect(api.calls[0]?.input).toEqual({ simulator: 'tabletop', episodes: 100, successes: 97 });
+  });
+
   it('exits with 1 and the error of a job that failed', async () => {
     const error = { code: 'empty_dataset' as const, message: 'no episodes', fix: 'Record some.' };
     const failed = await armature(
@@ -717,7 +761,7 @@ describe('long commands', () => {
     ['leave', []],
   ])('Ctrl-C with --on-interrupt %s exits with 130', async (what, calls) => {
     api.handlers = {
-      'finetunes.get': () => finetune({ status: 'training', progress: 0.5 }),
+      'finetunes.get': () => finetune({ status: 'running', progress: 0.5 }),
       'finetunes.events': () => ({ items: [] }),
       'finetunes.cancel': () => finetune({ status: 'cancelling' }),
     };

@@ -2,6 +2,13 @@ import { z } from 'zod';
 import { embodimentSpecSchema, referenceSchema } from './embodiment.ts';
 import { errorCodeSchema } from './errors.ts';
 import { evaluationSchema } from './evaluation.ts';
+import { finetuneStatusSchema } from './finetune-states.ts';
+import {
+  codeVersionSchema,
+  dataVersionSchema,
+  heldoutScoreSchema,
+  simulatedScoreSchema,
+} from './provenance.ts';
 import { reasoningCadenceSchema, samplerSchema } from './session-token.ts';
 
 /** Instants are ISO 8601 in UTC. */
@@ -89,7 +96,13 @@ export const datasetFileSchema = z.strictObject({
 });
 export type DatasetFile = z.infer<typeof datasetFileSchema>;
 
-export const datasetStatusSchema = z.enum(['uploading', 'validating', 'ready', 'rejected']);
+export const datasetStatusSchema = z.enum([
+  'uploading',
+  'validating',
+  'ready',
+  'rejected',
+  'deleted',
+]);
 
 export const findingSchema = z.object({
   severity: z.enum(['error', 'warning']),
@@ -144,6 +157,9 @@ export const datasetSchema = z.object({
   report: datasetReportSchema.nullable(),
   /** Episodes that were left out when the set was accepted without them. */
   without_episodes: z.array(z.number().int()).optional(),
+  /** Of a rejected set: when its files are taken away, unless it is accepted or deleted before. */
+  quarantined_until: instant.nullable(),
+  deleted_at: instant.nullable(),
   created_at: instant,
 });
 export type Dataset = z.infer<typeof datasetSchema>;
@@ -248,26 +264,6 @@ export const finetuneOptionsSchema = finetuneOptionFields.superRefine((options, 
 });
 export type FinetuneOptions = z.infer<typeof finetuneOptionsSchema>;
 
-/** States in which a fine-tune takes a place of its tenant's. */
-export const liveFinetuneStatuses = [
-  'queued',
-  'preparing',
-  'training',
-  'evaluating',
-  'packaging',
-  'pausing',
-  'cancelling',
-] as const;
-/** States that a fine-tune leaves only by being retried, if at all. */
-export const endedFinetuneStatuses = ['succeeded', 'failed', 'cancelled'] as const;
-/** Every state of a fine-tune; the database's own list is compared with it by a test. */
-export const finetuneStatusSchema = z.enum([
-  ...liveFinetuneStatuses,
-  'paused',
-  ...endedFinetuneStatuses,
-]);
-export type FinetuneStatus = z.infer<typeof finetuneStatusSchema>;
-
 /** An amount of the currency as an exact decimal. */
 export const amountSchema = z.string().regex(/^\d+\.\d{2,12}$/, 'must be a decimal amount');
 
@@ -298,6 +294,8 @@ export const finetuneSchema = z.object({
   name: label,
   embodiment_id: id,
   dataset_id: id,
+  /** Sets that it trains on together with the first, in this order. */
+  added_dataset_ids: z.array(id),
   heldout_dataset_id: id.nullable(),
   options: finetuneOptionsSchema,
   status: finetuneStatusSchema,
@@ -312,7 +310,7 @@ export const finetuneSchema = z.object({
       fix: z.string().optional(),
     })
     .nullable(),
-  /** As it was when the job was made; null for jobs from before there were estimates. */
+  /** As it was when the job was made or started; null for jobs from before there were estimates. */
   estimate: finetuneEstimateSchema.nullable(),
   /** The last checkpoint that is durable: where a job that is resumed or retried goes on. */
   checkpoint: z.object({ step: z.number().int() }).nullable(),
@@ -337,6 +335,42 @@ export const jobEventSchema = z.object({
 });
 export type JobEvent = z.infer<typeof jobEventSchema>;
 
+/** Figures that training reports about once a second. */
+export const metricNameSchema = z.enum([
+  'loss',
+  'action_loss',
+  'reasoning_loss',
+  'samples_per_s',
+  'eta_s',
+]);
+export type MetricName = z.infer<typeof metricNameSchema>;
+/** What was reported of one figure over some steps. */
+export const metricPointSchema = z.object({
+  /** The last of the steps. */
+  step: z.number().int(),
+  at: instant,
+  /** Mean of the reports; each is itself the mean since the one before. */
+  value: z.number(),
+  min: z.number(),
+  max: z.number(),
+  lines: z.number().int(),
+});
+export type MetricPoint = z.infer<typeof metricPointSchema>;
+
+/** A checkpoint that lies in the object store, whole. */
+export const checkpointSchema = z.object({
+  step: z.number().int(),
+  /** Null where it was written before its size was recorded. */
+  bytes: z.number().int().nullable(),
+  sha256,
+  at: instant.nullable(),
+});
+export type Checkpoint = z.infer<typeof checkpointSchema>;
+
+/** A score, or why there is none. */
+const scored = <T extends z.ZodType>(score: T) =>
+  z.object({ score: score.nullable(), reason: z.string().nullable() });
+
 export const policyVersionSchema = z.object({
   id,
   name: label,
@@ -346,6 +380,14 @@ export const policyVersionSchema = z.object({
   stats_hash: z.string(),
   preprocess_hash: z.string(),
   mode: finetuneModeSchema,
+  /** What it was trained on, in order; null for versions from before that was recorded. */
+  data: z.array(dataVersionSchema.extend({ dataset_id: id })).nullable(),
+  /** What it was trained by; null as above. */
+  code: codeVersionSchema.nullable(),
+  scores: z.object({
+    heldout: scored(heldoutScoreSchema),
+    simulated: scored(simulatedScoreSchema),
+  }),
   /** Denoising steps and scale of the starting noise that its sessions have unless they ask for others. */
   sampler: samplerSchema,
   /**
@@ -422,6 +464,7 @@ export const webhookEventSchema = z.enum([
   'dataset.validating',
   'dataset.ready',
   'dataset.rejected',
+  'dataset.deleted',
 ]);
 export const webhookSchema = z.object({
   id,

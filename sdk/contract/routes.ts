@@ -9,8 +9,10 @@ import {
   personSchema,
   roleSchema,
 } from './people.ts';
+import { simulatedScoreSchema } from './provenance.ts';
 import {
   auditLineSchema,
+  checkpointSchema,
   datasetFileSchema,
   datasetSchema,
   embodimentSchema,
@@ -20,6 +22,8 @@ import {
   jobEventSchema,
   keySchema,
   limitNameSchema,
+  metricNameSchema,
+  metricPointSchema,
   policyFilesSchema,
   policyVersionSchema,
   priceSheetSchema,
@@ -49,6 +53,8 @@ const page = <T extends z.ZodType>(item: T) =>
 const empty = z.strictObject({});
 const finetuneInput = z.strictObject({
   dataset_id: z.string(),
+  /** More sets of the same embodiment, which it trains on together with the first, in this order. */
+  added_dataset_ids: z.array(z.string()).max(15).default([]),
   heldout_dataset_id: z.string().optional(),
   options: finetuneOptionsSchema,
 });
@@ -245,6 +251,8 @@ export const routes = {
     }),
     datasetSchema,
   ),
+  /** Takes its files away; refused while a fine-tune that has not ended uses it. */
+  'datasets.delete': verb('DELETE', '/v1/datasets/:id', 'write', byId, datasetSchema),
   'datasets.list': verb('GET', '/v1/datasets', 'read', pageQuery, page(datasetSchema)),
   'datasets.get': verb('GET', '/v1/datasets/:id', 'read', byId, datasetSchema),
 
@@ -252,9 +260,15 @@ export const routes = {
     'POST',
     '/v1/finetunes',
     'write',
-    finetuneInput.extend({ name }),
+    finetuneInput.extend({
+      name,
+      /** False leaves it a draft, which `finetunes.start` starts. */
+      start: z.boolean().default(true),
+    }),
     finetuneSchema,
   ),
+  /** Starts a draft: it is queued, or waits until its sets are validated. */
+  'finetunes.start': verb('POST', '/v1/finetunes/:id/start', 'write', byId, finetuneSchema),
   /** What a fine-tune would take and cost; refused as its creation would be. */
   'finetunes.estimate': verb(
     'POST',
@@ -269,7 +283,7 @@ export const routes = {
   /** Sets a job aside, with a checkpoint where it has trained, until it is resumed. */
   'finetunes.pause': verb('POST', '/v1/finetunes/:id/pause', 'write', byId, finetuneSchema),
   'finetunes.resume': verb('POST', '/v1/finetunes/:id/resume', 'write', byId, finetuneSchema),
-  /** Queues a failed job again, from its last checkpoint where it has one. */
+  /** Queues a job again that has failed, or ended in `user_error`; from its last checkpoint where it has one. */
   'finetunes.retry': verb('POST', '/v1/finetunes/:id/retry', 'write', byId, finetuneSchema),
   'finetunes.events': verb(
     'GET',
@@ -282,6 +296,29 @@ export const routes = {
       limit: z.coerce.number().int().min(1).max(1000).default(500),
     }),
     z.object({ items: z.array(jobEventSchema) }),
+  ),
+  /** One figure of the training as a series, in order, thinned to one point for `every` steps. */
+  'finetunes.metrics': verb(
+    'GET',
+    '/v1/finetunes/:id/metrics',
+    'read',
+    z.strictObject({
+      id: z.string(),
+      name: metricNameSchema.default('loss'),
+      every: z.coerce.number().int().min(1).max(100_000).default(1),
+      /** Points of later steps: `next_after` of the page before. */
+      after: z.coerce.number().int().min(0).default(0),
+      limit: z.coerce.number().int().min(1).max(1000).default(500),
+    }),
+    z.object({ items: z.array(metricPointSchema), next_after: z.number().int().nullable() }),
+  ),
+  /** The checkpoints that are durable: what a job that goes on goes on from. */
+  'finetunes.checkpoints': verb(
+    'GET',
+    '/v1/finetunes/:id/checkpoints',
+    'read',
+    byId,
+    z.object({ items: z.array(checkpointSchema) }),
   ),
 
   'policies.list': verb('GET', '/v1/policies', 'read', pageQuery, page(policyVersionSchema)),
@@ -297,6 +334,14 @@ export const routes = {
     'write',
     z.strictObject({ id: z.string(), share: z.number().min(0).lt(1) }),
     embodimentSchema,
+  ),
+  /** Records what a version scored in a simulator, in place of an earlier score. */
+  'policies.score': verb(
+    'POST',
+    '/v1/policies/:id/score',
+    'write',
+    simulatedScoreSchema.safeExtend({ id: z.string() }),
+    policyVersionSchema,
   ),
   /** Lets a version have no new sessions any more. */
   'policies.retire': verb('POST', '/v1/policies/:id/retire', 'write', byId, policyVersionSchema),
@@ -420,6 +465,8 @@ export const schemaNames = {
   FinetuneEstimate: finetuneEstimateSchema,
   Finetune: finetuneSchema,
   JobEvent: jobEventSchema,
+  MetricPoint: metricPointSchema,
+  Checkpoint: checkpointSchema,
   PolicyVersion: policyVersionSchema,
   PolicyFiles: policyFilesSchema,
   Session: sessionSchema,

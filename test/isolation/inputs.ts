@@ -25,10 +25,14 @@ export interface World {
     /** A set that is ready. */
     dataset: string;
     heldout: string;
+    added: string;
     /** A set that is being uploaded. */
     open: string;
     rejected: string;
+    /** A set that nothing uses. */
+    spare: string;
     finetune: string;
+    draft: string;
     /** One that has failed. */
     failed: string;
     policy: string;
@@ -79,16 +83,20 @@ export const inputs: { [N in RouteName]: (ids: World['ids']) => RouteInput<N> } 
   'datasets.plan': ({ open }) => ({ id: open }),
   'datasets.complete': ({ dataset }) => ({ id: dataset }),
   'datasets.accept': ({ rejected }) => ({ id: rejected, without_episodes: [0] }),
+  'datasets.delete': ({ spare }) => ({ id: spare }),
   'datasets.list': () => ({}),
   'datasets.get': ({ dataset }) => ({ id: dataset }),
-  'finetunes.create': ({ dataset, heldout }) => ({
+  'finetunes.create': ({ dataset, added, heldout }) => ({
     name: 'f',
     dataset_id: dataset,
+    added_dataset_ids: [added],
     heldout_dataset_id: heldout,
     options: {},
   }),
-  'finetunes.estimate': ({ dataset, heldout }) => ({
+  'finetunes.start': ({ draft }) => ({ id: draft }),
+  'finetunes.estimate': ({ dataset, added, heldout }) => ({
     dataset_id: dataset,
+    added_dataset_ids: [added],
     heldout_dataset_id: heldout,
     options: {},
   }),
@@ -99,11 +107,14 @@ export const inputs: { [N in RouteName]: (ids: World['ids']) => RouteInput<N> } 
   'finetunes.resume': ({ finetune }) => ({ id: finetune }),
   'finetunes.retry': ({ failed }) => ({ id: failed }),
   'finetunes.events': ({ finetune }) => ({ id: finetune }),
+  'finetunes.metrics': ({ finetune }) => ({ id: finetune }),
+  'finetunes.checkpoints': ({ finetune }) => ({ id: finetune }),
   'policies.list': () => ({}),
   'policies.get': ({ policy }) => ({ id: policy }),
   'policies.files': ({ policy }) => ({ id: policy }),
   'policies.deploy': ({ policy }) => ({ id: policy }),
   'policies.canary': ({ canary }) => ({ id: canary, share: 0.5 }),
+  'policies.score': ({ policy }) => ({ id: policy, simulator: 's', episodes: 2, successes: 1 }),
   'policies.retire': ({ unused }) => ({ id: unused }),
   'sessions.create': ({ embodiment, policy }) => ({
     robot: 'r',
@@ -129,11 +140,16 @@ export const inputs: { [N in RouteName]: (ids: World['ids']) => RouteInput<N> } 
   'reasoning.list': ({ session }) => ({ session_id: session }),
 };
 
+/** Fields of an input that name rows by their ids, one or several. */
+export const idFields = (input: object): string[] =>
+  Object.keys(input).filter((field) => /(^|_)ids?$/.test(field));
+
 /** What would spoil the world for the verbs after it. */
 export const SPOILING: ReadonlySet<RouteName> = new Set([
   'keys.revoke',
   'members.remove',
   'invitations.revoke',
+  'datasets.delete',
   'finetunes.cancel',
   'sessions.end',
   'webhooks.delete',

@@ -6,7 +6,7 @@ import {
   type TestApi,
   type TestApiOptions,
 } from '../support/api.ts';
-import { inputs, type World } from './inputs.ts';
+import { idFields, inputs, type World } from './inputs.ts';
 import { skins, type SkinAnswer } from './skins.ts';
 import { callOf, makeWorld, openSnapshots, type Snapshots } from './world.ts';
 
@@ -50,11 +50,12 @@ export function tenantMatrix(
       const by = credentialOf(b);
       const own: object = inputs[name](b.ids);
       const foreign: Record<string, unknown> = { ...inputs[name](a.ids) };
-      const fields = Object.keys(foreign).filter((field) => /(^|_)id$/.test(field));
+      const fields = idFields(foreign);
       for (const field of fields) {
         const answer = await call(api, name, by, { ...own, [field]: foreign[field] });
         expect(answer, field).toMatchObject({ status: 404, problem: { code: 'not_found' } });
-        const never = String(foreign[field]).replaceAll(ID, `_${'0'.repeat(26)}`);
+        const named = JSON.stringify(foreign[field]);
+        const never: unknown = JSON.parse(named.replaceAll(ID, `_${'0'.repeat(26)}`));
         const absent = await call(api, name, by, { ...own, [field]: never });
         expect(shape(answer), field).toBe(shape(absent));
       }

@@ -26,7 +26,9 @@ export async function makeWorld(api: TestApi, name: string): Promise<World> {
   const owner = await memberOf(api, { tenant, admin }, 'owner');
   const embodiment = await api.must('embodiments.create', admin, { spec: armSpec });
   const set = { name: 'd', embodiment_id: embodiment.id, files: [worldFile] };
-  const [dataset, heldout, open, rejected] = [
+  const [dataset, heldout, added, open, rejected, spareSet] = [
+    await api.must('datasets.create', admin, set),
+    await api.must('datasets.create', admin, set),
     await api.must('datasets.create', admin, set),
     await api.must('datasets.create', admin, set),
     await api.must('datasets.create', admin, set),
@@ -34,6 +36,8 @@ export async function makeWorld(api: TestApi, name: string): Promise<World> {
   ];
   await markReady(api.db.worker, tenant, dataset.dataset.id);
   await markReady(api.db.worker, tenant, heldout.dataset.id);
+  await markReady(api.db.worker, tenant, added.dataset.id);
+  await markReady(api.db.worker, tenant, spareSet.dataset.id);
   await markDataset(api.db.worker, tenant, rejected.dataset.id, 'rejected');
   const { webhook } = await api.must('webhooks.create', admin, {
     url: 'https://example.com/hook',
@@ -48,6 +52,12 @@ export async function makeWorld(api: TestApi, name: string): Promise<World> {
     name: 'g',
     dataset_id: dataset.dataset.id,
     options: {},
+  });
+  const draft = await api.must('finetunes.create', admin, {
+    name: 'h',
+    dataset_id: dataset.dataset.id,
+    options: {},
+    start: false,
   });
   await failFinetune(api.db.worker, tenant, failed.id);
   const { items } = await api.must('webhooks.deliveries', admin, { id: webhook.id });
@@ -80,9 +90,12 @@ export async function makeWorld(api: TestApi, name: string): Promise<World> {
       embodiment: embodiment.id,
       dataset: dataset.dataset.id,
       heldout: heldout.dataset.id,
+      added: added.dataset.id,
       open: open.dataset.id,
       rejected: rejected.dataset.id,
+      spare: spareSet.dataset.id,
       finetune: finetune.id,
+      draft: draft.id,
       failed: failed.id,
       policy,
       canary,

@@ -15,7 +15,7 @@ import {
   type Db,
   type UsageEventRow,
 } from '@armature/db';
-import type { FinetuneMode } from '@armature/sdk/contract';
+import type { FinetuneMode, FinetuneStatus } from '@armature/sdk/contract';
 import type { ObjectStore } from '@armature/storage';
 
 /** What workers would have written, for suites that run no worker. */
@@ -35,11 +35,25 @@ export async function markDataset(
   });
 }
 
+/** Takes a fine-tune through states, one after another, as its worker would. */
+export async function passFinetune(
+  db: Db,
+  tenant: string,
+  finetuneId: string,
+  ...through: readonly FinetuneStatus[]
+): Promise<void> {
+  await withTenant(db, tenant, async (tx) => {
+    for (const status of through) {
+      await tx.update(finetunes).set({ status }).where(eq(finetunes.id, finetuneId));
+    }
+  });
+}
+
 /** A fine-tune whose job has failed, with a checkpoint that it can be retried from. */
 export async function failFinetune(db: Db, tenant: string, finetuneId: string): Promise<void> {
   await withTenant(db, tenant, async (tx) => {
     const ended = { finishedAt: new Date(), status: 'failed' as const };
-    const checkpoint = { key: 'k', step: 7, sha256: 's' };
+    const checkpoint = { key: 'k', step: 7, sha256: '0'.repeat(64) };
     const error = { code: 'internal', message: 'm' };
     await tx.update(jobs).set(ended).where(eq(jobs.subjectId, finetuneId));
     const row = { ...ended, checkpoint, error };

@@ -39,8 +39,22 @@ export async function uploadFolder(
 
 export interface QueuedFinetune {
   readonly tenantId: string;
+  readonly embodimentId: string;
   readonly finetuneId: string;
   readonly jobId: string;
+}
+
+async function addTenant(
+  app: Db,
+  spec: EmbodimentSpec,
+): Promise<Pick<QueuedFinetune, 'tenantId' | 'embodimentId'>> {
+  const tenantId = newId('ten');
+  const embodimentId = newId('emb');
+  await withTenant(app, tenantId, async (tx) => {
+    await tx.insert(tenants).values({ id: tenantId, name: 'test' });
+    await tx.insert(embodiments).values({ id: embodimentId, tenantId, spec });
+  });
+  return { tenantId, embodimentId };
 }
 
 /** A tenant of its own with an embodiment, ready data sets and one queued fine-tune. */
@@ -50,15 +64,13 @@ export async function queueFinetune(o: {
   readonly spec: EmbodimentSpec;
   /** Folder of the training set, and of the held-out one. */
   readonly training: string;
+  readonly added?: readonly string[];
   readonly heldout?: string;
   readonly options?: Partial<FinetuneOptions>;
+  /** Whose tenant and embodiment it is to have, in place of its own. */
+  readonly of?: QueuedFinetune;
 }): Promise<QueuedFinetune> {
-  const tenantId = newId('ten');
-  const embodimentId = newId('emb');
-  await withTenant(o.app, tenantId, async (tx) => {
-    await tx.insert(tenants).values({ id: tenantId, name: 'test' });
-    await tx.insert(embodiments).values({ id: embodimentId, tenantId, spec: o.spec });
-  });
+  const { tenantId, embodimentId } = o.of ?? (await addTenant(o.app, o.spec));
   const addSet = async (directory: string): Promise<string> => {
     const id = newId('ds');
     const prefix = `tenants/${tenantId}/datasets/${id}/files/`;
@@ -78,6 +90,8 @@ export async function queueFinetune(o: {
     return id;
   };
   const datasetId = await addSet(o.training);
+  const addedDatasetIds: string[] = [];
+  for (const directory of o.added ?? []) addedDatasetIds.push(await addSet(directory));
   const heldoutDatasetId = o.heldout === undefined ? null : await addSet(o.heldout);
   const finetuneId = newId('ft');
   const jobId = await withTenant(o.app, tenantId, async (tx) => {
@@ -87,13 +101,14 @@ export async function queueFinetune(o: {
       name: 'first',
       embodimentId,
       datasetId,
+      addedDatasetIds,
       heldoutDatasetId,
       options: finetuneOptionsSchema.parse(o.options ?? {}),
       status: 'queued',
     });
     return enqueue(tx, { tenantId, kind: 'finetune', subjectId: finetuneId });
   });
-  return { tenantId, finetuneId, jobId };
+  return { tenantId, embodimentId, finetuneId, jobId };
 }
 
 export interface ToyHooks {
@@ -117,6 +132,11 @@ export function toyWorkshop(hooks: ToyHooks = {}): Workshop {
       const start = o.from === null ? '' : ` ${o.from.digest}`;
       const seed = `${o.options.seed} ${hash(picture ?? new Uint8Array(0))}${start}`;
       return Promise.resolve(toyTrainer(o.options, o.episodes, seed, o.resume, hooks));
+    },
+    sealed: (version, provenance) => {
+      const manifest = { ...version.manifest, provenance };
+      const bytes = new TextEncoder().encode(JSON.stringify(manifest));
+      return { ...version, manifest, manifestBytes: bytes, digest: hash(bytes) };
     },
     predictor: ({ version, episodes }) =>
       Promise.resolve({

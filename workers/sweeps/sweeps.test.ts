@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
-import { Queue, Sealing, webhookOwner } from '@armature/db';
+import { eq, finetunes, Queue, Sealing, webhookOwner, withTenant } from '@armature/db';
+import type { FinetuneStatus } from '@armature/sdk/contract';
 import { pino } from 'pino';
 import postgres, { type Sql } from 'postgres';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
@@ -8,8 +9,10 @@ import { armSpec, fileOf } from '../../test/support/robots.ts';
 import {
   addPolicyVersion,
   addServeWorker,
+  addStoredVersion,
   addUsage,
   markDataset,
+  passFinetune,
 } from '../../test/support/rows.ts';
 import { runSweep, type SweepRun } from './run-sweep.ts';
 import { sweeps } from './sweeps.ts';
@@ -116,6 +119,86 @@ describe('a sweep', () => {
       verb: 'datasets.abandon',
       detail: { name: 'cups', files: 1 },
     });
+  });
+
+  it('takes the files of rejected sets away when their quarantine is over', async () => {
+    const { key, tenant, upload } = await tenantWithArm('quarantine');
+    const sets = [await upload(Buffer.from('1')), await upload(Buffer.from('2'))] as const;
+    for (const { id, prefix } of sets) {
+      await api.store.put(`${prefix}files/meta/a.json`, Buffer.from('1'));
+      await api.store.put(`${prefix}derived/labels.json`, Buffer.from('1'));
+      await markDataset(api.db.worker, tenant, id, 'rejected');
+    }
+    const [left, accepted] = sets;
+    const until = (await api.must('datasets.get', key, { id: left.id })).quarantined_until;
+    expect(Date.parse(until ?? '') - Date.now()).toBeGreaterThan(29 * DAY);
+    await api.must('datasets.accept', key, { id: accepted.id, without_episodes: [0] });
+    expect(await sweep('quarantined-sets', 29 * DAY)).toBe('completed');
+    expect(await keysBelow(left.prefix)).toHaveLength(2);
+    expect(await sweep('quarantined-sets', 31 * DAY)).toBe('completed');
+    expect(await keysBelow(left.prefix)).toEqual([]);
+    expect(await keysBelow(accepted.prefix)).toHaveLength(2);
+    expect(await api.must('datasets.get', key, { id: left.id })).toMatchObject({
+      status: 'deleted',
+      quarantined_until: null,
+    });
+    const { items } = await api.must('audit.list', key, { subject: left.id });
+    expect(items[0]).toMatchObject({ actor: 'platform', verb: 'datasets.expire' });
+    expect(items[0]?.detail).toMatchObject({ name: 'cups', files: 2 });
+  });
+
+  it('takes objects away that no row names, once they are a day old', async () => {
+    const { key, tenant, embodiment, upload } = await tenantWithArm('orphans');
+    const set = await upload(Buffer.from('1'));
+    const deleted = await upload(Buffer.from('2'));
+    await markDataset(api.db.worker, tenant, set.id, 'ready');
+    await api.must('datasets.delete', key, { id: deleted.id });
+    const version = await addStoredVersion(api.db.worker, api.store, tenant, embodiment);
+    const { digest } = await api.must('policies.get', key, { id: version });
+    const { id: finetune } = await api.must('finetunes.create', key, {
+      name: 'f',
+      dataset_id: set.id,
+      options: {},
+    });
+    const job = `tenants/${tenant}/finetunes/${finetune}/job_1/attempt-1/`;
+    const checkpoint = { key: `${job}checkpoint-7.safetensors`, step: 7, sha256: 's' };
+    await withTenant(api.db.worker, tenant, (tx) =>
+      tx.update(finetunes).set({ checkpoint }).where(eq(finetunes.id, finetune)),
+    );
+    const kept = [
+      `${set.prefix}files/meta/a.json`,
+      `${set.prefix}derived/labels.json`,
+      checkpoint.key,
+      `tenants/${tenant}/of/another-kind`,
+    ];
+    const orphans = [
+      // A part that arrived after its set was deleted, a set that never was.
+      `${deleted.prefix}files/meta/a.json`,
+      `tenants/${tenant}/datasets/ds_none/files/a`,
+      `${job}checkpoint-6.safetensors`,
+      `tenants/${tenant}/policies/${'0'.repeat(64)}/head.safetensors`,
+    ];
+    const other = `tenants/${(await api.tenant('beside')).id}/policies/${'1'.repeat(64)}/head`;
+    for (const one of [...kept, ...orphans, other]) await api.store.put(one, Buffer.from('x'));
+    const there = async () => (await keysBelow(`tenants/${tenant}/`)).sort();
+    const policy = [`head.safetensors`, `manifest.json`].map(
+      (name) => `tenants/${tenant}/policies/${digest}/${name}`,
+    );
+    const all = [...kept, ...orphans, ...policy].sort();
+    expect(await sweep('orphan-objects')).toBe('completed');
+    expect(await there()).toEqual(all);
+
+    // While a job stores a version, versions are left alone.
+    const through = (...states: FinetuneStatus[]) =>
+      passFinetune(api.db.worker, tenant, finetune, ...states);
+    await through('running', 'evaluating', 'packaging');
+    expect(await sweep('orphan-objects', 2 * DAY)).toBe('completed');
+    expect(await there()).toEqual([...kept, ...orphans.slice(3), ...policy].sort());
+    await through('queued');
+    expect(await sweep('orphan-objects', 2 * DAY)).toBe('completed');
+    expect(await there()).toEqual([...kept, ...policy].sort());
+    expect(await keysBelow(other)).toEqual([]);
+    expect(await sweep('orphan-objects', 2 * DAY)).toBe('completed');
   });
 
   it('closes windows of usage as the one who asks for them would', async () => {

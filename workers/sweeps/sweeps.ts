@@ -3,6 +3,8 @@ import { closeUsage } from './close-usage.ts';
 import { endedDeliveries } from './ended-deliveries.ts';
 import { expiredAnswers } from './expired-answers.ts';
 import { expiredInvitations } from './expired-invitations.ts';
+import { orphanObjects } from './orphan-objects.ts';
+import { quarantinedSets } from './quarantined-sets.ts';
 import { resealSecrets } from './reseal-secrets.ts';
 import type { Sweep } from './sweep.ts';
 
@@ -10,6 +12,8 @@ import type { Sweep } from './sweep.ts';
 export const sweeps: readonly Sweep[] = [
   closeUsage,
   abandonedUploads,
+  quarantinedSets,
+  orphanObjects,
   endedDeliveries,
   expiredInvitations,
   expiredAnswers,

@@ -22,6 +22,8 @@ const schema = z.object({
   VISION_ENDPOINT_URL: z.url().optional(),
   VISION_ENDPOINT_KEY: z.string().optional(),
   VISION_ENDPOINT_MODEL: z.string().optional(),
+  /** What versions say they were trained by, in place of the digest of the sources. */
+  BUILD_ID: z.string().max(120).optional(),
   LOG_LEVEL: z.enum(['debug', 'info', 'warn', 'error']).default('info'),
 });
 
@@ -38,6 +40,8 @@ export interface TrainConfig {
   readonly pollMs: number;
   /** null: labels by a vision endpoint are refused. */
   readonly vision: VisionEndpoint | null;
+  /** null: the digest of the sources. */
+  readonly buildId: string | null;
   readonly logLevel: string;
 }
 
@@ -58,6 +62,7 @@ export function readConfig(
     checkpointEveryS: values.CHECKPOINT_EVERY_S,
     pollMs: values.POLL_MS,
     vision: visionOf(values),
+    buildId: values.BUILD_ID ?? null,
     logLevel: values.LOG_LEVEL,
   };
 }

@@ -18,6 +18,7 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import { startTestPostgres, type TestPostgres } from '../../test/support/postgres.ts';
 import { smallRecording, smallSpec, writeSmallDataset } from '../../test/support/small-dataset.ts';
 import { queueFinetune } from '../../test/support/train.ts';
+import { codeVersion } from './code-version.ts';
 import { runFinetune } from './job/run.ts';
 import { openPolicyWorkshop } from './policy/workshop.ts';
 
@@ -74,6 +75,7 @@ it.each(['head', 'lora'] as const)(
         threads: 2,
         beatMs: 1_000,
         checkpointEveryS: 30,
+        code: await codeVersion(null),
       },
       new AbortController().signal,
     );
@@ -98,6 +100,11 @@ it.each(['head', 'lora'] as const)(
       mode,
       labels: 'joints',
       preprocess_hash: PREPROCESS_HASH,
+      provenance: {
+        data: [{ episodes: 2, frames: 40 }],
+        code: await codeVersion(null),
+        heldout: { data: { episodes: 1, frames: 9 }, chunks: 9 },
+      },
       spec: { references: { arm: 'absolute', hand: 'absolute' } },
     });
     const own = mode === 'head' ? [] : ['lora.safetensors'];

@@ -5,6 +5,7 @@ import { claimJob, connect, type ClaimedJob } from '@armature/db';
 import { openStore } from '@armature/storage';
 import type { Logger } from 'pino';
 import { claimLoop } from '../jobs/claim-loop.ts';
+import { codeVersion } from './code-version.ts';
 import type { TrainConfig } from './config.ts';
 import { pruneCaches } from './data/prune.ts';
 import { runFinetune } from './job/run.ts';
@@ -30,6 +31,7 @@ export async function runWorker(
 ): Promise<void> {
   const cacheDir = join(config.cacheDir, 'frames');
   await mkdir(cacheDir, { recursive: true });
+  const code = await codeVersion(config.buildId);
   const store = openStore(config.store);
   const nowMs = (): number => performance.now();
   const db = connect(config.databaseUrl, {
@@ -53,6 +55,7 @@ export async function runWorker(
       threads: config.engineThreads,
       beatMs: config.leaseMs / BEATS_PER_LEASE,
       checkpointEveryS: config.checkpointEveryS,
+      code,
     };
     await runFinetune(job, claimedAtMs, services, stop);
   };

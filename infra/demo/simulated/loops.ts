@@ -54,6 +54,18 @@ export async function runTrial(
         }),
       ),
     );
+    if (trial.variant === 'normal') {
+      await Promise.all(
+        results.map(({ embodiment, n, successes }, index) =>
+          client.policies.score({
+            id: trial.policy(robots[index] as Robot).policyVersionId,
+            simulator: `tabletop ${embodiment}, tasks of seed ${SEED}`,
+            episodes: n,
+            successes,
+          }),
+        ),
+      );
+    }
     bar.done(results.map(inWords).join(' · '));
     return results;
   });

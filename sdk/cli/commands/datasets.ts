@@ -58,6 +58,16 @@ export function addDatasets(program: Command, run: Runner): void {
       }),
     );
   datasets
+    .command('delete')
+    .description('take the files of a set away; its versions keep their digests')
+    .argument('<id>', 'id of the set')
+    .action((id: string) =>
+      run(async (context) => {
+        const set = await (await clientOf(context)).datasets.delete({ id }, context);
+        show(context.output, set, () => `${set.id} is ${set.status}`);
+      }),
+    );
+  datasets
     .command('report')
     .description('show what the validation found')
     .argument('<id>', 'id of the set')

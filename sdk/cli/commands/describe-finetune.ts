@@ -8,7 +8,7 @@ export function describeFinetune(job: Finetune): string {
     ['id', job.id],
     ['name', job.name],
     ['status', `${job.status}, ${Math.floor(job.progress * 100)} %`],
-    ['data set', job.dataset_id],
+    ['data set', [job.dataset_id, ...job.added_dataset_ids].join(', ')],
     ['held out', job.heldout_dataset_id],
     ['mode', job.options.mode],
     [

@@ -1,14 +1,20 @@
 import type { Command } from 'commander';
-import type { FinetuneOptions } from '../../contract/index.ts';
+import {
+  metricNameSchema,
+  type FinetuneOptions,
+  type MetricName,
+  type MetricPoint,
+} from '../../contract/index.ts';
 import { clientOf, type Context, type Runner } from '../context.ts';
 import { showList } from '../list.ts';
 import { choice, decimal, given, integer, paged, type PageOptions } from '../options.ts';
-import { show, table } from '../output.ts';
+import { bytes, show, table } from '../output.ts';
 import { describeEstimate, describeFinetune } from './describe-finetune.ts';
 import { ON_INTERRUPT, watch, type OnInterrupt } from './watch.ts';
 
 interface CreateFlags {
   readonly dataset: string;
+  readonly add?: readonly string[];
   readonly heldout?: string;
   readonly name: string;
   readonly mode?: FinetuneOptions['mode'];
@@ -28,6 +34,7 @@ interface CreateFlags {
   readonly maxEpisodes?: number;
   readonly from?: string;
   readonly estimate?: true;
+  readonly draft?: true;
   readonly watch?: true;
   readonly onInterrupt?: OnInterrupt;
 }
@@ -50,6 +57,7 @@ export function addFinetunes(program: Command, run: Runner): void {
     .description('start a fine-tuning job')
     .requiredOption('--dataset <id>', 'the data set to train on')
     .requiredOption('--name <name>', 'name of the job and of the policy version it gives')
+    .option('--add <id...>', 'more data sets of the same embodiment to train on together with it')
     .option('--heldout <id>', 'data set to evaluate on')
     .addOption(
       choice('--mode <mode>', 'which parameters train', ['head', 'policy', 'lora', 'full']),
@@ -95,6 +103,7 @@ export function addFinetunes(program: Command, run: Runner): void {
     .option('--max-episodes <n>', 'use only the first n episodes', integer(1))
     .option('--from <version>', 'policy version whose weights training goes on from')
     .option('--estimate', 'only say what it would take and cost')
+    .option('--draft', 'make the job without starting it')
     .option('--watch', 'stay and show the progress')
     .addOption(interrupt())
     .action((flags: CreateFlags) =>
@@ -102,7 +111,7 @@ export function addFinetunes(program: Command, run: Runner): void {
         const client = await clientOf(context);
         const input = {
           dataset_id: flags.dataset,
-          ...given({ heldout_dataset_id: flags.heldout }),
+          ...given({ added_dataset_ids: flags.add?.slice(), heldout_dataset_id: flags.heldout }),
           options: optionsOf(flags),
         };
         if (flags.estimate === true) {
@@ -110,8 +119,9 @@ export function addFinetunes(program: Command, run: Runner): void {
           show(context.output, estimate, () => describeEstimate(estimate));
           return;
         }
-        const job = await client.finetunes.create({ name: flags.name, ...input }, context);
-        if (flags.watch === true) {
+        const start = flags.draft !== true;
+        const job = await client.finetunes.create({ name: flags.name, ...input, start }, context);
+        if (flags.watch === true && start) {
           await watch(context, client, job.id, onInterrupt(context, flags.onInterrupt, 'cancel'));
         } else show(context.output, job, () => describeFinetune(job));
       }),
@@ -180,7 +190,56 @@ export function addFinetunes(program: Command, run: Runner): void {
         );
       }),
     );
+  finetune
+    .command('metrics')
+    .description("show one figure of a job's training over its steps")
+    .argument('<id>', 'id of the job')
+    .addOption(choice('--name <name>', 'the figure; loss unless given', metricNameSchema.options))
+    .option('--every <steps>', 'one point for so many steps', integer(1))
+    .action((id: string, { name, every }: { name?: MetricName; every?: number }) =>
+      run(async (context) => {
+        const client = await clientOf(context);
+        const items: MetricPoint[] = [];
+        for (let after: number | null = 0; after !== null; ) {
+          const input = { id, after, ...given({ name, every }) };
+          const page = await client.finetunes.metrics(input, context);
+          items.push(...page.items);
+          after = page.next_after;
+        }
+        show(context.output, { items }, () =>
+          table(
+            ['STEP', 'AT', 'MEAN', 'MIN', 'MAX'],
+            items.map(({ step, at, value, min, max }) => [
+              step,
+              at,
+              ...[value, min, max].map((figure) => figure.toPrecision(5)),
+            ]),
+          ),
+        );
+      }),
+    );
+  finetune
+    .command('checkpoints')
+    .description('list the checkpoints that a job can go on from')
+    .argument('<id>', 'id of the job')
+    .action((id: string) =>
+      run(async (context) => {
+        const { items } = await (await clientOf(context)).finetunes.checkpoints({ id }, context);
+        show(context.output, { items }, () =>
+          table(
+            ['STEP', 'SIZE', 'SHA256', 'AT'],
+            items.map((one) => [
+              one.step,
+              one.bytes === null ? null : bytes(one.bytes),
+              one.sha256,
+              one.at,
+            ]),
+          ),
+        );
+      }),
+    );
   const changes = [
+    ['start', 'start a draft'],
     ['cancel', 'cancel a job'],
     ['pause', 'set a job aside; it keeps what it has trained'],
     ['resume', 'let a paused job go on'],

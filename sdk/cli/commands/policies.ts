@@ -1,9 +1,9 @@
 import type { Command } from 'commander';
-import type { PolicyVersion } from '../../contract/index.ts';
+import type { PolicyVersion, SimulatedScore } from '../../contract/index.ts';
 import { downloadPolicy } from '../../src/index.ts';
 import { clientOf, type Context, type Runner } from '../context.ts';
 import { showList } from '../list.ts';
-import { decimal, paged, type PageOptions } from '../options.ts';
+import { decimal, integer, paged, type PageOptions } from '../options.ts';
 import { bytes, fields, show, table } from '../output.ts';
 import { progress } from '../progress.ts';
 
@@ -73,6 +73,19 @@ export function addPolicies(program: Command, run: Runner): void {
       }),
     );
   policies
+    .command('score')
+    .description('record what a version scored in a simulator')
+    .argument('<id>', 'id of the version')
+    .requiredOption('--simulator <name>', 'the simulator and its task')
+    .requiredOption('--episodes <n>', 'episodes that were run', integer(1))
+    .requiredOption('--successes <n>', 'episodes in which the task was done', integer(0))
+    .action((id: string, score: SimulatedScore) =>
+      run(async (context) => {
+        const version = await (await clientOf(context)).policies.score({ id, ...score }, context);
+        show(context.output, version, () => describe(version));
+      }),
+    );
+  policies
     .command('retire')
     .description('let a version have no new sessions any more')
     .argument('<id>', 'id of the version')
@@ -124,10 +137,30 @@ function describe(version: PolicyVersion): string {
         ? 'off, guided'
         : `off, guided, trained (up to ${version.prefix_delay_max} actions of delay)`,
     ],
+    ['trained on', version.data?.map(describeData).join(', ') ?? null],
+    ['trained by', version.code === null ? null : `${version.code.version}, ${version.code.build}`],
+    ['held out', describeHeldout(version)],
+    ['simulated', describeSimulated(version)],
     ['digest', version.digest],
     ['size', bytes(version.bytes)],
     ['deployed', version.active ? 'yes' : 'no'],
     ['retired', version.retired_at],
     ['created', version.created_at],
   ]);
+}
+
+function describeData(data: NonNullable<PolicyVersion['data']>[number]): string {
+  return `${data.dataset_id} (${data.episodes} episodes, ${data.digest.slice(0, 12)})`;
+}
+
+function describeHeldout({ scores: { heldout } }: PolicyVersion): string | null {
+  if (heldout.score === null) return heldout.reason;
+  const { served, hold, chunks } = heldout.score;
+  return `mse ${served.mse.toFixed(4)} as served, ${hold.mse.toFixed(4)} with the state held (${chunks} chunks)`;
+}
+
+function describeSimulated({ scores: { simulated } }: PolicyVersion): string | null {
+  if (simulated.score === null) return simulated.reason;
+  const { simulator, successes, episodes } = simulated.score;
+  return `${successes} of ${episodes}: ${simulator}`;
 }

@@ -60,7 +60,7 @@ async function interrupted(
 }
 
 function barText(job: Finetune, metrics: string): string {
-  return job.status === 'training' ? `training ${metrics}` : job.status;
+  return job.status === 'running' ? `running ${metrics}` : job.status;
 }
 
 function metricsText({ data }: JobEvent): string {

@@ -241,6 +241,12 @@ export async function waitForDataset(options: WaitForDatasetOptions): Promise<Da
     options.onUpdate?.(dataset);
     if (dataset.status === 'ready') return dataset;
     if (dataset.status === 'rejected') throw rejected(dataset, dataset.report);
+    if (dataset.status === 'deleted') {
+      throw new ArmatureError('conflict', `${dataset.name} (${dataset.id}) was deleted`, {
+        field: 'id',
+        fix: 'Push the set again.',
+      });
+    }
     await sleep(options.pollMs ?? 1000, signal);
   }
 }

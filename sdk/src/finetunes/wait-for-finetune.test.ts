@@ -27,7 +27,7 @@ async function start(states: Partial<Finetune>[]): Promise<Armature> {
 
 describe('waitForFinetune', () => {
   it('gives every event once, in order, up to the last', async () => {
-    const client = await start([{ status: 'queued' }, { status: 'training' }, {}]);
+    const client = await start([{ status: 'queued' }, { status: 'running' }, {}]);
     const seqs: number[] = [];
     const updates: string[] = [];
     const done = await waitForFinetune({
@@ -39,7 +39,7 @@ describe('waitForFinetune', () => {
     });
     expect(done.policy_version_id).toBe('pv_1');
     expect(seqs).toEqual([1, 2, 3, 4, 5, 6]);
-    expect(updates).toEqual(['queued', 'training', 'succeeded']);
+    expect(updates).toEqual(['queued', 'running', 'succeeded']);
   });
 
   it('throws the error of a job that failed, and says when it was cancelled', async () => {
@@ -62,7 +62,7 @@ describe('waitForFinetune', () => {
   });
 
   it('ends with its signal', async () => {
-    const client = await start([{ status: 'training' }]);
+    const client = await start([{ status: 'running' }]);
     const stop = new AbortController();
     setTimeout(() => stop.abort(), 30);
     const waiting = waitForFinetune({ client, id: 'ft_1', signal: stop.signal });

@@ -42,7 +42,7 @@ export async function waitForFinetune(options: WaitForFinetuneOptions): Promise<
     }
     options.onUpdate?.(finetune);
     if (finetune.status === 'succeeded') return finetune;
-    if (finetune.status === 'failed') throw failure(finetune);
+    if (finetune.status === 'failed' || finetune.status === 'user_error') throw failure(finetune);
     if (finetune.status === 'cancelled') {
       throw new ArmatureError('cancelled', `${finetune.name} (${id}) was cancelled`, {
         fix: 'Create it again if it was not meant to be.',

@@ -19,7 +19,7 @@ export interface OpenOptions {
     readonly without: readonly number[];
   };
   /** Field of the fine-tune that names the set, for errors. */
-  readonly field: 'dataset_id' | 'heldout_dataset_id';
+  readonly field: string;
   readonly spec: EmbodimentSpec;
   /** Only the first n episodes. */
   readonly maxEpisodes: number | undefined;

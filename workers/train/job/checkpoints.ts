@@ -60,6 +60,7 @@ export class Checkpoints {
       key,
       step: soFar.step,
       sha256: hash,
+      bytes: bytes.length,
       seconds: soFar.seconds,
       samples: soFar.samples,
       first_loss: soFar.firstLoss,

@@ -5,8 +5,12 @@ import {
   type EmbodimentSpec,
   type FinetuneOptions,
 } from '@armature/sdk/contract';
-import { and, datasets, embodiments, eq, finetunes, policyVersions, type Tx } from '@armature/db';
+import {
+  and,
+  datasetFiles,
+  datasets as datasetRows, embodiments, eq, finetunes, policyVersions, type Tx } from '@armature/db';
 import { z } from 'zod';
+import { dataDigest } from './data-version.ts';
 
 /** A data set that is ready, and where its files lie in the object store. */
 export interface JobDataset {
@@ -16,6 +20,10 @@ export interface JobDataset {
   readonly prefix: string;
   /** Episodes that the set was accepted without. */
   readonly without: readonly number[];
+  /** Where the fine-tune names it. */
+  readonly field: string;
+  /** Names its content: files and episodes left out. */
+  readonly digest: string;
 }
 
 /** A registered policy version, by where its objects lie. */
@@ -30,6 +38,7 @@ export const checkpointRecordSchema = z.object({
   key: z.string(),
   step: z.number().int(),
   sha256: z.string(),
+  bytes: z.number().int(),
   seconds: z.number(),
   samples: z.number(),
   first_loss: z.number().nullable(),
@@ -46,7 +55,8 @@ export interface FinetuneInput {
   /** The embodiment with `options.reference` put in place of every group's own. */
   readonly spec: EmbodimentSpec;
   readonly options: FinetuneOptions;
-  readonly dataset: JobDataset;
+  /** What it trains on, in this order; at least one. */
+  readonly datasets: readonly JobDataset[];
   readonly heldout: JobDataset | null;
   /** The version to go on from. */
   readonly from: StoredVersion | null;
@@ -75,7 +85,11 @@ export async function readInput(tx: Tx, tenantId: string, id: string): Promise<F
   }
   const options = finetuneOptionsSchema.parse(row.options);
   const spec = embodimentSpecSchema.parse(embodiment.spec);
-  const dataset = await readDataset(tx, tenantId, row.datasetId, row.embodimentId, 'dataset_id');
+  const datasets = [await readDataset(tx, tenantId, row.datasetId, row.embodimentId, 'dataset_id')];
+  for (const [i, added] of row.addedDatasetIds.entries()) {
+    const field = `added_dataset_ids[${i}]`;
+    datasets.push(await readDataset(tx, tenantId, added, row.embodimentId, field));
+  }
   const heldout =
     row.heldoutDatasetId === null
       ? null
@@ -99,7 +113,7 @@ export async function readInput(tx: Tx, tenantId: string, id: string): Promise<F
     embodimentId: row.embodimentId,
     spec: withReference(spec, options.reference),
     options,
-    dataset,
+    datasets,
     heldout,
     from,
     checkpoint: checkpoint.success ? checkpoint.data : null,
@@ -115,10 +129,13 @@ async function readDataset(
 ): Promise<JobDataset> {
   const [row] = await tx
     .select()
-    .from(datasets)
-    .where(and(eq(datasets.tenantId, tenantId), eq(datasets.id, id)));
+    .from(datasetRows)
+    .where(and(eq(datasetRows.tenantId, tenantId), eq(datasetRows.id, id)));
   if (row === undefined) {
-    throw new ArmatureError('not_found', `there is no data set ${id}`, { field });
+    throw new ArmatureError('not_found', `there is no data set ${id}`, {
+      field,
+      fix: 'Create a fine-tune of a data set that is there.',
+    });
   }
   if (row.embodimentId !== embodimentId) {
     throw new ArmatureError(
@@ -133,7 +150,12 @@ async function readDataset(
       fix: 'Wait until the data set is validated, or correct what its report finds.',
     });
   }
-  return { id, name: row.name, prefix: row.prefix, without: row.excludedEpisodes };
+  const files = await tx
+    .select({ path: datasetFiles.path, size: datasetFiles.size, sha256: datasetFiles.sha256 })
+    .from(datasetFiles)
+    .where(and(eq(datasetFiles.tenantId, tenantId), eq(datasetFiles.datasetId, id)));
+  const { name, prefix, excludedEpisodes: without } = row;
+  return { id, name, prefix, without, field, digest: dataDigest(files, without) };
 }
 
 async function readVersion(
@@ -148,7 +170,10 @@ async function readVersion(
     .from(policyVersions)
     .where(and(eq(policyVersions.tenantId, tenantId), eq(policyVersions.id, id)));
   if (row === undefined) {
-    throw new ArmatureError('not_found', `there is no policy version ${id}`, { field });
+    throw new ArmatureError('not_found', `there is no policy version ${id}`, {
+      field,
+      fix: 'Go on from a version that is there.',
+    });
   }
   if (row.embodimentId !== embodimentId) {
     throw new ArmatureError(

@@ -1,6 +1,9 @@
 import type {
+  CodeVersion,
+  DataVersion,
   Evaluation,
   FinetuneStatus,
+  HeldoutScore,
   Problem,
   trainSummarySchema,
 } from '@armature/sdk/contract';
@@ -29,7 +32,7 @@ import { CancelRequested, PauseRequested } from '../../jobs/reasons.ts';
 
 export type RunningStatus = Extract<
   FinetuneStatus,
-  'preparing' | 'training' | 'evaluating' | 'packaging'
+  'running' | 'evaluating' | 'packaging'
 >;
 
 export type TrainSummary = z.infer<typeof trainSummarySchema>;
@@ -44,6 +47,13 @@ export interface NewVersion {
   readonly sampler: { readonly steps: number; readonly noise_scale: number };
   readonly prefixDelayMax: number;
   readonly bytes: number;
+}
+
+/** The same with what it was made from and by, and what it scored. */
+export interface MadeVersion extends NewVersion {
+  readonly data: readonly (DataVersion & { readonly dataset_id: string })[];
+  readonly code: CodeVersion;
+  readonly heldout: HeldoutScore | null;
 }
 
 /** An error as the fine-tune's row keeps it. */
@@ -104,7 +114,7 @@ export class Ledger {
         {
           kind: 'checkpoint',
           message: `checkpoint at step ${checkpoint.step}`,
-          data: { step: checkpoint.step },
+          data: { step: checkpoint.step, bytes: checkpoint.bytes },
         },
       ]);
     });
@@ -113,7 +123,7 @@ export class Ledger {
   /** Registers the version and ends the job, all or nothing; returns the version's id. */
   async succeed(
     input: FinetuneInput,
-    version: NewVersion,
+    version: MadeVersion,
     train: TrainSummary | null,
     evaluation: Evaluation | null,
   ): Promise<string> {
@@ -146,19 +156,28 @@ export class Ledger {
     return id;
   }
 
-  /** @param again whether a retry may go on from the last checkpoint, which is kept then. */
-  async fail(error: JobProblem, again: boolean): Promise<void> {
+  /** Ends the job for what is ours; a retry may go on from the last checkpoint. */
+  async fail(error: JobProblem): Promise<void> {
+    await this.endFor('failed', error);
+  }
+
+  /** Ends the job for what the tenant can mend, which makes other weights: no checkpoint is kept. */
+  async userError(error: JobProblem): Promise<void> {
+    await this.endFor('user_error', error);
+  }
+
+  private async endFor(status: 'failed' | 'user_error', error: JobProblem): Promise<void> {
     await this.end(async (tx) => {
       await this.update(tx, {
-        status: 'failed',
+        status,
         error,
-        ...(again ? {} : { checkpoint: null }),
+        ...(status === 'failed' ? {} : { checkpoint: null }),
         etaAt: null,
         finishedAt: sql`now()`,
       });
       await appendEvents(tx, this.job.subjectId, [
         { kind: 'error', message: error.message },
-        { kind: 'status', message: 'failed' },
+        { kind: 'status', message: status },
       ]);
       await this.settle(tx, { status: 'failed', error });
     });
@@ -189,10 +208,17 @@ export class Ledger {
     });
   }
 
-  /** Gives the job back to the queue; its checkpoint stays. */
+  /** Gives the job back to the queue; its checkpoint stays, and so does what was asked of it. */
   async release(delayMs: number, event: NewJobEvent): Promise<void> {
     await this.end(async (tx) => {
-      await this.update(tx, { etaAt: null });
+      const [row] = await tx
+        .select({ status: finetunes.status })
+        .from(finetunes)
+        .where(
+          and(eq(finetunes.tenantId, this.job.tenantId), eq(finetunes.id, this.job.subjectId)),
+        );
+      const asked = row?.status === 'pausing' || row?.status === 'cancelling';
+      await this.update(tx, { etaAt: null, ...(asked ? {} : { status: 'queued' }) });
       await appendEvents(tx, this.job.subjectId, [event]);
       await this.settle(tx, { status: 'queued', delayMs });
     });

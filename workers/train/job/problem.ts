@@ -1,14 +1,23 @@
 import { ArmatureError } from '@armature/sdk/contract';
 import type { JobProblem } from './ledger.ts';
 
-/** Whether the tenant can mend it: then another attempt of ours would end the same way. */
+/**
+ * Whether the tenant can mend it: then another attempt of ours would end the same way. An error that cannot
+ * say where and how is ours.
+ */
 export function isUserError(error: unknown): error is ArmatureError {
-  return error instanceof ArmatureError && !error.retryable;
+  return (
+    error instanceof ArmatureError &&
+    !error.retryable &&
+    error.field !== undefined &&
+    error.fix !== undefined
+  );
 }
 
 /** The error as the tenant sees it; of what is ours to mend it says no more than that. */
 export function problemOf(error: unknown): JobProblem {
-  if (!(error instanceof ArmatureError) || error.code === 'internal') {
+  const tells = isUserError(error) || (error instanceof ArmatureError && error.retryable);
+  if (!tells || error.code === 'internal') {
     return {
       code: 'internal',
       message: 'the job failed inside the platform, not because of its data or options',

@@ -18,12 +18,15 @@ import {
   trainingUsage,
   withTenant,
   type ClaimedJob,
+  type JobSubject,
+  type Tx,
 } from '@armature/db';
 import {
   evaluationSchema,
   finetuneOptionsSchema,
   trainSummarySchema,
   type FinetuneOptions,
+  type FinetuneStatus,
 } from '@armature/sdk/contract';
 import { DiskStore, type ObjectStore } from '@armature/storage';
 import { pino } from 'pino';
@@ -85,6 +88,7 @@ function services(workshop: Workshop, over: Partial<JobServices> = {}): JobServi
     threads: 1,
     beatMs: 100,
     checkpointEveryS: 10,
+    code: { version: '1.2.3', build: 'test' },
     ...over,
   };
 }
@@ -140,6 +144,18 @@ async function keys(queued: QueuedFinetune, below: 'finetunes' | 'policies'): Pr
   return found;
 }
 
+/** What the API does with a fine-tune and its job, in one transaction. */
+function ask(
+  { tenantId, finetuneId }: QueuedFinetune,
+  status: FinetuneStatus,
+  change: (tx: Tx, job: JobSubject) => Promise<unknown>,
+): Promise<void> {
+  return withTenant(database.app, tenantId, async (tx) => {
+    await change(tx, { tenantId, kind: 'finetune', subjectId: finetuneId });
+    await tx.update(finetunes).set({ status }).where(eq(finetunes.id, finetuneId));
+  });
+}
+
 /** Digest of the version that the toy makes of these options without any trouble. */
 async function undisturbedDigest(): Promise<string> {
   const queued = await queue();
@@ -176,6 +192,19 @@ describe('runFinetune', () => {
       sampler: { steps: 4, noise_scale: 0.5 },
       prefix: `tenants/${queued.tenantId}/policies/${versions[0]?.digest ?? ''}/`,
       preprocessHash: 'toy/1',
+      code: { version: '1.2.3', build: 'test' },
+    });
+    const data = { digest: expect.stringMatching(/^[0-9a-f]{64}$/) as string, episodes: 3, frames: 60 };
+    expect(versions[0]?.data).toEqual([{ ...data, dataset_id: finetune?.datasetId }]);
+    const { served, mean8, hold } = evaluation;
+    const heldout = { data, chunks: 60, served: { mse: served.mse, l1: served.l1 }, mean8, hold };
+    expect(versions[0]?.heldout).toEqual(heldout);
+    // The manifest says the same, but for ids, which are the tenant's.
+    const manifest: unknown = JSON.parse(
+      new TextDecoder().decode(await store.get(`${versions[0]?.prefix ?? ''}manifest.json`)),
+    );
+    expect(manifest).toMatchObject({
+      provenance: { data: [data], code: { version: '1.2.3', build: 'test' }, heldout },
     });
     const prefix = versions[0]?.prefix ?? '';
     expect(await keys(queued, 'policies')).toEqual([
@@ -187,8 +216,8 @@ describe('runFinetune', () => {
     expect(events.map(({ seq }) => seq)).toEqual(events.map((_, i) => i + 1));
     const statuses = events.filter(({ kind }) => kind === 'status').map(({ message }) => message);
     expect(statuses.map((message) => message.split(/[ :]/)[0])).toEqual([
-      'preparing',
-      'training',
+      'running',
+      'running',
       'evaluating',
       'packaging',
       'succeeded',
@@ -196,7 +225,9 @@ describe('runFinetune', () => {
     const told = events.filter(({ message }) => message.includes('computed once'));
     expect(told).toHaveLength(1);
     expect(told[0]?.data).toMatchObject({ passes: 2, reads: 10, passes_saved: 8 });
-    expect(events.filter(({ kind }) => kind === 'checkpoint').at(-1)?.data).toEqual({ step: 40 });
+    expect(events.filter(({ kind }) => kind === 'checkpoint').at(-1)?.data).toMatchObject({
+      step: 40,
+    });
     expect(finetune?.etaAt).toBeNull();
     const used = await usageOf(queued);
     expect(used).toMatchObject([{ id: `${queued.jobId}:1`, finetuneId: queued.finetuneId }]);
@@ -220,7 +251,7 @@ describe('runFinetune', () => {
     const [version] = (await look(first)).versions;
     if (version === undefined) throw new Error('there is no version');
     const add = async (): Promise<QueuedFinetune> => ({
-      tenantId: first.tenantId,
+      ...first,
       ...(await withTenant(database.app, first.tenantId, async (tx) => {
         const [row] = await tx.select().from(finetunes).where(eq(finetunes.id, first.finetuneId));
         if (row === undefined) throw new Error('there is no fine-tune');
@@ -258,6 +289,130 @@ describe('runFinetune', () => {
     expect(await look(third)).toMatchObject({ job: { status: 'queued', attempt: 1 } });
   });
 
+  it('shows a checkpoint once the store has it, with its size and digest', async () => {
+    const queued = await queue();
+    const seen: { step: number | undefined; stored: number }[] = [];
+    const holding = new Proxy(store, {
+      get(target, property) {
+        if (property === 'put') {
+          return async (key: string, bytes: Uint8Array) => {
+            const { finetune } = await look(queued);
+            seen.push({
+              step: finetune?.checkpoint?.step,
+              stored: (await keys(queued, 'finetunes')).length,
+            });
+            return target.put(key, bytes);
+          };
+        }
+        const value: unknown = Reflect.get(target, property);
+        return typeof value === 'function' ? (value.bind(target) as unknown) : value;
+      },
+    }) as ObjectStore;
+    const stop = new AbortController();
+    const onStep = (step: number): void => {
+      if (step === 3) stop.abort();
+    };
+    await run(toyWorkshop({ onStep }), { store: holding, checkpointEveryS: 0 }, stop.signal);
+    // Before each put the row points at the one before, of which there is one object.
+    expect(seen).toEqual([
+      { step: undefined, stored: 0 },
+      { step: 1, stored: 1 },
+      { step: 2, stored: 1 },
+    ]);
+    const { finetune, events } = await look(queued);
+    const [key] = await keys(queued, 'finetunes');
+    const bytes = await store.get(key ?? '');
+    expect(finetune?.checkpoint).toMatchObject({ key, step: 3, bytes: bytes.length });
+    expect(finetune?.checkpoint?.sha256).toBe((await store.head(key ?? ''))?.sha256);
+    const last = events.filter(({ kind }) => kind === 'checkpoint').at(-1);
+    expect(last?.data).toEqual({ step: 3, bytes: bytes.length });
+  });
+
+  it('expects its end by what a step takes, and what follows the steps', async () => {
+    const queued = await queue({ steps: 20 });
+    let clockMs = 0;
+    const expected: number[] = [];
+    // Every step takes ten seconds of the job's clock.
+    await runFinetune(
+      await claim(10_000_000),
+      0,
+      services(
+        toyWorkshop({
+          onStep: async (step) => {
+            clockMs += 10_000;
+            if (step === 1) return;
+            const { finetune, events } = await look(queued);
+            const line = events.filter(({ kind }) => kind === 'metrics').at(-1);
+            expected.push(((finetune?.etaAt?.getTime() ?? NaN) - (line?.at.getTime() ?? NaN)) / 1000);
+          },
+        }),
+        { nowMs: () => clockMs },
+      ),
+      new AbortController().signal,
+    );
+    const { events, finetune } = await look(queued);
+    const lines = events.filter(({ kind }) => kind === 'metrics').map(({ data }) => data);
+    expect(lines.map(({ step, eta_s }) => [step, eta_s])).toEqual(
+      Array.from({ length: 20 }, (_, i) => [i + 1, (19 - i) * 10]),
+    );
+    // Evaluation and packaging are taken to last 0.2 of the job, its steps 0.55.
+    const after = (200 * 0.2) / 0.55;
+    expected.forEach((seconds, i) => {
+      expect(Math.abs(seconds - ((19 - i) * 10 + after))).toBeLessThan(5);
+    });
+    expect(expected).toHaveLength(19);
+    expect(finetune?.etaAt).toBeNull();
+  });
+
+  it('goes on from an earlier version with the episodes of both sets', async () => {
+    const first = await queue({ images: 'use' });
+    await run(toyWorkshop());
+    const [version] = (await look(first)).versions;
+    const more = await writeSmallDataset(smallRecording(2, 15));
+    const second = await queueFinetune({
+      app: database.app,
+      store,
+      spec: smallSpec,
+      training: training.directory,
+      added: [more.directory],
+      options: { steps: 4, images: 'use', base_policy_version_id: version?.id ?? '' },
+      of: first,
+    });
+    const seen: { index: number; length: number; pictures: boolean }[] = [];
+    const toy = toyWorkshop();
+    await run({
+      ...toy,
+      train: (o) => {
+        expect(o.from?.digest).toBe(version?.digest);
+        for (const { index, length, image } of o.episodes) {
+          seen.push({ index, length, pictures: image('top', length - 1).some((x) => x !== 0) });
+        }
+        return toy.train(o);
+      },
+    });
+    await more.remove();
+    const lengths = [20, 20, 20, 15, 15];
+    expect(seen).toEqual(lengths.map((length, index) => ({ index, length, pictures: true })));
+    const { finetune, events } = await look(second);
+    expect(finetune).toMatchObject({ status: 'succeeded', error: null });
+    expect(events.map(({ message }) => message)).toContain(
+      'running: training on 5 episodes, 90 frames',
+    );
+
+    // The first four episodes are three of the one and one of the other.
+    await queueFinetune({
+      app: database.app,
+      store,
+      spec: smallSpec,
+      training: training.directory,
+      added: [training.directory],
+      options: { steps: 4, images: 'blank', max_episodes: 4 },
+    });
+    const counts: number[] = [];
+    await run({ ...toy, train: (o) => (counts.push(o.episodes.length), toy.train(o)) });
+    expect(counts).toEqual([4]);
+  });
+
   it('goes on from the checkpoint when the worker stopped, to the same version', async () => {
     const wanted = await undisturbedDigest();
     const queued = await queue();
@@ -274,7 +429,7 @@ describe('runFinetune', () => {
     );
     const between = await look(queued);
     expect(between.job).toMatchObject({ status: 'queued', attempt: 1 });
-    expect(between.finetune?.checkpoint).toMatchObject({ step: 23 });
+    expect(between.finetune).toMatchObject({ status: 'queued', checkpoint: { step: 23 } });
     expect(await keys(queued, 'finetunes')).toHaveLength(1);
 
     const steps: number[] = [];
@@ -322,13 +477,7 @@ describe('runFinetune', () => {
         onStep: async (step) => {
           last = step;
           if (step !== 60) return;
-          await withTenant(database.app, queued.tenantId, (tx) =>
-            cancelJob(tx, {
-              tenantId: queued.tenantId,
-              kind: 'finetune',
-              subjectId: queued.finetuneId,
-            }),
-          );
+          await ask(queued, 'cancelling', cancelJob);
           cancelledAt = performance.now();
         },
       }),
@@ -391,7 +540,7 @@ describe('runFinetune', () => {
     await run(toyWorkshop());
     const { finetune, job } = await look(queued);
     expect(finetune).toMatchObject({
-      status: 'failed',
+      status: 'user_error',
       error: {
         code: 'embodiment_mismatch',
         field: 'dataset_id',
@@ -405,12 +554,7 @@ describe('runFinetune', () => {
   it('saves a checkpoint when it is paused and goes on from it when resumed, to the same version', async () => {
     const wanted = await undisturbedDigest();
     const queued = await queue();
-    const subject = {
-      tenantId: queued.tenantId,
-      kind: 'finetune' as const,
-      subjectId: queued.finetuneId,
-    };
-    const pause = () => withTenant(database.app, queued.tenantId, (tx) => pauseJob(tx, subject));
+    const pause = () => ask(queued, 'pausing', pauseJob);
     await run(
       toyWorkshop({
         stepMs: 20,
@@ -427,7 +571,7 @@ describe('runFinetune', () => {
     expect(saved).toBeLessThan(40);
     expect(await keys(queued, 'finetunes')).toHaveLength(1);
 
-    await withTenant(database.app, queued.tenantId, (tx) => resumeJob(tx, subject));
+    await ask(queued, 'queued', resumeJob);
     const steps: number[] = [];
     await run(toyWorkshop({ onStep: (step) => void steps.push(step) }));
     expect(steps[0]).toBe(saved + 1);
@@ -453,9 +597,7 @@ describe('runFinetune', () => {
     const failed = await look(queued);
     expect(failed.job).toMatchObject({ status: 'failed', attempt: 5 });
     expect(failed.finetune?.checkpoint).toMatchObject({ step: 19 });
-    await withTenant(database.app, queued.tenantId, (tx) =>
-      enqueue(tx, { tenantId: queued.tenantId, kind: 'finetune', subjectId: queued.finetuneId }),
-    );
+    await ask(queued, 'queued', enqueue);
     const steps: number[] = [];
     await run(toyWorkshop({ onStep: (step) => void steps.push(step) }));
     expect(steps[0]).toBe(20);
@@ -468,7 +610,9 @@ describe('runFinetune', () => {
   it('refuses to train on one episode, and makes a fresh head of it without training', async () => {
     const refused = await queue({ max_episodes: 1 });
     await run(toyWorkshop());
-    expect((await look(refused)).finetune?.error).toMatchObject({
+    const ended = (await look(refused)).finetune;
+    expect(ended?.status).toBe('user_error');
+    expect(ended?.error).toMatchObject({
       code: 'invalid_dataset',
       field: 'options.max_episodes',
     });

@@ -120,12 +120,15 @@ async function conclude(reason: unknown, running: Running): Promise<void> {
     await ledger.cancelled();
     return;
   }
-  if (isUserError(reason) || job.attempt >= LAST_FAILURE) {
+  if (isUserError(reason)) {
+    log.warn({ err: reason }, 'the fine-tune ended for what the tenant can mend');
+    await removeCheckpoints();
+    await ledger.userError(problemOf(reason));
+    return;
+  }
+  if (job.attempt >= LAST_FAILURE) {
     log.warn({ err: reason }, 'the fine-tune failed');
-    // What the tenant is to mend makes other weights; after a failure of ours a retry goes on.
-    const again = !isUserError(reason);
-    if (!again) await removeCheckpoints();
-    await ledger.fail(problemOf(reason), again);
+    await ledger.fail(problemOf(reason));
     return;
   }
   log.error({ err: reason }, 'the attempt failed; another follows');

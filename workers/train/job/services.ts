@@ -1,5 +1,6 @@
 import type { VisionEndpoint } from '@armature/datasets';
 import type { Db } from '@armature/db';
+import type { CodeVersion } from '@armature/sdk/contract';
 import type { ObjectStore } from '@armature/storage';
 import type { Logger } from 'pino';
 import type { Workshop } from './workshop.ts';
@@ -21,4 +22,6 @@ export interface JobServices {
   /** Time between two heartbeats, well below the lease. */
   readonly beatMs: number;
   readonly checkpointEveryS: number;
+  /** What this process trains with. */
+  readonly code: CodeVersion;
 }

@@ -42,9 +42,9 @@ export async function trainVersion(
   await lines.idle();
   const frames = training.episodes.reduce((sum, episode) => sum + episode.length, 0);
   await ledger.enter(
-    'training',
+    'running',
     BEGINS.features,
-    `training on ${training.episodes.length} episodes, ${frames} frames`,
+    `running: training on ${training.episodes.length} episodes, ${frames} frames`,
   );
   const { trainer, resumed } = await startTrainer(attempt, workshop, training, lines);
   try {

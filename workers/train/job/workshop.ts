@@ -1,4 +1,4 @@
-import type { EmbodimentSpec, FeatureStats, FinetuneOptions } from '@armature/sdk/contract';
+import type { EmbodimentSpec, FeatureStats, FinetuneOptions, Provenance } from '@armature/sdk/contract';
 import type { Label } from '@armature/datasets';
 import type { Predict, RecordedEpisode } from '../evaluation/index.ts';
 import type { Steppable } from './training-loop.ts';
@@ -78,6 +78,8 @@ export interface Workshop {
     readonly onProgress: (progress: TrainerProgress) => void;
     readonly signal: AbortSignal;
   }): Promise<Trainer>;
+  /** The version with what the platform knows of how it was made in its manifest. */
+  sealed(version: TrainedVersion, provenance: Provenance): TrainedVersion;
   /** The version as it would be served, asked about held-out episodes. */
   predictor(o: {
     readonly version: TrainedVersion;

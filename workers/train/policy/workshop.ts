@@ -1,5 +1,5 @@
 import { featureStats } from '@armature/datasets';
-import { manifestBytes, readManifest, type BaseModel } from '@armature/policy/checkpoint';
+import { manifestBytes, readManifest, sha256, type BaseModel } from '@armature/policy/checkpoint';
 import { imageSize, PREPROCESS_HASH, PREPROCESS_MODULE } from '@armature/policy/data';
 import { Engine } from '@armature/policy/engine';
 import { PolicyRuntime } from '@armature/policy/runtime';
@@ -64,6 +64,11 @@ export async function openPolicyWorkshop(options: PolicyWorkshopOptions): Promis
         } satisfies FinetuneInput);
         return trainerOf(finetune);
       }),
+    sealed: (version, provenance) => {
+      const manifest = { ...readManifest(version.manifestBytes), provenance };
+      const bytes = manifestBytes(manifest);
+      return { digest: sha256(bytes), manifest, manifestBytes: bytes, files: version.files };
+    },
     predictor: async ({ version, episodes }) => {
       const runtime = await PolicyRuntime.create({
         engine,
