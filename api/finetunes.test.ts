@@ -156,9 +156,17 @@ describe('a fine-tune', () => {
       Array.from({ length: to - from + 1 }, (_, i) => line(from + i, loss(from + i)));
     await withTenant(api.db.worker, tenant, async (tx) => {
       // A worker is lost after step 60, with a checkpoint of step 40.
-      await appendEvents(tx, id, steps(1, 60, () => 9));
+      await appendEvents(
+        tx,
+        id,
+        steps(1, 60, () => 9),
+      );
       await appendEvents(tx, id, [{ kind: 'message', message: 'goes on from step 40' }]);
-      await appendEvents(tx, id, steps(41, 100, (step) => step));
+      await appendEvents(
+        tx,
+        id,
+        steps(41, 100, (step) => step),
+      );
     });
     const all = await api.must('finetunes.metrics', key, { id });
     expect(all.next_after).toBeNull();
@@ -166,9 +174,13 @@ describe('a fine-tune', () => {
       Array.from({ length: 100 }, (_, i) => [i + 1, i < 40 ? 9 : i + 1]),
     );
     const paged = [];
-    for (let after: number | null = 0; after !== null; ) {
+    for (let after: number | null = 0; after !== null;) {
       const input = { id, name: 'action_loss' as const, every: 10, after, limit: 3 };
-      const page: RouteOutput<'finetunes.metrics'> = await api.must('finetunes.metrics', key, input);
+      const page: RouteOutput<'finetunes.metrics'> = await api.must(
+        'finetunes.metrics',
+        key,
+        input,
+      );
       expect(page.items.length).toBeLessThanOrEqual(3);
       paged.push(...page.items);
       after = page.next_after;
@@ -194,7 +206,11 @@ describe('a fine-tune', () => {
       const checkpoint = { key: 'k', step: 7, sha256, bytes: 123 };
       await tx.update(finetunes).set({ checkpoint }).where(eq(finetunes.id, id));
       const event = { kind: 'checkpoint' as const, message: 'c' };
-      await appendEvents(tx, id, [5, 7].map((step) => ({ ...event, data: { step } })));
+      await appendEvents(
+        tx,
+        id,
+        [5, 7].map((step) => ({ ...event, data: { step } })),
+      );
     });
     const { items: events } = await api.must('finetunes.events', key, { id });
     expect(await list()).toEqual({
@@ -227,7 +243,8 @@ describe('a fine-tune', () => {
       [await create([second], second), 'invalid_request', 'heldout_dataset_id'],
       [await create([second], dataset), 'invalid_request', 'heldout_dataset_id'],
     ] as const;
-    for (const [{ problem }, code, field] of refused) expect(problem).toMatchObject({ code, field });
+    for (const [{ problem }, code, field] of refused)
+      expect(problem).toMatchObject({ code, field });
     expect((await create([second])).ok?.added_dataset_ids).toEqual([second]);
   });
 

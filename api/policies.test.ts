@@ -118,9 +118,9 @@ describe('a version', () => {
     await admin`update policy_versions set heldout = ${admin.json(heldout)} where id = ${first}`;
     await admin.end();
     const score = { simulator: 'tabletop', episodes: 100, successes: 100 };
-    expect(await api.call('policies.score', key, { id: first, ...score, successes: 101 })).toMatchObject(
-      { status: 400, problem: { code: 'invalid_request', field: 'successes' } },
-    );
+    expect(
+      await api.call('policies.score', key, { id: first, ...score, successes: 101 }),
+    ).toMatchObject({ status: 400, problem: { code: 'invalid_request', field: 'successes' } });
     await api.must('policies.score', key, { id: first, ...score });
     const scored = await api.must('policies.score', key, { id: first, ...score, successes: 97 });
     expect(scored.scores).toEqual({

@@ -2,11 +2,25 @@ import { finetuneStatusSchema, finetuneTransitions } from '@armature/sdk/contrac
 import postgres, { type Sql } from 'postgres';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { firstFinetuneStatuses } from '../sdk/contract/finetune-states.ts';
-import { startTestPostgres, type TestDatabase, type TestPostgres } from '../test/support/postgres.ts';
+import {
+  startTestPostgres,
+  type TestDatabase,
+  type TestPostgres,
+} from '../test/support/postgres.ts';
 import { withTenant } from './connection.ts';
 import { DatabaseError } from './errors.ts';
 import { newId } from './ids.ts';
-import { and, appendEvents, datasets, embodiments, eq, finetunes, jobEvents, jobs, tenants } from './index.ts';
+import {
+  and,
+  appendEvents,
+  datasets,
+  embodiments,
+  eq,
+  finetunes,
+  jobEvents,
+  jobs,
+  tenants,
+} from './index.ts';
 
 const states = finetuneStatusSchema.options;
 type State = (typeof states)[number];

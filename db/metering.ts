@@ -1,5 +1,6 @@
 import { eq, sql } from 'drizzle-orm';
 import type { Tx } from './connection.ts';
+import { countDeviations, type Deviation } from './policy-deviations.ts';
 import { countAttempts, type Attempt } from './policy-windows.ts';
 import {
   policyFaults,
@@ -10,7 +11,10 @@ import {
 } from './schema.ts';
 import { lockUsage } from './usage-windows.ts';
 
-export type UsageEventRow = Omit<typeof usageEvents.$inferInsert, 'windowAt'>;
+export type UsageEventRow = Omit<typeof usageEvents.$inferInsert, 'windowAt'> & {
+  /** How far the robot was from where the chunk before had it go. */
+  deviation?: number;
+};
 export type PolicyFaultRow = typeof policyFaults.$inferInsert;
 export type ReasoningRecordRow = typeof reasoningRecords.$inferInsert;
 export type TrainingUsageRow = Omit<typeof trainingUsage.$inferInsert, 'at' | 'windowAt'>;
@@ -29,14 +33,20 @@ export async function writeRecords(
   },
 ): Promise<void> {
   const attempts: Attempt[] = [];
+  const deviations: Deviation[] = [];
   if (records.usage.length > 0) {
     const rows = await inOpenWindows(tx, records.usage);
     const written = await tx
       .insert(usageEvents)
       .values(rows)
       .onConflictDoNothing()
-      .returning({ policyVersionId: usageEvents.policyVersionId });
-    attempts.push(...written.map((row) => ({ ...row, outcome: 'chunk' as const })));
+      .returning({ id: usageEvents.id });
+    const ids = new Set(written.map(({ id }) => id));
+    for (const { id, policyVersionId, sessionId, deviation } of records.usage) {
+      if (!ids.delete(id)) continue;
+      attempts.push({ policyVersionId, outcome: 'chunk' });
+      if (deviation !== undefined) deviations.push({ policyVersionId, sessionId, deviation });
+    }
   }
   if (records.faults.length > 0) {
     const written = await tx
@@ -54,6 +64,7 @@ export async function writeRecords(
   }
   // Last: the counts of a version are locked from here to the end of the transaction.
   await countAttempts(tx, attempts);
+  await countDeviations(tx, deviations);
 }
 
 /** Writes what an attempt of a fine-tune took until now, once however often it is written. */

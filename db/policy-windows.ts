@@ -2,6 +2,7 @@ import { and, eq, inArray, sql } from 'drizzle-orm';
 import type { Tx } from './connection.ts';
 import { appendEvents } from './events.ts';
 import { newId } from './ids.ts';
+import { sessionDeviations } from './policy-deviations.ts';
 import {
   auditLog,
   embodiments,
@@ -75,6 +76,20 @@ export interface CanaryRecord {
   readonly stable: Outcomes;
   /** The same and the day before. */
   readonly stableBefore: Outcomes;
+  /** Of the last look that was due at how far robots stay from where they are to go. */
+  readonly deviations: DeviationLook;
+}
+
+/**
+ * Looks at deviations are due 1, 2, 4, 8 … minutes after a canary began, so that what many looks cost in
+ * false alarms stays small; each is at the minutes that were over by then.
+ */
+export interface DeviationLook {
+  /** 1 for the first; 0 before it is due. */
+  readonly look: number;
+  /** Mean deviation of each session of the canary, and of the deployed version at the same time. */
+  readonly canary: readonly number[];
+  readonly stable: readonly number[];
 }
 
 /** The records of those of these versions that are a canary, within `withTenant`. */
@@ -105,9 +120,30 @@ export async function canaryRecords(
       canary: await outcomes(tx, tenantId, canaryId, since),
       stable: await outcomes(tx, tenantId, stableId, since),
       stableBefore: await outcomes(tx, tenantId, stableId, dayBefore),
+      deviations: await lookAt(tx, tenantId, { canaryId, stableId, since }),
     });
   }
   return records;
+}
+
+async function lookAt(
+  tx: Tx,
+  tenantId: string,
+  { canaryId, stableId, since }: { canaryId: string; stableId: string; since: Date },
+): Promise<DeviationLook> {
+  const minuteMs = 60_000;
+  const [row] = await tx.execute<{ over: string }>(
+    sql`select extract(epoch from date_trunc('minute', now()) - ${since.toISOString()}::timestamptz) / 60 as over`,
+  );
+  const over = Number(row?.over ?? 0);
+  if (over < 1) return { look: 0, canary: [], stable: [] };
+  const doublings = Math.floor(Math.log2(over));
+  const until = new Date(since.getTime() + 2 ** doublings * minuteMs);
+  return {
+    look: doublings + 1,
+    canary: await sessionDeviations(tx, tenantId, canaryId, { since, until }),
+    stable: await sessionDeviations(tx, tenantId, stableId, { since, until }),
+  };
 }
 
 /** Of the windows that begin at or after `since` and are over. */

@@ -268,6 +268,14 @@ export const policyWindows = tenantTable('policy_windows', {
   loadFailed: integer('load_failed').notNull(),
 });
 
+export const policyDeviations = tenantTable('policy_deviations', {
+  policyVersionId: text('policy_version_id').notNull(),
+  sessionId: text('session_id').notNull(),
+  windowAt: instant('window_at').notNull(),
+  chunks: integer('chunks').notNull(),
+  deviation: doublePrecision('deviation').notNull(),
+});
+
 export const trainingUsage = tenantTable('training_usage', {
   id: text('id').primaryKey(),
   finetuneId: text('finetune_id').notNull(),

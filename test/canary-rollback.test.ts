@@ -30,6 +30,8 @@ interface World {
   readonly finetune: string;
   /** Of sessions with the version, by its id. */
   readonly sessions: Readonly<Record<string, string>>;
+  /** Another session with a version. */
+  readonly session: (version: string) => Promise<string>;
 }
 let world: World;
 beforeEach(async () => {
@@ -58,7 +60,7 @@ beforeEach(async () => {
     return (await api.must('sessions.create', key, input)).session.id;
   };
   const sessions = { [stable]: await session(stable), [canary]: await session(canary) };
-  world = { tenant, key, embodiment, stable, canary, finetune: made.id, sessions };
+  world = { tenant, key, embodiment, stable, canary, finetune: made.id, sessions, session };
 });
 
 let number = 0;
@@ -83,6 +85,8 @@ function entries(version: string, chunks: number, faults: number): LedgerEntry[]
 async function letAMinutePass(): Promise<void> {
   const minute = admin`interval '1 minute'`;
   await admin`update policy_windows set window_at = window_at - ${minute}
+    where tenant_id = ${world.tenant}`;
+  await admin`update policy_deviations set window_at = window_at - ${minute}
     where tenant_id = ${world.tenant}`;
   await admin`update embodiments set canary_since = date_trunc('minute', canary_since) - ${minute}
     where id = ${world.embodiment}`;
@@ -157,6 +161,63 @@ describe('a canary whose chunks fail more often than those of the deployed versi
       })
     ).canary ?? { since: '' };
     expect(await canaryNow()).toMatchObject({ share: 0.3, since });
+  });
+});
+
+describe('a canary whose robots stay farther from where they are to go', () => {
+  /** Eight sessions of a version, of which the i-th deviates by `from` and i thousandths. */
+  async function drive(version: string, from: number): Promise<LedgerEntry[]> {
+    const row = { tenant_id: world.tenant, policy_version_id: version };
+    const written: LedgerEntry[] = [];
+    for (let i = 0; i < 8; i += 1) {
+      const session_id = await world.session(version);
+      for (let n = 0; n < 3; n += 1) {
+        const deviation = from + i / 1000;
+        written.push(usage(0, { ...row, session_id, id: `${session_id}:0:${n}`, deviation }));
+      }
+      // The first of a session goes on from none.
+      written.push(usage(0, { ...row, session_id, id: `${session_id}:0:3` }));
+    }
+    return written;
+  }
+  const oneMore = (version: string): LedgerEntry =>
+    usage(0, {
+      tenant_id: world.tenant,
+      session_id: world.sessions[version] ?? '',
+      policy_version_id: version,
+      id: `${world.sessions[version] ?? ''}:0:${(number += 1)}`,
+      deviation: 0,
+    });
+
+  it('is rolled back though none of its chunks fails', async () => {
+    const written = [...(await drive(world.stable, 0.01)), ...(await drive(world.canary, 0.05))];
+    expect(await sink().write(written)).toEqual([]);
+    expect(await sink().write(written)).toEqual([]);
+    const [sums] = await admin`
+      select sum(chunks)::int as chunks, count(distinct session_id)::int as sessions
+      from policy_deviations where tenant_id = ${world.tenant}`;
+    expect(sums).toEqual({ chunks: 48, sessions: 16 });
+    // Nothing is said before the minute is over.
+    await sink().write([oneMore(world.canary)]);
+    expect(await canaryNow()).not.toBeNull();
+    await letAMinutePass();
+    await Promise.all([1, 2].map(() => sink().write([oneMore(world.canary)])));
+    expect(await canaryNow()).toBeNull();
+    const [line, ...more] = await rollbacks();
+    expect(more).toEqual([]);
+    expect(line?.detail).toMatchObject({ stable: world.stable, stable_sessions: 8 });
+    const { items } = await api.must('finetunes.events', world.key, { id: world.finetune });
+    expect(items.at(-1)?.message).toContain('of their joints');
+  });
+
+  it('stays where they do not', async () => {
+    await sink().write([
+      ...(await drive(world.stable, 0.02)),
+      ...(await drive(world.canary, 0.0199)),
+    ]);
+    await letAMinutePass();
+    await sink().write([oneMore(world.canary)]);
+    expect(await canaryNow()).toMatchObject({ policy_version_id: world.canary });
   });
 });
 

@@ -30,7 +30,14 @@ export function estimateTraining(input: EstimateInput): Estimate {
   const share =
     options.max_episodes === undefined
       ? 1
-      : Math.min(1, options.max_episodes / Math.max(1, sum(({ episodes }) => episodes)));
+      : Math.min(
+          1,
+          options.max_episodes /
+            Math.max(
+              1,
+              sum(({ episodes }) => episodes),
+            ),
+        );
   const frames = sum((set) => set.frames) * share + input.heldoutFrames;
   const around = rates.prepare_s + frames / rates.decoded_frames_per_s;
   const evaluation = input.heldoutFrames > 0 ? rates.evaluate_s : 0;

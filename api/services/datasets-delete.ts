@@ -53,8 +53,12 @@ async function needUnused(tx: Tx, tenant: string, id: string): Promise<void> {
     )
     .limit(1);
   if (using === undefined) return;
-  throw new ArmatureError('conflict', `fine-tune ${using.id} (${using.status}) uses data set ${id}`, {
-    field: 'id',
-    fix: `Wait until ${using.id} has ended, or cancel it.`,
-  });
+  throw new ArmatureError(
+    'conflict',
+    `fine-tune ${using.id} (${using.status}) uses data set ${id}`,
+    {
+      field: 'id',
+      fix: `Wait until ${using.id} has ended, or cancel it.`,
+    },
+  );
 }

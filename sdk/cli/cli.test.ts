@@ -361,7 +361,13 @@ describe('webhooks', () => {
     expect(made.stdout).toContain('whsec_once');
     expect(api.calls[0]?.input).toEqual({
       url: webhook.url,
-      events: ['dataset.validating', 'dataset.ready', 'dataset.rejected', 'finetune.failed'],
+      events: [
+        'dataset.validating',
+        'dataset.ready',
+        'dataset.rejected',
+        'dataset.deleted',
+        'finetune.failed',
+      ],
     });
     const asJson = await armature(handlers, [...create, 'dataset.ready', '--json']);
     expect(JSON.parse(asJson.stdout)).toEqual({ webhook, secret: 'whsec_once' });
@@ -725,10 +731,16 @@ describe('long commands', () => {
     const shown = await armature(handlers, figures.split(' '));
     expect(shown.stdout).toMatch(/^10 .*0\.50000 +0\.25000 +1\.0000$/m);
     expect(shown.stdout).toMatch(/^20 /m);
-    expect(api.calls[0]?.input).toMatchObject({ name: 'action_loss', every: '10', after: '0' });
+    const asked = api.calls.filter(({ name }) => name === 'finetunes.metrics');
+    expect(asked.map(({ input }) => input)).toMatchObject([
+      { name: 'action_loss', every: 10, after: 0 },
+      { name: 'action_loss', every: 10, after: 10 },
+    ]);
     const kept = await armature(handlers, ['finetune', 'checkpoints', 'ft_1']);
     expect(kept.stdout).toMatch(new RegExp(`^7 +2.0 kB +${sha256}`, 'm'));
-    expect((await armature({}, ['finetune', 'metrics', 'ft_1', '--name', 'nonsense'])).code).toBe(2);
+    expect((await armature({}, ['finetune', 'metrics', 'ft_1', '--name', 'nonsense'])).code).toBe(
+      2,
+    );
   });
 
   it('deletes a data set, and records what a version scored', async () => {
@@ -740,7 +752,12 @@ describe('long commands', () => {
     expect(gone.stdout).toContain('ds_1 is deleted');
     const args = 'policies score pv_1 --simulator tabletop --episodes 100 --successes 97';
     expect((await armature(handlers, args.split(' '))).code).toBe(0);
-    expect(api.calls[0]?.input).toEqual({ simulator: 'tabletop', episodes: 100, successes: 97 });
+    expect(api.calls.at(-1)?.input).toEqual({
+      id: 'pv_1',
+      simulator: 'tabletop',
+      episodes: 100,
+      successes: 97,
+    });
   });
 
   it('exits with 1 and the error of a job that failed', async () => {

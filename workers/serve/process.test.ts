@@ -7,7 +7,7 @@ import path from 'node:path';
 import { baseWeightsUrl, loadBase } from '@armature/policy/checkpoint';
 import { Engine } from '@armature/policy/engine';
 import { PolicyRuntime } from '@armature/policy/runtime';
-import type { SessionClaims } from '@armature/sdk/contract';
+import { Ndarray, type SessionClaims } from '@armature/sdk/contract';
 import { openStore } from '@armature/storage';
 import postgres from 'postgres';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -154,6 +154,93 @@ describe('the serve process', () => {
     second.kill('SIGTERM');
     expect(await exit).toEqual([0, null]);
     expect(await admin`select id from serve_workers`).toEqual([]);
+  });
+
+  it('rolls a canary back whose robots do not get where its chunks have them go', async () => {
+    const tenant = 'ten_c';
+    const store = openStore({
+      kind: 'disk',
+      root: `${dir}/store`,
+      publicUrl: 'http://x',
+      secret: SECRET,
+    });
+    const put = (key: string, bytes: Uint8Array) => store.put(key, bytes);
+    const stable = await putPolicy(put, tenant, makePolicy(base, armSpec(), 6));
+    const canary = await putPolicy(put, tenant, makePolicy(base, armSpec(), 7));
+    const robots: { session: string; version: typeof stable; off: number }[] = [];
+    for (let i = 0; i < 6; i += 1) {
+      robots.push({ session: `ses_s${i}`, version: stable, off: 0.01 + i / 1000 });
+      robots.push({ session: `ses_c${i}`, version: canary, off: 0.6 + i / 1000 });
+    }
+    for (const { session, version } of robots) {
+      await recordSession(admin, { tenant, session, version: version.version_id });
+    }
+    await admin`
+      update embodiments set active_policy_version_id = ${stable.version_id},
+        canary_policy_version_id = ${canary.version_id}, canary_share = 0.5,
+        canary_since = date_trunc('minute', now()) where tenant_id = ${tenant}`;
+    const child = await start(database.workerUrl);
+    const jpeg = await jpegOf();
+    /** Two chunks of one robot, which ends `off` rad from the last step of the first. */
+    const act = async (
+      { session, version, off }: (typeof robots)[number],
+      epoch: number,
+    ): Promise<void> => {
+      const who = claimsFor({ sub: session, tenant, policy: version, epoch });
+      const robot = await TestRobot.open(port, await issuer.sign(who));
+      await robot.next('welcome', 60_000);
+      robot.send(observation(0, jpeg));
+      const { chunk_id, actions } = await robot.next('chunk', 30_000);
+      const last = actions.toFloat32().slice(-2);
+      robot.send(
+        observation(1, jpeg, {
+          executed: { chunk_id, steps: 8 },
+          state: Ndarray.float32(last.map((value) => value + off)),
+        }),
+      );
+      await robot.next('chunk', 30_000);
+      robot.send({ type: 'bye' });
+      await robot.closed;
+    };
+    for (const robot of robots) await act(robot, 1);
+    const measured = async () =>
+      (
+        await admin`select session_id, (deviation / chunks)::float8 as mean from policy_deviations
+          where tenant_id = ${tenant}`
+      ).map((row) => [String(row['session_id']), Number(row['mean'])] as const);
+    await expect.poll(async () => (await measured()).length, { timeout: 30_000 }).toBe(12);
+    // Both joints have a range of 6 rad.
+    const wanted = new Map(robots.map(({ session, off }) => [session, off / 6]));
+    for (const [session, mean] of await measured()) {
+      expect(mean).toBeCloseTo(wanted.get(session) ?? NaN, 5);
+    }
+    const canaryNow = async () =>
+      (
+        await admin`select canary_policy_version_id as id from embodiments where tenant_id = ${tenant}`
+      )[0]?.['id'] as unknown;
+    expect(await canaryNow()).toBe(canary.version_id);
+    // As if two minutes had gone by.
+    await admin`update policy_deviations set window_at = window_at - interval '2 minutes'`;
+    await admin`update embodiments set canary_since = canary_since - interval '2 minutes'
+      where tenant_id = ${tenant}`;
+    const [robot] = robots.filter(({ version }) => version === canary);
+    let epoch = 1;
+    await expect
+      .poll(
+        async () => {
+          // Its worker looks once a minute.
+          if (robot !== undefined) await act(robot, (epoch += 1));
+          return canaryNow();
+        },
+        { timeout: 100_000, interval: 2_000 },
+      )
+      .toBeNull();
+    const [line] = await admin`
+      select detail from audit_log where tenant_id = ${tenant} and verb = 'policies.rollback'`;
+    expect(line?.['detail']).toMatchObject({ sessions: 6, stable_sessions: 6 });
+    const exit = once(child, 'exit');
+    child.kill('SIGTERM');
+    await exit;
   });
 
   it('serves a fine-tune of mode lora beside a head, each as a run of its own gives it', async () => {

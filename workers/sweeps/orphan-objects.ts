@@ -44,10 +44,7 @@ export const orphanObjects: Sweep = {
         .select({ status: finetunes.status })
         .from(finetunes)
         .where(
-          and(
-            eq(finetunes.tenantId, tenant),
-            inArray(finetunes.status, [...liveFinetuneStatuses]),
-          ),
+          and(eq(finetunes.tenantId, tenant), inArray(finetunes.status, [...liveFinetuneStatuses])),
         )
         .for('update');
       const still = await readNamed(tx, tenant);

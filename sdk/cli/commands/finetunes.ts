@@ -200,7 +200,7 @@ export function addFinetunes(program: Command, run: Runner): void {
       run(async (context) => {
         const client = await clientOf(context);
         const items: MetricPoint[] = [];
-        for (let after: number | null = 0; after !== null; ) {
+        for (let after: number | null = 0; after !== null;) {
           const input = { id, after, ...given({ name, every }) };
           const page = await client.finetunes.metrics(input, context);
           items.push(...page.items);

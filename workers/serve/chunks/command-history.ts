@@ -68,6 +68,14 @@ export class CommandHistory {
     return this.current;
   }
 
+  /** f32 [A], the step that the robot reached last, as its chunk has it; undefined where it is not known. */
+  reached(executed: WireObservation['executed']): Float32Array | undefined {
+    const actions = executed === undefined ? undefined : this.chunks.get(executed.chunk_id);
+    if (actions === undefined || executed === undefined || executed.steps < 1) return undefined;
+    const step = this.row(actions, executed.steps - 1);
+    return step.length === this.width ? step : undefined;
+  }
+
   /**
    * What is left of the chunk that the robot is executing, f32 [n·A] from the action of now on;
    * undefined where nothing is known or left of it.

@@ -15,6 +15,7 @@ const record = (over: Partial<CanaryRecord>): CanaryRecord => ({
   canary: outcomes(100, 0),
   stable: outcomes(1000, 0),
   stableBefore: outcomes(1000, 0),
+  deviations: { look: 0, canary: [], stable: [] },
   ...over,
 });
 
@@ -92,5 +93,55 @@ describe('the verdict on a canary', () => {
     for (let seed = 0; seed < 100; seed += 1) {
       expect(rolledBackAfter(seed, 60, [0.2, 0.05])).toBeDefined();
     }
+  });
+});
+
+describe('the verdict on how far robots stay from where they are to go', () => {
+  const look = (number: number, canary: number[], stable: number[]) =>
+    verdictOn(record({ deviations: { look: number, canary, stable } }));
+  const spread = (n: number, from: number): number[] =>
+    Array.from({ length: n }, (_, i) => from + i / 1000);
+
+  it('is out where a canary’s sessions stand above those of the deployed version, and says the numbers', () => {
+    const verdict = look(2, spread(12, 0.05), spread(20, 0.01));
+    expect(verdict?.message).toBe(
+      "canary pv_2 was rolled back: its robots stay 5.55 % of their joints' ranges from where they are to go, those of the deployed version 1.95 %",
+    );
+    expect(verdict?.detail).toMatchObject({ sessions: 12, stable_sessions: 20 });
+    expect(verdict?.detail['p']).toBeLessThan(verdict?.detail['limit'] ?? 0);
+  });
+
+  it('waits for five sessions of either, and for more the more often it has looked', () => {
+    expect(look(1, spread(4, 0.5), spread(100, 0.01))).toBeUndefined();
+    expect(look(1, spread(100, 0.5), spread(4, 0.01))).toBeUndefined();
+    expect(look(1, spread(6, 0.5), spread(6, 0.01))).toBeDefined();
+    expect(look(10, spread(6, 0.5), spread(6, 0.01))).toBeUndefined();
+  });
+
+  it('tolerates a tenth more, and less than the deployed version’s', () => {
+    const many = spread(200, 1);
+    const times = (factor: number) => many.map((value) => value * factor);
+    expect(look(1, times(1.09), many)).toBeUndefined();
+    expect(look(1, times(1.2), many)).toBeDefined();
+    expect(look(1, times(0.5), many)).toBeUndefined();
+  });
+
+  it('is wrong once in a hundred canaries that are no worse at most', () => {
+    const draw = random(11);
+    const canaries = 2_000;
+    let alarms = 0;
+    for (let canary = 0; canary < canaries; canary += 1) {
+      // Sessions come one by one, of spreads that differ much; a look after each doubling.
+      const [own, other]: [number[], number[]] = [[], []];
+      for (let minutes = 1; minutes <= 10; minutes += 1) {
+        for (let i = 0; i < 2 ** (minutes - 1) && own.length < 60; i += 1) own.push(draw() ** 3);
+        for (let i = 0; i < 2 ** minutes && other.length < 90; i += 1) other.push(draw() ** 3);
+        if (look(minutes, own, other) === undefined) continue;
+        alarms += 1;
+        break;
+      }
+    }
+    // Two thousand draws of one in a hundred: 20, and 13.4 are three standard deviations.
+    expect(alarms).toBeLessThanOrEqual(33);
   });
 });

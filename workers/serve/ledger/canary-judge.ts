@@ -6,10 +6,16 @@ import {
   type Db,
 } from '@armature/db';
 import { fishersExact, type Trials } from './fishers-exact.ts';
+import { median } from 'simple-statistics';
 import type { LedgerLog } from './ledger.ts';
+import { rankSum } from './rank-sum.ts';
 
-/** How often a canary that is no worse than the deployed version is rolled back, however long it runs. */
+/** How often a canary that is no worse is rolled back for its faults, and for its deviations, however long it runs. */
 const FALSE_ALARMS = 0.01;
+/** Sessions of either version without which nothing is said of deviations. */
+const FEWEST_SESSIONS = 5;
+/** Of the deployed version's median deviation: a canary that is worse by less is kept. */
+const TOLERATED = 1.1;
 /** Attempts of either version without which nothing is said. */
 const FEWEST = 20;
 
@@ -29,6 +35,10 @@ export interface Verdict {
  * with the day before.
  */
 export function verdictOn(record: CanaryRecord): Verdict | undefined {
+  return verdictOnFaults(record) ?? verdictOnDeviations(record);
+}
+
+function verdictOnFaults(record: CanaryRecord): Verdict | undefined {
   const canary = trialsOf(record.canary);
   const beside = trialsOf(record.stable);
   const stable = beside.trials < FEWEST ? trialsOf(record.stableBefore) : beside;
@@ -44,6 +54,33 @@ export function verdictOn(record: CanaryRecord): Verdict | undefined {
       attempts: canary.trials,
       stable_faults: stable.failures,
       stable_attempts: stable.trials,
+      p,
+      limit,
+    },
+  };
+}
+
+/**
+ * Whether the robots of a canary stay farther from where its chunks have them go than those of the deployed
+ * version at the same time: one-sided, by the rank-sum test over the mean deviations of sessions, which are
+ * what the canary is drawn by. The j-th look has the share 6 / (π² j²) of the false alarms.
+ */
+function verdictOnDeviations({ canaryId, deviations }: CanaryRecord): Verdict | undefined {
+  const { look, canary, stable } = deviations;
+  if (canary.length < FEWEST_SESSIONS || stable.length < FEWEST_SESSIONS) return undefined;
+  const [is, was] = [median(canary), median(stable)];
+  if (is <= was * TOLERATED) return undefined;
+  const p = rankSum(canary, stable);
+  const limit = (FALSE_ALARMS * 6) / (Math.PI * look) ** 2;
+  if (p >= limit) return undefined;
+  const said = (share: number) => `${(share * 100).toFixed(2)} %`;
+  return {
+    message: `canary ${canaryId} was rolled back: its robots stay ${said(is)} of their joints' ranges from where they are to go, those of the deployed version ${said(was)}`,
+    detail: {
+      deviation: is,
+      sessions: canary.length,
+      stable_deviation: was,
+      stable_sessions: stable.length,
       p,
       limit,
     },

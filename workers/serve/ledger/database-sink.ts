@@ -6,14 +6,18 @@ import type { LedgerLog } from './ledger.ts';
 
 /** SQLSTATE classes of rows that no later attempt will get in: bad data, broken constraint, denied. */
 const PERMANENT = /^(22|23|42)/;
+/** Versions whose last judgement is remembered; asking again does no harm. */
+const MOST_REMEMBERED = 10_000;
 
 /**
  * Writes entries to PostgreSQL, one transaction a tenant; ids that are there already change nothing.
- * A canary that the faults among them show to be worse is rolled back after it.
+ * A canary that the faults or deviations among them show to be worse is rolled back after it.
  */
 export class DatabaseSink implements LedgerSink {
   private readonly db: Db;
   private readonly log: LedgerLog;
+  /** The minute in which a version was judged last. */
+  private readonly lookedAt = new Map<string, number>();
 
   constructor(db: Db, log: LedgerLog) {
     this.db = db;
@@ -30,11 +34,27 @@ export class DatabaseSink implements LedgerSink {
     }
     for (const [tenant, own] of tenants) {
       rejected.push(...(await this.writeTenant(tenant, own)));
-      const faults = own.filter((entry) => entry.kind === 'fault');
-      const versions = [...new Set(faults.map((entry) => entry.policy_version_id))];
+      const versions = this.toJudge(own);
       if (versions.length > 0) await judgeCanaries(this.db, tenant, versions, this.log);
     }
     return rejected;
+  }
+
+  /** Versions that have faults among these, and those whose deviations were not looked at this minute. */
+  private toJudge(entries: readonly LedgerEntry[]): string[] {
+    const minute = Math.floor(Date.now() / 60_000);
+    const versions = new Set<string>();
+    for (const entry of entries) {
+      if (entry.kind === 'reasoning') continue;
+      const { policy_version_id: version } = entry;
+      const measured = entry.kind === 'usage' && entry.deviation !== undefined;
+      if (entry.kind === 'fault' || (measured && this.lookedAt.get(version) !== minute)) {
+        versions.add(version);
+      }
+    }
+    if (this.lookedAt.size > MOST_REMEMBERED) this.lookedAt.clear();
+    for (const version of versions) this.lookedAt.set(version, minute);
+    return [...versions];
   }
 
   /** All of a tenant's entries; where they are refused, each alone, to find the one at fault. */
@@ -73,6 +93,7 @@ function usageRow(entry: UsageEntry) {
     actions: entry.actions,
     reasoningTokens: entry.reasoning_tokens,
     computeUs: entry.compute_us,
+    ...(entry.deviation === undefined ? {} : { deviation: entry.deviation }),
     at: new Date(entry.at),
   };
 }

@@ -16,6 +16,8 @@ export const usageEntrySchema = z.object({
   reasoning_tokens: count,
   /** The chunk's share of its run. */
   compute_us: count,
+  /** How far the robot was from where the chunk before had it go, in shares of its joints' ranges. */
+  deviation: z.number().nonnegative().optional(),
   at: z.iso.datetime(),
 });
 export type UsageEntry = z.infer<typeof usageEntrySchema>;

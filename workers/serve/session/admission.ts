@@ -6,7 +6,7 @@ import {
   type WireImage,
   type WireObservation,
 } from '@armature/sdk/contract';
-import type { CommandHistory, LastCommand } from '../chunks/index.ts';
+import { deviationOf, type CommandHistory, type LastCommand } from '../chunks/index.ts';
 import type { Clock } from '../clock.ts';
 import type { EarlierState, PreviousChunk } from '../policies/index.ts';
 import { CaptureClock } from './capture-clock.ts';
@@ -24,6 +24,8 @@ export interface Admitted {
   readonly earlier?: EarlierState;
   readonly instruction: string;
   readonly command: LastCommand;
+  /** How far the robot is from where the chunk before had it go; absent where that cannot be told. */
+  readonly deviation?: number;
   /** What its chunk is to go on from; absent without real-time chunking, or where it is not known. */
   readonly previous?: PreviousChunk;
   readonly arrivedAt: number;
@@ -85,6 +87,8 @@ export class Admission {
     const expires = observedAt + (observation.deadline_ms ?? Infinity);
     const state = observation.state.toFloat32();
     const earlier = this.feel(state, observation.captured_at);
+    const reached = this.history.reached(observation.executed);
+    const deviation = reached === undefined ? undefined : deviationOf(spec, reached, state);
     if (expires <= arrivedAt) throw tooLate('it was older than its deadline on arrival');
     return {
       seq: observation.seq,
@@ -93,6 +97,7 @@ export class Admission {
       ...(earlier === undefined ? {} : { earlier }),
       instruction,
       command,
+      ...(deviation === undefined ? {} : { deviation }),
       ...(previous === undefined ? {} : { previous }),
       arrivedAt,
       observedAt,

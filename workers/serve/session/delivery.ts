@@ -113,7 +113,7 @@ export class Delivery {
     }
   }
 
-  private entries({ reasoning, run }: MadeChunk, id: string): LedgerEntry[] {
+  private entries({ admitted, reasoning, run }: MadeChunk, id: string): LedgerEntry[] {
     const { sub, tenant, policy, embodiment } = this.options.claims;
     const at = new Date(this.options.deps.clock.wall()).toISOString();
     const isNew = reasoning !== undefined && reasoning.id !== this.recorded;
@@ -127,6 +127,7 @@ export class Delivery {
       actions: embodiment.spec.horizon,
       reasoning_tokens: isNew ? reasoning.reasoning.tokens : 0,
       compute_us: Math.round((run.ranMs * 1000) / run.rows),
+      ...(admitted.deviation === undefined ? {} : { deviation: admitted.deviation }),
       at,
     };
     if (!isNew) return [usage];

@@ -8,7 +8,13 @@ import {
 import {
   and,
   datasetFiles,
-  datasets as datasetRows, embodiments, eq, finetunes, policyVersions, type Tx } from '@armature/db';
+  datasets as datasetRows,
+  embodiments,
+  eq,
+  finetunes,
+  policyVersions,
+  type Tx,
+} from '@armature/db';
 import { z } from 'zod';
 import { dataDigest } from './data-version.ts';
 

@@ -30,10 +30,7 @@ import type { z } from 'zod';
 import { readInput, type CheckpointRecord, type FinetuneInput } from './input.ts';
 import { CancelRequested, PauseRequested } from '../../jobs/reasons.ts';
 
-export type RunningStatus = Extract<
-  FinetuneStatus,
-  'running' | 'evaluating' | 'packaging'
->;
+export type RunningStatus = Extract<FinetuneStatus, 'running' | 'evaluating' | 'packaging'>;
 
 export type TrainSummary = z.infer<typeof trainSummarySchema>;
 

@@ -126,7 +126,12 @@ async function openTraining(
     for (const [i, dataset] of datasets.entries()) {
       if (left === 0) break;
       const share = (done: number): number => ((i + done) / datasets.length) * 0.9;
-      const set = await open(attempt, workshop, lines, { dataset, how: options.labels, left, share });
+      const set = await open(attempt, workshop, lines, {
+        dataset,
+        how: options.labels,
+        left,
+        share,
+      });
       opened.push(set);
       left -= set.episodes.length;
     }
@@ -200,5 +205,9 @@ async function open(
   });
   const { episodes } = opened;
   const frames = episodes.reduce((sum, { length }) => sum + length, 0);
-  return { ...opened, dataset, used: { digest: dataset.digest, episodes: episodes.length, frames } };
+  return {
+    ...opened,
+    dataset,
+    used: { digest: dataset.digest, episodes: episodes.length, frames },
+  };
 }

@@ -194,7 +194,11 @@ describe('runFinetune', () => {
       preprocessHash: 'toy/1',
       code: { version: '1.2.3', build: 'test' },
     });
-    const data = { digest: expect.stringMatching(/^[0-9a-f]{64}$/) as string, episodes: 3, frames: 60 };
+    const data = {
+      digest: expect.stringMatching(/^[0-9a-f]{64}$/) as string,
+      episodes: 3,
+      frames: 60,
+    };
     expect(versions[0]?.data).toEqual([{ ...data, dataset_id: finetune?.datasetId }]);
     const { served, mean8, hold } = evaluation;
     const heldout = { data, chunks: 60, served: { mse: served.mse, l1: served.l1 }, mean8, hold };
@@ -297,10 +301,13 @@ describe('runFinetune', () => {
         if (property === 'put') {
           return async (key: string, bytes: Uint8Array) => {
             const { finetune } = await look(queued);
-            seen.push({
-              step: finetune?.checkpoint?.step,
-              stored: (await keys(queued, 'finetunes')).length,
-            });
+            // Labels are put too.
+            if (key.includes('/finetunes/')) {
+              seen.push({
+                step: finetune?.checkpoint?.step,
+                stored: (await keys(queued, 'finetunes')).length,
+              });
+            }
             return target.put(key, bytes);
           };
         }
@@ -343,7 +350,9 @@ describe('runFinetune', () => {
             if (step === 1) return;
             const { finetune, events } = await look(queued);
             const line = events.filter(({ kind }) => kind === 'metrics').at(-1);
-            expected.push(((finetune?.etaAt?.getTime() ?? NaN) - (line?.at.getTime() ?? NaN)) / 1000);
+            expected.push(
+              ((finetune?.etaAt?.getTime() ?? NaN) - (line?.at.getTime() ?? NaN)) / 1000,
+            );
           },
         }),
         { nowMs: () => clockMs },

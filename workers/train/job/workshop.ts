@@ -1,4 +1,9 @@
-import type { EmbodimentSpec, FeatureStats, FinetuneOptions, Provenance } from '@armature/sdk/contract';
+import type {
+  EmbodimentSpec,
+  FeatureStats,
+  FinetuneOptions,
+  Provenance,
+} from '@armature/sdk/contract';
 import type { Label } from '@armature/datasets';
 import type { Predict, RecordedEpisode } from '../evaluation/index.ts';
 import type { Steppable } from './training-loop.ts';
