@@ -223,6 +223,27 @@ describe('a sweep', () => {
     expect(usage.totals.chunks).toBe(6);
   });
 
+  it('forgets deviations of a month ago', async () => {
+    const { key, tenant, embodiment } = await tenantWithArm('deviations');
+    const policy = await addPolicyVersion(api.db.worker, tenant, embodiment);
+    await addServeWorker(api.db.worker);
+    const { session } = await api.must('sessions.create', key, {
+      robot: 'r1',
+      embodiment_id: embodiment,
+      policy_version_id: policy,
+    });
+    await admin`
+      insert into policy_deviations (tenant_id, policy_version_id, session_id, window_at, chunks, deviation)
+      select ${tenant}, ${policy}, ${session.id}, date_trunc('minute', now()) - days * interval '1 day', 1, 0.1
+      from generate_series(0, 2) days`;
+    const left = async () =>
+      (await admin`select from policy_deviations where tenant_id = ${tenant}`).length;
+    expect(await sweep('old-deviations', 28.5 * DAY)).toBe('completed');
+    expect(await left()).toBe(2);
+    expect(await sweep('old-deviations', 31 * DAY)).toBe('completed');
+    expect(await left()).toBe(0);
+  });
+
   it('forgets invitations that expired long ago, not those that were accepted', async () => {
     const { key } = await tenantWithArm('people');
     const invite = (email: string) =>

@@ -3,6 +3,7 @@ import { closeUsage } from './close-usage.ts';
 import { endedDeliveries } from './ended-deliveries.ts';
 import { expiredAnswers } from './expired-answers.ts';
 import { expiredInvitations } from './expired-invitations.ts';
+import { oldDeviations } from './old-deviations.ts';
 import { orphanObjects } from './orphan-objects.ts';
 import { quarantinedSets } from './quarantined-sets.ts';
 import { resealSecrets } from './reseal-secrets.ts';
@@ -14,6 +15,7 @@ export const sweeps: readonly Sweep[] = [
   abandonedUploads,
   quarantinedSets,
   orphanObjects,
+  oldDeviations,
   endedDeliveries,
   expiredInvitations,
   expiredAnswers,
