@@ -737,7 +737,7 @@ describe('long commands', () => {
       { name: 'action_loss', every: 10, after: 10 },
     ]);
     const kept = await armature(handlers, ['finetune', 'checkpoints', 'ft_1']);
-    expect(kept.stdout).toMatch(new RegExp(`^7 +2.0 kB +${sha256}`, 'm'));
+    expect(kept.stdout).toMatch(new RegExp(`^7 +2.0 KB +${sha256}`, 'm'));
     expect((await armature({}, ['finetune', 'metrics', 'ft_1', '--name', 'nonsense'])).code).toBe(
       2,
     );

@@ -219,10 +219,10 @@ describe('the serve process', () => {
         await admin`select canary_policy_version_id as id from embodiments where tenant_id = ${tenant}`
       )[0]?.['id'] as unknown;
     expect(await canaryNow()).toBe(canary.version_id);
-    // As if two minutes had gone by.
-    await admin`update policy_deviations set window_at = window_at - interval '2 minutes'`;
-    await admin`update embodiments set canary_since = canary_since - interval '2 minutes'
-      where tenant_id = ${tenant}`;
+    // As if all of it had been in the minute before the last, in which the canary began.
+    const then = admin`date_trunc('minute', now()) - interval '2 minutes'`;
+    await admin`update policy_deviations set window_at = ${then}`;
+    await admin`update embodiments set canary_since = ${then} where tenant_id = ${tenant}`;
     const [robot] = robots.filter(({ version }) => version === canary);
     let epoch = 1;
     await expect
@@ -232,7 +232,7 @@ describe('the serve process', () => {
           if (robot !== undefined) await act(robot, (epoch += 1));
           return canaryNow();
         },
-        { timeout: 100_000, interval: 2_000 },
+        { timeout: 150_000, interval: 2_000 },
       )
       .toBeNull();
     const [line] = await admin`
@@ -241,7 +241,7 @@ describe('the serve process', () => {
     const exit = once(child, 'exit');
     child.kill('SIGTERM');
     await exit;
-  });
+  }, 240_000);
 
   it('serves a fine-tune of mode lora beside a head, each as a run of its own gives it', async () => {
     const runtime = await PolicyRuntime.create({ engine, base, buckets: [1], slots: 3 });
