@@ -158,6 +158,8 @@ describe('the serve process', () => {
 
   it('rolls a canary back whose robots do not get where its chunks have them go', async () => {
     const tenant = 'ten_c';
+    // Slow enough for any machine.
+    const spec = armSpec({ control_hz: 1 });
     const store = openStore({
       kind: 'disk',
       root: `${dir}/store`,
@@ -165,10 +167,10 @@ describe('the serve process', () => {
       secret: SECRET,
     });
     const put = (key: string, bytes: Uint8Array) => store.put(key, bytes);
-    const stable = await putPolicy(put, tenant, makePolicy(base, armSpec(), 6));
-    const canary = await putPolicy(put, tenant, makePolicy(base, armSpec(), 7));
+    const stable = await putPolicy(put, tenant, makePolicy(base, spec, 6));
+    const canary = await putPolicy(put, tenant, makePolicy(base, spec, 7));
     const robots: { session: string; version: typeof stable; off: number }[] = [];
-    for (let i = 0; i < 6; i += 1) {
+    for (let i = 0; i < 8; i += 1) {
       robots.push({ session: `ses_s${i}`, version: stable, off: 0.01 + i / 1000 });
       robots.push({ session: `ses_c${i}`, version: canary, off: 0.6 + i / 1000 });
     }
@@ -186,7 +188,13 @@ describe('the serve process', () => {
       { session, version, off }: (typeof robots)[number],
       epoch: number,
     ): Promise<void> => {
-      const who = claimsFor({ sub: session, tenant, policy: version, epoch });
+      const who = claimsFor({
+        sub: session,
+        tenant,
+        policy: version,
+        epoch,
+        embodiment: { id: 'emb_1', spec },
+      });
       const robot = await TestRobot.open(port, await issuer.sign(who));
       await robot.next('welcome', 60_000);
       robot.send(observation(0, jpeg));
@@ -208,7 +216,7 @@ describe('the serve process', () => {
         await admin`select session_id, (deviation / chunks)::float8 as mean from policy_deviations
           where tenant_id = ${tenant}`
       ).map((row) => [String(row['session_id']), Number(row['mean'])] as const);
-    await expect.poll(async () => (await measured()).length, { timeout: 30_000 }).toBe(12);
+    await expect.poll(async () => (await measured()).length, { timeout: 30_000 }).toBe(16);
     // Both joints have a range of 6 rad.
     const wanted = new Map(robots.map(({ session, off }) => [session, off / 6]));
     for (const [session, mean] of await measured()) {
@@ -237,7 +245,7 @@ describe('the serve process', () => {
       .toBeNull();
     const [line] = await admin`
       select detail from audit_log where tenant_id = ${tenant} and verb = 'policies.rollback'`;
-    expect(line?.['detail']).toMatchObject({ sessions: 6, stable_sessions: 6 });
+    expect(line?.['detail']).toMatchObject({ sessions: 8, stable_sessions: 8 });
     const exit = once(child, 'exit');
     child.kill('SIGTERM');
     await exit;
