@@ -3,7 +3,7 @@ import { problemSchema } from '@armature/sdk/contract';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startTestApi, type TestApi } from '../../test/support/api.ts';
 import { armSpec, fileOf } from '../../test/support/robots.ts';
-import { markReady } from '../../test/support/rows.ts';
+import { markReady, passFinetune } from '../../test/support/rows.ts';
 
 let api: TestApi;
 let tenant: string;
@@ -80,14 +80,17 @@ describe('the stream of a fine-tune', () => {
 
     const again = await open(key, { 'last-event-id': '2' });
     expect(await again.next()).toMatchObject({ id: '3' });
+    await passFinetune(api.db.worker, tenant, finetune, 'running');
     await withTenant(api.db.worker, tenant, async (tx) => {
-      await tx.update(finetunes).set({ status: 'succeeded' }).where(eq(finetunes.id, finetune));
-      await appendEvents(tx, finetune, [{ kind: 'status', message: 'succeeded' }]);
+      const error = { code: 'invalid_dataset', message: 'm', field: 'dataset_id', fix: 'f' };
+      const ended = { status: 'user_error', error };
+      await tx.update(finetunes).set(ended).where(eq(finetunes.id, finetune));
+      await appendEvents(tx, finetune, [{ kind: 'status', message: 'user_error' }]);
     });
     expect(await again.next()).toMatchObject({ id: '4', event: 'status' });
     const end = await again.next();
     expect(end?.event).toBe('end');
-    expect(JSON.parse(end?.data ?? '')).toMatchObject({ id: finetune, status: 'succeeded' });
+    expect(JSON.parse(end?.data ?? '')).toMatchObject({ id: finetune, status: 'user_error' });
     expect(await again.next()).toBeNull();
   });
 
@@ -110,9 +113,7 @@ describe('the stream of a fine-tune', () => {
   });
 
   it('breaks off when the key ends', async () => {
-    await withTenant(api.db.worker, tenant, (tx) =>
-      tx.update(finetunes).set({ status: 'running' }).where(eq(finetunes.id, finetune)),
-    );
+    await passFinetune(api.db.worker, tenant, finetune, 'queued', 'running');
     const doomed = await api.keyWith(key, ['read']);
     const stream = await open(doomed.key, { 'last-event-id': '4' });
     await api.must('keys.revoke', key, { id: doomed.id });

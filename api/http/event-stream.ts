@@ -1,4 +1,4 @@
-import { ArmatureError, type JobEvent } from '@armature/sdk/contract';
+import { ArmatureError, endedFinetuneStatuses, type JobEvent } from '@armature/sdk/contract';
 import type { Hono } from 'hono';
 import { streamSSE } from 'hono/streaming';
 import type { Call } from '../call.ts';
@@ -12,7 +12,7 @@ export const EVENT_STREAM_PATH = '/v1/finetunes/:id/stream';
 const POLL_MS = 1_000;
 /** A line at least this often, so that nothing between takes the connection for dead. */
 const KEEP_ALIVE_MS = 15_000;
-const ENDED: ReadonlySet<string> = new Set(['succeeded', 'failed', 'cancelled']);
+const ENDED: ReadonlySet<string> = new Set(endedFinetuneStatuses);
 
 /**
  * The history of a fine-tune as it grows: `id` is the event's `seq`, `event` its kind, `data` the
