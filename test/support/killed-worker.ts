@@ -40,6 +40,7 @@ const services = {
   threads: 1,
   beatMs: 1_000_000,
   checkpointEveryS: 0,
+  code: { version: '1.2.3', build: 'test' },
 };
 await runFinetune(job, performance.now(), services, new AbortController().signal);
 await db.close();

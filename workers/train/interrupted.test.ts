@@ -88,6 +88,7 @@ async function attempt(interruptions: Interruptions): Promise<void> {
     // No heartbeat comes between, so that points are the same in every run.
     beatMs: 1_000_000,
     checkpointEveryS: 0,
+    code: { version: '1.2.3', build: 'test' },
   };
   const job = await claimJob(database.worker, {
     kinds: ['finetune'],
