@@ -115,11 +115,43 @@ describe('a data set', () => {
     });
   });
 
-  it('hashes the bytes itself where the store knows no checksum', async () => {
+  it('is sealed: no URL from before changes a byte after it is complete', async () => {
+    const { dataset, parts } = await planned();
+    for (const part of parts) await put(part);
+    await api.must('datasets.complete', key, { id: dataset.id });
+    for (const part of parts) {
+      const at = `tenants/${tenant}/datasets/${dataset.id}/files/${part.path}`;
+      const before = await api.store.head(at);
+      const answer = await fetch(part.url, {
+        method: 'PUT',
+        headers: part.headers,
+        body: Buffer.alloc(part.size, 7),
+      });
+      expect(answer.status).toBeGreaterThanOrEqual(400);
+      expect(await answer.json()).toMatchObject({ code: 'checksum_mismatch' });
+      expect(await api.store.head(at)).toEqual(before);
+    }
+  });
+
+  it('hashes the bytes itself, a piece at a time, where the store knows no checksum', async () => {
+    const large = Buffer.alloc(5 << 20, 5);
+    const plan = await api.must('datasets.create', key, {
+      name: 'large',
+      embodiment_id: embodiment,
+      files: [fileOf('large.bin', large)],
+    });
+    await api.store.put(`tenants/${tenant}/datasets/${plan.dataset.id}/files/large.bin`, large);
     const { dataset, parts } = await planned();
     for (const part of parts) await put(part);
     const head = api.store.head.bind(api.store);
+    const get = api.store.get.bind(api.store);
+    const pieces: number[] = [];
     Object.assign(api.store, {
+      get: async (...asked: Parameters<typeof get>) => {
+        const bytes = await get(...asked);
+        pieces.push(bytes.length);
+        return bytes;
+      },
       head: async (at: string) => {
         const found = await head(at);
         return found === null ? null : { size: found.size };
@@ -134,8 +166,10 @@ describe('a data set', () => {
       });
       await api.store.put(at, Buffer.alloc(70_000, 3));
       expect((await api.call('datasets.complete', key, { id: dataset.id })).status).toBe(200);
+      expect((await api.call('datasets.complete', key, { id: plan.dataset.id })).status).toBe(200);
+      expect(Math.max(...pieces)).toBe(1 << 20);
     } finally {
-      api.store.head = head;
+      Object.assign(api.store, { head, get });
     }
   });
 
@@ -162,6 +196,12 @@ describe('a data set', () => {
     ['ok', 'files[1].path'],
     ['ok/below', 'files[0].path'],
     ['a b', 'files[1].path'],
+    ['ok/..', 'files[1].path'],
+    ['C:\\up', 'files[1].path'],
+    ['ok\u0000', 'files[1].path'],
+    ['%2e%2e/up', 'files[1].path'],
+    ['episodes.zip', 'files[1].path'],
+    ['data/episodes.tar.gz', 'files[1].path'],
   ])('refuses the path %j', async (path, field) => {
     const file = { size: 1, sha256: '0'.repeat(64) };
     const answer = await api.call('datasets.create', key, {

@@ -1,12 +1,19 @@
 import { createHash } from 'node:crypto';
 import { and, asc, datasetFiles, eq, type Tx } from '@armature/db';
-import { ArmatureError, type DatasetFile, type UploadPart } from '@armature/sdk/contract';
+import {
+  ArmatureError,
+  type DatasetFile,
+  isArchive,
+  type UploadPart,
+} from '@armature/sdk/contract';
 import type { ObjectStore } from '@armature/storage';
 
 /** How long an upload plan's URLs are good for, in seconds; a new plan gives new ones. */
 export const UPLOAD_EXPIRES_S = 6 * 3600;
 /** Requests to the object store at a time. */
 const CONCURRENCY = 16;
+/** Bytes of an object in memory at a time while it is hashed. */
+const HASH_BYTES = 1 << 20;
 const CONTENT_TYPE = 'application/octet-stream';
 
 /** The planned files of a set, by path. */
@@ -50,21 +57,22 @@ export async function fileStates(
     const found = await store.head(prefix + path);
     if (found === null) return 'missing';
     if (found.size !== size) return 'other_size';
-    return (found.sha256 ?? (await hashOf(store, prefix + path))) === sha256
-      ? 'there'
-      : 'other_sum';
+    const sum = found.sha256 ?? (await hashOf(store, prefix + path, size));
+    return sum === sha256 ? 'there' : 'other_sum';
   });
 }
 
-/** For a store that has kept no checksum of the object. */
-async function hashOf(store: ObjectStore, key: string): Promise<string> {
-  return createHash('sha256')
-    .update(await store.get(key))
-    .digest('hex');
+/** For a store that has kept no checksum of the object, which is read in pieces. */
+async function hashOf(store: ObjectStore, key: string, size: number): Promise<string> {
+  const hash = createHash('sha256');
+  for (let start = 0; start < size; start += HASH_BYTES) {
+    hash.update(await store.get(key, { start, end: Math.min(size, start + HASH_BYTES) }));
+  }
+  return hash.digest('hex');
 }
 
 /**
- * Refuses paths that cannot all be files of one folder.
+ * Refuses paths that cannot all be files of one folder, and archives.
  * @throws ArmatureError `invalid_request` naming `files[i].path`.
  */
 export function checkPaths(files: readonly DatasetFile[]): void {
@@ -76,6 +84,7 @@ export function checkPaths(files: readonly DatasetFile[]): void {
     if (segments.some((segment) => segment === '' || segment === '.')) {
       throw badPath(field, `${path} has an empty or . segment`);
     }
+    if (isArchive(path)) throw archive(field, path);
     if (paths.has(path)) throw badPath(field, `${path} occurs twice`);
     paths.add(path);
     for (let depth = 1; depth < segments.length; depth++) {
@@ -87,6 +96,13 @@ export function checkPaths(files: readonly DatasetFile[]): void {
     if (below !== undefined) {
       throw badPath(`files[${index}].path`, `${path} is also a folder of ${below}`);
     }
+  });
+}
+
+function archive(field: string, path: string): ArmatureError {
+  return new ArmatureError('invalid_request', `${field}: ${path} is an archive`, {
+    field,
+    fix: `Unpack ${path} and upload the files that it holds.`,
   });
 }
 

@@ -1,9 +1,11 @@
+import { brotliDecompressSync, unzipSync } from 'node:zlib';
 import { type AsyncBuffer, type FileMetaData, parquetMetadataAsync } from 'hyparquet';
 import type { Compressors } from 'hyparquet';
 import { compressors } from 'hyparquet-compressors';
 import { ArmatureError } from '@armature/sdk/contract';
 import type { BlobSource } from '../source/blob-source.ts';
 import { missingFile } from '../source/directory.ts';
+import { zstdExactly } from '../zstd.ts';
 
 /** Bytes of a file's own description: 20,000 row groups of ten columns take about half of it. */
 const MAX_FOOTER_BYTES = 32 << 20;
@@ -61,11 +63,22 @@ async function checkFooter(file: AsyncBuffer): Promise<void> {
   limit('bytes of metadata', tail.getUint32(0, true), MAX_FOOTER_BYTES);
 }
 
+/**
+ * Decompressors that set no more aside than the size that they are told. Of the library's own, the
+ * one for Zstandard inflates whatever is there; those for gzip and Brotli are slower than Node's.
+ */
+const exact: Compressors = {
+  ...compressors,
+  GZIP: (input, size) => unzipSync(input, { maxOutputLength: Math.max(1, size) }),
+  BROTLI: (input, size) => brotliDecompressSync(input, { maxOutputLength: Math.max(1, size) }),
+  ZSTD: zstdExactly,
+};
+
 /** Every decompressor is told the size that the page declares, which is believed up to a limit. */
 function boundedCompressors(): Compressors {
   let total = 0;
   return Object.fromEntries(
-    Object.entries(compressors).map(([codec, decompress]) => [
+    Object.entries(exact).map(([codec, decompress]) => [
       codec,
       (input: Uint8Array, size: number): Uint8Array => {
         limit('bytes in one page', size, MAX_PAGE_BYTES);

@@ -1,7 +1,7 @@
 import { McapIndexedReader, type McapTypes } from '@mcap/core';
 import { ArmatureError } from '@armature/sdk/contract';
-import { decompress as decompressZstd } from 'fzstd';
 import type { BlobSource } from '../source/blob-source.ts';
+import { zstdExactly } from '../zstd.ts';
 import { messageReader, type ReadMessage } from './messages.ts';
 
 /** Bytes of one chunk after decompression; recorders make chunks of a few MiB. */
@@ -48,7 +48,7 @@ export class McapFile {
       const reader = await McapIndexedReader.Initialize({
         readable,
         decompressHandlers: {
-          zstd: (bytes, length) => decompressZstd(bytes, new Uint8Array(bounded(length))),
+          zstd: (bytes, length) => zstdExactly(bytes, bounded(length)),
         },
       });
       for (const { uncompressedSize, chunkLength } of reader.chunkIndexes) {

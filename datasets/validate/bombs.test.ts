@@ -1,10 +1,14 @@
-import { cp, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { deflateSync, gzipSync } from 'node:zlib';
+import type { CompressionCodec } from 'hyparquet';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { pagesOfZeros, parquetWithPage, zstdOfZeros } from '../../test/support/page-bombs.ts';
+import { nestedZip, overlappingZip } from '../../test/support/zip-bombs.ts';
 import { discPicture, smallSpec, writeSmallDataset } from '../../test/support/small-dataset.ts';
 import { type BlobSource, fromDirectory, validateSource } from '../index.ts';
+import { muxPicture } from '../../test/support/mux-picture.ts';
 import { decodeRgb } from '../video/decode-rgb.ts';
 import { encodeVideo } from '../video/encode.ts';
 
@@ -74,6 +78,31 @@ function pngOf(width: number, height: number): Buffer {
   ]);
 }
 
+/** The segments of a JPEG up to its scan, of which there is nothing. */
+function jpegOf(width: number, height: number): Buffer {
+  const frame = Buffer.from([0xff, 0xc0, 0, 17, 8, 0, 0, 0, 0, 3, 1, 17, 0, 2, 17, 0, 3, 17, 0]);
+  frame.writeUInt16BE(height, 5);
+  frame.writeUInt16BE(width, 7);
+  const comment = Buffer.from([0xff, 0xfe, 0, 4, 1, 2]);
+  return Buffer.concat([Buffer.from([0xff, 0xd8]), comment, frame, Buffer.from([0xff, 0xd9])]);
+}
+
+/** An mp4 whose tables say that it has `samples` pictures of a byte each. */
+function claimingFrames(video: Buffer, samples: number): Buffer {
+  const patched = Buffer.from(video);
+  const box = (name: string): number => {
+    const at = patched.indexOf(name);
+    if (at < 0) throw new Error(`the video has no ${name}`);
+    return at + 8;
+  };
+  // ISO/IEC 14496-12: time to sample, sample to chunk, sample sizes; each after version and flags.
+  patched.writeUInt32BE(samples, box('stts') + 4);
+  patched.writeUInt32BE(samples, box('stsc') + 8);
+  patched.writeUInt32BE(1, box('stsz'));
+  patched.writeUInt32BE(samples, box('stsz') + 4);
+  return patched;
+}
+
 describe('files that lie about themselves', () => {
   let good: Awaited<ReturnType<typeof writeSmallDataset>>;
   let scratch: string;
@@ -118,9 +147,68 @@ describe('files that lie about themselves', () => {
     expect(heldMb() - before).toBeLessThan(400);
   });
 
-  it('refuses a picture of 16,384 pixels a side before it is decoded', async () => {
-    const bytes = pngOf(16_384, 16_384);
-    const pictures = () => [{ seconds: 0, width: 1, height: 1, encoding: 'png' as const, bytes }];
+  const lies = Object.entries(pagesOfZeros) as [CompressionCodec, (mib: number) => Uint8Array][];
+  it.each(lies)('refuses a page of %s that declares 120 bytes and holds 50 MiB', async (...bomb) => {
+    const [codec, zeros] = bomb;
+    const directory = await withFile(DATA, parquetWithPage(codec, zeros(50), 30));
+    const before = heldMb();
+    const report = await validateSource(fromDirectory(directory), smallSpec);
+    const errors = report.findings.filter(({ severity }) => severity === 'error');
+    expect(errors).toMatchObject([{ code: 'broken_file', episode: 1 }]);
+    expect(errors[0]?.message).toMatch(/is no readable parquet file/);
+    expect(heldMb() - before).toBeLessThan(100);
+  });
+
+  it('refuses a page that owns up to 80 MB', async () => {
+    const page = zstdOfZeros(76);
+    expect(80e6 / page.length).toBeGreaterThan(1_000);
+    const directory = await withFile(DATA, parquetWithPage('ZSTD', page, 20_000_000));
+    const report = await validateSource(fromDirectory(directory), smallSpec);
+    const errors = report.findings.filter(({ severity }) => severity === 'error');
+    expect(errors).toMatchObject([{ code: 'broken_file', episode: 1 }]);
+    expect(errors[0]?.message).toMatch(/80000000 bytes in one page, more than/);
+  });
+
+  const archives: [string, () => Buffer][] = [
+    ['of one archive inside another', () => nestedZip(9)],
+    ['whose entries lie over one another', () => overlappingZip(250)],
+  ];
+  it.each(archives)('opens no zip %s', async (_name, zip) => {
+    const asked: string[] = [];
+    for (const path of ['meta/episodes.zip', DATA]) {
+      const directory = await withFile(path, zip());
+      const files = fromDirectory(directory);
+      const watched: BlobSource = {
+        ...files,
+        read: async (at, range) => {
+          asked.push(at);
+          return await files.read(at, range);
+        },
+      };
+      const before = heldMb();
+      const report = await validateSource(watched, smallSpec);
+      const errors = report.findings.filter(({ severity }) => severity === 'error');
+      expect(errors).toMatchObject([{ code: 'broken_file', feature: path }]);
+      expect(errors[0]?.fix).toMatch(/Unpack|again/);
+      expect(heldMb() - before).toBeLessThan(100);
+    }
+    expect(asked).not.toContain('meta/episodes.zip');
+  });
+
+  it('refuses a set that is nothing but an archive, and says what to do', async () => {
+    const directory = await mkdtemp(join(scratch, 'zip-'));
+    await writeFile(join(directory, 'set.zip'), nestedZip(3));
+    const report = await validateSource(fromDirectory(directory), smallSpec);
+    expect(report.findings[0]).toMatchObject({
+      severity: 'error',
+      feature: 'set.zip',
+      fix: 'Unpack set.zip and upload the files that it holds.',
+    });
+  });
+
+  it.each(['png', 'jpeg'] as const)('refuses a %s of 16,384 pixels a side before it is decoded', async (encoding) => {
+    const bytes = (encoding === 'png' ? pngOf : jpegOf)(16_384, 16_384);
+    const pictures = () => [{ seconds: 0, width: 1, height: 1, encoding, bytes }];
     const before = heldMb();
     await expect(
       decodeRgb({ kind: 'pictures', name: 'camera', pictures }, () => undefined),
@@ -139,6 +227,30 @@ describe('files that lie about themselves', () => {
     expect(report.findings.find(({ code }) => code === 'video_long')?.message).toMatch(
       /at least 330 frames for 30 rows/,
     );
+  });
+
+  it('takes an mp4 that claims a million pictures for the damage that it is', async () => {
+    const path = 'videos/chunk-000/observation.images.top/episode_000001.mp4';
+    const video = await readFile(join(good.directory, path));
+    const directory = await withFile(path, claimingFrames(video, 1_000_000));
+    const before = heldMb();
+    const report = await validateSource(fromDirectory(directory), smallSpec);
+    const errors = report.findings.filter(({ severity }) => severity === 'error');
+    expect(errors).toMatchObject([{ episode: 1, feature: 'top' }]);
+    expect(heldMb() - before).toBeLessThan(300);
+  });
+
+  it('refuses a video of 16,384 pixels a side', async () => {
+    const path = 'videos/chunk-000/observation.images.top/episode_000001.mp4';
+    const directory = await withFile(path, Buffer.alloc(0));
+    await muxPicture(join(directory, path), pngOf(16_384, 16_384), 16_384);
+    const before = heldMb();
+    const report = await validateSource(fromDirectory(directory), smallSpec);
+    const errors = report.findings.filter(({ severity }) => severity === 'error');
+    expect(errors).toMatchObject([{ code: 'broken_file', episode: 1, feature: 'top' }]);
+    // FFmpeg drops sizes that it takes for a lie, or hands them on.
+    expect(errors[0]?.message).toMatch(/(0×0|16384×16384) pixels, not 1 to 4096/);
+    expect(heldMb() - before).toBeLessThan(400);
   });
 
   it('does not leave the folder of the set', async () => {

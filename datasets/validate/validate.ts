@@ -1,4 +1,9 @@
-import type { ArmatureError, DatasetReport, EmbodimentSpec } from '@armature/sdk/contract';
+import {
+  ArmatureError,
+  type DatasetReport,
+  type EmbodimentSpec,
+  isArchive,
+} from '@armature/sdk/contract';
 import { throwIfCancelled } from '../cancel.ts';
 import type { Dataset, Episode, EpisodeInfo } from '../dataset.ts';
 import { openDataset } from '../open.ts';
@@ -103,6 +108,16 @@ export async function validateSource(
   spec: EmbodimentSpec,
   options: ValidateOptions = {},
 ): Promise<DatasetReport> {
+  const archives = (await source.list()).filter(isArchive);
+  const report = await openAndValidate(source, spec, options);
+  return archives.reduce((so, path) => withFault(so, packed(path)), report);
+}
+
+async function openAndValidate(
+  source: BlobSource,
+  spec: EmbodimentSpec,
+  options: ValidateOptions,
+): Promise<DatasetReport> {
   try {
     const dataset = await openDataset(source);
     try {
@@ -114,6 +129,13 @@ export async function validateSource(
     if (!isFault(error)) throw error;
     return failedReport(error);
   }
+}
+
+function packed(path: string): ArmatureError {
+  return new ArmatureError('invalid_dataset', `${path} is an archive, which is not opened`, {
+    field: path,
+    fix: `Unpack ${path} and upload the files that it holds.`,
+  });
 }
 
 /** The report of a set of which nothing but `error` is known. */

@@ -13,7 +13,7 @@ export function assertPictureSize(name: string, { width, height }: Size): void {
   if (width >= 1 && height >= 1 && width <= MAX_SIDE && height <= MAX_SIDE) return;
   throw new ArmatureError(
     'invalid_dataset',
-    `${name} has ${width}×${height} pixels, more than ${MAX_SIDE} on a side`,
+    `${name} has ${width}×${height} pixels, not 1 to ${MAX_SIDE} on a side`,
     { field: name, fix: `Record pictures of at most ${MAX_SIDE}×${MAX_SIDE} pixels.` },
   );
 }

@@ -96,6 +96,10 @@ export const datasetFileSchema = z.strictObject({
 });
 export type DatasetFile = z.infer<typeof datasetFileSchema>;
 
+/** Whether a file of this name packs others. No archive is ever opened: data sets hold files as they are. */
+export const isArchive = (path: string): boolean =>
+  /\.(zip|tar|tgz|tbz2?|txz|gz|bz2|xz|zst|lz4|7z|rar)$/i.test(path);
+
 export const datasetStatusSchema = z.enum([
   'uploading',
   'validating',
