@@ -1,5 +1,5 @@
 import { parquetRead, parquetReadObjects, parquetSchema } from 'hyparquet';
-import type { ColumnData } from 'hyparquet';
+import type { ColumnData, FileMetaData } from 'hyparquet';
 import { ArmatureError, fromZodError } from '@armature/sdk/contract';
 import { z } from 'zod';
 import type { BlobSource } from '../source/blob-source.ts';
@@ -34,58 +34,81 @@ export async function readColumns(
   range?: RowRange,
 ): Promise<Map<string, Column>> {
   return await withParquet(source, path, async ({ file, metadata, compressors }) => {
-    const chunks = new Map<string, ColumnData[]>();
-    const all = { start: 0, end: Number(metadata.num_rows) };
-    const wanted = range ?? all;
+    const wanted = range ?? { start: 0, end: Number(metadata.num_rows) };
     const present = new Set(parquetSchema(metadata).children.map((child) => child.element.name));
-    await parquetRead({
-      file,
-      metadata,
-      columns: names.filter((name) => present.has(name)),
-      compressors,
-      rowStart: wanted.start,
-      rowEnd: wanted.end,
-      onChunk: (chunk) => {
-        const list = chunks.get(chunk.columnName);
-        if (list === undefined) chunks.set(chunk.columnName, [chunk]);
-        else list.push(chunk);
-      },
-    });
-    const result = new Map<string, Column>();
-    for (const [name, parts] of chunks) result.set(name, toColumn(path, name, wanted, parts));
-    return result;
+    const columns = names.filter((name) => present.has(name));
+    const filled = new Map(columns.map((name) => [name, new Filling(path, name, wanted)]));
+    // A group at a time: as lists of numbers, rows take many times what they take as an array.
+    for (const { start, end } of groupsOf(metadata, wanted)) {
+      const chunks: ColumnData[] = [];
+      await parquetRead({
+        file,
+        metadata,
+        columns,
+        compressors,
+        rowStart: start,
+        rowEnd: end,
+        onChunk: (chunk) => chunks.push(chunk),
+      });
+      for (const chunk of chunks) filled.get(chunk.columnName)?.take(chunk, { start, end });
+    }
+    return new Map([...filled].map(([name, filling]) => [name, filling.column()]));
   });
 }
 
-/** Chunks may reach past the range at both ends. */
-function toColumn(
-  path: string,
-  name: string,
-  { start, end }: RowRange,
-  parts: readonly ColumnData[],
-): Column {
-  const rows = end - start;
-  let width = 0;
-  let values = new Float64Array(0);
-  for (const part of parts) {
-    const last = Math.min(part.columnData.length, end - part.rowStart);
-    for (let i = Math.max(0, start - part.rowStart); i < last; i += 1) {
-      const row = flat(part.columnData[i]);
-      if (width === 0) {
-        width = Math.min(row.length, MAX_WIDTH + 1);
-        values = new Float64Array(rows * width);
+/** The rows wanted of each row group. */
+function groupsOf({ row_groups }: FileMetaData, { start, end }: RowRange): RowRange[] {
+  const ranges: RowRange[] = [];
+  let first = 0;
+  for (const group of row_groups) {
+    const last = first + Number(group.num_rows);
+    if (first < end && last > start) {
+      ranges.push({ start: Math.max(first, start), end: Math.min(last, end) });
+    }
+    first = last;
+  }
+  return ranges;
+}
+
+/** A column that is filled from what is read of it. */
+class Filling {
+  readonly #path: string;
+  readonly #name: string;
+  readonly #range: RowRange;
+  #width = 0;
+  #values = new Float64Array(0);
+
+  constructor(path: string, name: string, range: RowRange) {
+    this.#path = path;
+    this.#name = name;
+    this.#range = range;
+  }
+
+  /** A chunk may reach past the rows asked for at both ends. */
+  take({ columnData, rowStart }: ColumnData, { start, end }: RowRange): void {
+    const rows = this.#range.end - this.#range.start;
+    const last = Math.min(columnData.length, end - rowStart);
+    for (let i = Math.max(0, start - rowStart); i < last; i += 1) {
+      const row = flat(columnData[i]);
+      if (this.#width === 0) {
+        this.#width = Math.min(row.length, MAX_WIDTH + 1);
+        this.#values = new Float64Array(rows * this.#width);
       }
-      if (row.length !== width || width > MAX_WIDTH) {
+      if (row.length !== this.#width || this.#width > MAX_WIDTH) {
         throw new ArmatureError(
           'invalid_dataset',
-          `${path}: row ${part.rowStart + i} of ${name} has ${row.length} values, ${width > MAX_WIDTH ? `more than ${MAX_WIDTH}` : `the others have ${width}`}`,
-          { field: name, fix: `Give every row of ${name} the same number of values.` },
+          `${this.#path}: row ${rowStart + i} of ${this.#name} has ${row.length} values, ${this.#width > MAX_WIDTH ? `more than ${MAX_WIDTH}` : `the others have ${this.#width}`}`,
+          { field: this.#name, fix: `Give every row of ${this.#name} the same number of values.` },
         );
       }
-      values.set(row, (part.rowStart + i - start) * width);
+      this.#values.set(row, (rowStart + i - this.#range.start) * this.#width);
     }
   }
-  return { rows, width, values };
+
+  column(): Column {
+    const { start, end } = this.#range;
+    return { rows: end - start, width: this.#width, values: this.#values };
+  }
 }
 
 /** A cell's numbers in order; `null` is NaN. */

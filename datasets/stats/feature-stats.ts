@@ -1,6 +1,5 @@
 import type { FeatureStats } from '@armature/sdk/contract';
-
-const quantiles = { q01: 0.01, q10: 0.1, q50: 0.5, q90: 0.9, q99: 0.99 } as const;
+import type { ColumnStore } from './column-store.ts';
 
 /**
  * True statistics over every frame of a set: population standard deviation, quantiles by linear
@@ -19,32 +18,59 @@ export function featureStats(
   if (rows === 0 || !Number.isInteger(rows)) {
     throw new RangeError(`statistics need whole rows of ${width} values, got ${rows} rows`);
   }
-  const stats: FeatureStats = {
-    names: [...names],
-    mean: [],
-    std: [],
-    min: [],
-    max: [],
-    q01: [],
-    q10: [],
-    q50: [],
-    q90: [],
-    q99: [],
-  };
   const column = new Float32Array(rows);
-  for (let dimension = 0; dimension < width; dimension += 1) {
-    gather(column, parts, dimension, width);
-    const { mean, std } = moments(column);
-    stats.mean.push(mean);
-    stats.std.push(std);
-    column.sort();
-    stats.min.push(quantile(column, 0));
-    stats.max.push(quantile(column, 1));
-    for (const [key, q] of Object.entries(quantiles)) {
-      stats[key as keyof typeof quantiles].push(quantile(column, q));
-    }
-  }
-  return stats;
+  return collect(
+    names,
+    names.map((_, dimension) => {
+      gather(column, parts, dimension, width);
+      return columnStats(column);
+    }),
+  );
+}
+
+/** As `featureStats`, of rows that are not all in memory. */
+export async function storedStats(
+  names: readonly string[],
+  store: ColumnStore,
+): Promise<FeatureStats> {
+  const columns: ColumnStats[] = [];
+  for (const dimension of names.keys()) columns.push(columnStats(await store.column(dimension)));
+  return collect(names, columns);
+}
+
+type ColumnStats = Record<Exclude<keyof FeatureStats, 'names'>, number>;
+
+function collect(names: readonly string[], columns: readonly ColumnStats[]): FeatureStats {
+  const of = (key: keyof ColumnStats): number[] => columns.map((column) => column[key]);
+  return {
+    names: [...names],
+    mean: of('mean'),
+    std: of('std'),
+    min: of('min'),
+    max: of('max'),
+    q01: of('q01'),
+    q10: of('q10'),
+    q50: of('q50'),
+    q90: of('q90'),
+    q99: of('q99'),
+  };
+}
+
+/** @param column [rows], not empty; sorted afterwards */
+function columnStats(column: Float32Array): ColumnStats {
+  const { mean, std } = moments(column);
+  column.sort();
+  return {
+    mean,
+    std,
+    min: quantile(column, 0),
+    max: quantile(column, 1),
+    q01: quantile(column, 0.01),
+    q10: quantile(column, 0.1),
+    q50: quantile(column, 0.5),
+    q90: quantile(column, 0.9),
+    q99: quantile(column, 0.99),
+  };
 }
 
 function gather(

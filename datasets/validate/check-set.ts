@@ -20,17 +20,62 @@ const GRIPPER = /grip|claw|jaw/i;
 /** Correlation of command and state below which they run against each other. */
 const AGAINST = -0.5;
 
-/** What shows only when all episodes are seen together. */
-export function checkSet(
-  dataset: Dataset,
-  spec: EmbodimentSpec,
-  episodes: readonly Episode[],
-  stats: { state: FeatureStats; action: FeatureStats },
-  findings: Findings,
-): void {
-  checkUnits(spec, stats, findings);
-  checkGrippers(dataset, episodes, findings);
-  checkDuplicates(episodes, findings);
+/**
+ * What shows only when all episodes are seen together. Each is looked at once as it comes, in any
+ * order, and not kept.
+ */
+export class SetCheck {
+  readonly #grippers: readonly { name: string; action: number; state: number; sums: Sums }[];
+  readonly #hashes = new Map<string, number[]>();
+
+  constructor(dataset: Dataset) {
+    this.#grippers = dataset.actionNames.flatMap((name, action) => {
+      const state = dataset.stateNames.indexOf(name);
+      if (!GRIPPER.test(name) || state < 0) return [];
+      return [{ name, action, state, sums: new Sums() }];
+    });
+  }
+
+  see({ index, state, action, length }: Episode, dataset: Dataset): void {
+    if (length === 0) return;
+    for (const gripper of this.#grippers) {
+      for (let t = 0; t < length; t += 1) {
+        gripper.sums.add(
+          action[t * dataset.actionNames.length + gripper.action] ?? Number.NaN,
+          state[t * dataset.stateNames.length + gripper.state] ?? Number.NaN,
+        );
+      }
+    }
+    const hash = createHash('sha256').update(bytesOf(state)).update(bytesOf(action)).digest('hex');
+    this.#hashes.set(hash, [...(this.#hashes.get(hash) ?? []), index]);
+  }
+
+  report(
+    spec: EmbodimentSpec,
+    stats: { state: FeatureStats; action: FeatureStats },
+    findings: Findings,
+  ): void {
+    checkUnits(spec, stats, findings);
+    for (const { name, sums } of this.#grippers) checkGripper(name, sums.correlation(), findings);
+    this.#reportDuplicates(findings);
+  }
+
+  /** Episodes with the very same numbers were uploaded twice. */
+  #reportDuplicates(findings: Findings): void {
+    const again = [...this.#hashes.values()].flatMap((indices) => {
+      const [first, ...others] = indices.sort((a, b) => a - b);
+      return others.map((index) => ({ index, first: first ?? index }));
+    });
+    for (const { index, first } of again.sort((a, b) => a.index - b.index)) {
+      findings.add({
+        severity: 'warning',
+        code: 'same_episode',
+        message: `episode ${index} has the same numbers as episode ${first}`,
+        fix: `Remove episode ${index}: what is there twice counts twice.`,
+        episode: index,
+      });
+    }
+  }
 }
 
 function checkUnits(
@@ -66,72 +111,41 @@ function suspicion(unit: string, low: number, high: number): string | null {
 }
 
 /** A gripper whose state opens while its command closes is wired or scaled the other way round. */
-function checkGrippers(dataset: Dataset, episodes: readonly Episode[], findings: Findings): void {
-  dataset.actionNames.forEach((name, action) => {
-    const state = dataset.stateNames.indexOf(name);
-    if (!GRIPPER.test(name) || state < 0) return;
-    const correlation = correlate(
-      episodes.map((episode) => ({
-        x: column(episode.action, action, dataset.actionNames.length),
-        y: column(episode.state, state, dataset.stateNames.length),
-      })),
-    );
-    if (!(correlation < AGAINST)) return;
-    findings.add({
-      severity: 'warning',
-      code: 'gripper_sense',
-      message: `${name}: the state runs against the command (correlation ${correlation.toFixed(2)}), as if one counted open and the other closed`,
-      fix: `Record state and action of ${name} in the same sense.`,
-      feature: `action.${name}`,
-    });
+function checkGripper(name: string, correlation: number, findings: Findings): void {
+  if (!(correlation < AGAINST)) return;
+  findings.add({
+    severity: 'warning',
+    code: 'gripper_sense',
+    message: `${name}: the state runs against the command (correlation ${correlation.toFixed(2)}), as if one counted open and the other closed`,
+    fix: `Record state and action of ${name} in the same sense.`,
+    feature: `action.${name}`,
   });
 }
 
-function column(values: Float32Array, dimension: number, width: number): Float32Array {
-  return Float32Array.from(
-    { length: values.length / width },
-    (_, t) => values[t * width + dimension] ?? Number.NaN,
-  );
-}
+/** Pearson's correlation of pairs that come one after another. */
+class Sums {
+  #count = 0;
+  #x = 0;
+  #y = 0;
+  #xx = 0;
+  #yy = 0;
+  #xy = 0;
 
-/** Pearson's correlation over all parts; NaN where one side never changes. */
-function correlate(parts: readonly { x: Float32Array; y: Float32Array }[]): number {
-  let count = 0;
-  const sums = { x: 0, y: 0, xx: 0, yy: 0, xy: 0 };
-  for (const { x, y } of parts) {
-    x.forEach((a, t) => {
-      const b = y[t] ?? Number.NaN;
-      count += 1;
-      sums.x += a;
-      sums.y += b;
-      sums.xx += a * a;
-      sums.yy += b * b;
-      sums.xy += a * b;
-    });
+  add(x: number, y: number): void {
+    this.#count += 1;
+    this.#x += x;
+    this.#y += y;
+    this.#xx += x * x;
+    this.#yy += y * y;
+    this.#xy += x * y;
   }
-  const cov = sums.xy - (sums.x * sums.y) / count;
-  const spread = (sums.xx - sums.x ** 2 / count) * (sums.yy - sums.y ** 2 / count);
-  return spread > 0 ? cov / Math.sqrt(spread) : Number.NaN;
-}
 
-/** Episodes with the very same numbers were uploaded twice. */
-function checkDuplicates(episodes: readonly Episode[], findings: Findings): void {
-  const seen = new Map<string, number>();
-  for (const { index, state, action, length } of [...episodes].sort((a, b) => a.index - b.index)) {
-    if (length === 0) continue;
-    const hash = createHash('sha256').update(bytesOf(state)).update(bytesOf(action)).digest('hex');
-    const first = seen.get(hash);
-    if (first === undefined) {
-      seen.set(hash, index);
-      continue;
-    }
-    findings.add({
-      severity: 'warning',
-      code: 'same_episode',
-      message: `episode ${index} has the same numbers as episode ${first}`,
-      fix: `Remove episode ${index}: what is there twice counts twice.`,
-      episode: index,
-    });
+  /** NaN where one side never changes. */
+  correlation(): number {
+    const n = this.#count;
+    const cov = this.#xy - (this.#x * this.#y) / n;
+    const spread = (this.#xx - this.#x ** 2 / n) * (this.#yy - this.#y ** 2 / n);
+    return spread > 0 ? cov / Math.sqrt(spread) : Number.NaN;
   }
 }
 

@@ -8,11 +8,12 @@ import { throwIfCancelled } from '../cancel.ts';
 import type { Dataset, Episode, EpisodeInfo } from '../dataset.ts';
 import { openDataset } from '../open.ts';
 import type { BlobSource } from '../source/blob-source.ts';
-import { featureStats } from '../stats/feature-stats.ts';
+import { ColumnStore } from '../stats/column-store.ts';
+import { storedStats } from '../stats/feature-stats.ts';
 import { withoutEpisodes } from '../without-episodes.ts';
 import { checkMotion } from './check-motion.ts';
 import { checkEpisode, checkStats } from './check-numbers.ts';
-import { checkSet } from './check-set.ts';
+import { SetCheck } from './check-set.ts';
 import { checkVideo } from './check-video.ts';
 import { Findings, isFault } from './findings.ts';
 import { matchSpec } from './match-spec.ts';
@@ -25,6 +26,10 @@ export interface ValidateOptions {
   readonly lanes?: number;
   /** Episodes that are left out, as if the set did not have them. */
   readonly without?: readonly number[];
+  /** Folder for what does not stay in memory; the system's for temporary files when absent. */
+  readonly scratch?: string;
+  /** The episodes that are being looked at, whenever these change. */
+  onReading?(episodes: readonly number[]): void;
 }
 
 /**
@@ -52,13 +57,16 @@ export async function validateDataset(
     done += frames;
     options.onProgress?.(Math.min(1, done / goal));
   };
-  const read: Episode[] = [];
+  const whole = new WholeSet(dataset, options.scratch);
   const waiting = [...dataset.episodes];
+  const reading = new Set<number>();
   const lane = async (): Promise<void> => {
     for (let info = waiting.shift(); info !== undefined; info = waiting.shift()) {
       throwIfCancelled(signal);
+      reading.add(info.index);
+      options.onReading?.([...reading]);
       const episode = await readRows(dataset, info, spec.horizon, findings);
-      if (episode !== null) read.push(episode);
+      if (episode !== null) await whole.add(episode);
       advance(info.length);
       for (const camera of dataset.cameras) {
         const seen = await checkVideo({
@@ -74,14 +82,19 @@ export async function validateDataset(
         // Added after the wait: the other lane adds meanwhile.
         pictures += seen;
       }
+      reading.delete(info.index);
     }
   };
-  await inLanes(options.lanes ?? 2, lane);
-
-  const stats = allStats(dataset, read);
-  if (stats !== null) {
-    checkStats(stats, spec, findings);
-    checkSet(dataset, spec, read, stats, findings);
+  let stats: DatasetReport['stats'];
+  try {
+    await inLanes(options.lanes ?? 2, lane);
+    stats = await whole.stats();
+    if (stats !== null) {
+      checkStats(stats, spec, findings);
+      whole.check.report(spec, stats, findings);
+    }
+  } finally {
+    await whole.close();
   }
   const seconds = (performance.now() - started) / 1000;
   options.onProgress?.(1);
@@ -90,7 +103,7 @@ export async function validateDataset(
     robot_type: dataset.robotType,
     fps: dataset.fps,
     episodes: dataset.episodes.length,
-    frames: read.reduce((sum, episode) => sum + episode.length, 0),
+    frames: whole.frames,
     tasks: [...dataset.tasks],
     cameras: dataset.cameras.map(({ name, width, height }) => ({ name, width, height })),
     findings: findings.list(),
@@ -214,21 +227,48 @@ async function readRows(
   }
 }
 
-function allStats(dataset: Dataset, episodes: readonly Episode[]): DatasetReport['stats'] {
-  const usable = episodes.every(({ state, action }) =>
-    [state, action].every((values) => values.every(Number.isFinite)),
-  );
-  if (!usable || episodes.every((episode) => episode.length === 0)) return null;
-  return {
-    state: featureStats(
-      dataset.stateNames,
-      episodes.map((episode) => episode.state),
-    ),
-    action: featureStats(
-      dataset.actionNames,
-      episodes.map((episode) => episode.action),
-    ),
-  };
+/** What is kept of the episodes when they have been looked at. */
+class WholeSet {
+  readonly check: SetCheck;
+  readonly #dataset: Dataset;
+  readonly #state: ColumnStore;
+  readonly #action: ColumnStore;
+  #frames = 0;
+  #isFinite = true;
+
+  constructor(dataset: Dataset, scratch: string | undefined) {
+    this.check = new SetCheck(dataset);
+    this.#dataset = dataset;
+    this.#state = new ColumnStore(dataset.stateNames.length, scratch);
+    this.#action = new ColumnStore(dataset.actionNames.length, scratch);
+  }
+
+  get frames(): number {
+    return this.#frames;
+  }
+
+  async add(episode: Episode): Promise<void> {
+    this.#frames += episode.length;
+    const values = [episode.state, episode.action];
+    this.#isFinite &&= values.every((feature) => feature.every(Number.isFinite));
+    if (!this.#isFinite) return;
+    this.check.see(episode, this.#dataset);
+    await this.#state.add(episode.state);
+    await this.#action.add(episode.action);
+  }
+
+  /** True ones over all rows; `null` where there are none, or some are no numbers. */
+  async stats(): Promise<DatasetReport['stats']> {
+    if (!this.#isFinite || this.#frames === 0) return null;
+    return {
+      state: await storedStats(this.#dataset.stateNames, this.#state),
+      action: await storedStats(this.#dataset.actionNames, this.#action),
+    };
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([this.#state.close(), this.#action.close()]);
+  }
 }
 
 /** The first failure is thrown when every lane has stopped. */
