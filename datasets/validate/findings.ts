@@ -9,6 +9,7 @@ const FAULTS: ReadonlyMap<string, string> = new Map([
   ['not_found', 'missing_file'],
   ['checksum_mismatch', 'checksum_mismatch'],
   ['incomplete_upload', 'incomplete_upload'],
+  ['payload_too_large', 'too_large'],
 ]);
 
 /** Whether the set is to blame, so that checking goes on; anything else stops the check. */

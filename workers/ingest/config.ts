@@ -13,6 +13,8 @@ const schema = z.object({
   CACHE_DIR: z.string().min(1),
   /** Episodes decoded at a time. */
   DECODE_LANES: whole(1, 2),
+  /** Resident memory that the check of one set may take, MiB; a set that takes more is refused. */
+  CHECK_MEMORY_MIB: whole(256, 1_536),
   LEASE_MS: whole(1_000, 15_000),
   POLL_MS: whole(50, 1_000),
   LOG_LEVEL: z.enum(['debug', 'info', 'warn', 'error', 'silent']).default('info'),
@@ -24,6 +26,7 @@ export interface IngestConfig {
   readonly store: StoreConfig;
   readonly cacheDir: string;
   readonly lanes: number;
+  readonly memoryMib: number;
   readonly leaseMs: number;
   readonly pollMs: number;
   readonly logLevel: string;
@@ -40,6 +43,7 @@ export function readConfig(
     store: storeConfigFromEnv(env),
     cacheDir: values.CACHE_DIR,
     lanes: values.DECODE_LANES,
+    memoryMib: values.CHECK_MEMORY_MIB,
     leaseMs: values.LEASE_MS,
     pollMs: values.POLL_MS,
     logLevel: values.LOG_LEVEL,

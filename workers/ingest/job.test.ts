@@ -103,12 +103,13 @@ describe('runIngest', () => {
     store,
     scratch: join(folder, 'scratch'),
     lanes: 2,
+    memoryMib: 1_024,
     beatMs: 100,
     nowMs: () => performance.now(),
     log: pino({ level: 'silent' }),
     ...more,
   });
-  const claim = async (leaseMs = 10_000): Promise<ClaimedJob> => {
+  const claim = async (leaseMs = 60_000): Promise<ClaimedJob> => {
     const job = await claimJob(db.worker, { kinds: ['ingest'], owner: 'test', leaseMs });
     if (job === null) throw new Error('nothing was claimed');
     return job;

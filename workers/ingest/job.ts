@@ -1,13 +1,14 @@
-import { rm } from 'node:fs/promises';
+import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type ClaimedJob, type Db, LeaseLostError } from '@armature/db';
-import { failedReport, isUsable, validateSource, withFault } from '@armature/datasets';
+import { failedReport, isUsable, withFault } from '@armature/datasets';
 import { ArmatureError, type DatasetReport } from '@armature/sdk/contract';
 import type { ObjectStore } from '@armature/storage';
 import type { Logger } from 'pino';
 import type { Lease } from '../jobs/lease.ts';
 import { CancelRequested, LeaseLost, Stopping } from '../jobs/reasons.ts';
 import { runHeld } from '../jobs/run-held.ts';
+import { checkInProcess } from './check-in-process.ts';
 import { Ledger } from './ledger.ts';
 import { verifiedSource } from './verified-source.ts';
 
@@ -24,6 +25,8 @@ export interface IngestServices {
   /** Folder for copies of files; what a job leaves in it goes with the job. */
   readonly scratch: string;
   readonly lanes: number;
+  /** Resident memory that the process that checks a set may take, MiB. */
+  readonly memoryMib: number;
   readonly beatMs: number;
   /** A monotonic clock, milliseconds. */
   readonly nowMs: () => number;
@@ -80,10 +83,16 @@ async function validate(
     const progress = progressReport(ledger, log, services.nowMs);
     let result: DatasetReport;
     try {
-      result = await validateSource(source, input.spec, {
-        lanes: services.lanes,
-        signal: lease.signal,
+      await mkdir(scratch, { recursive: true });
+      result = await checkInProcess({
+        source,
+        files: input.files,
+        spec: input.spec,
         without: input.without,
+        lanes: services.lanes,
+        memoryMib: services.memoryMib,
+        scratch,
+        signal: lease.signal,
         onProgress: progress.advance,
       });
     } finally {

@@ -37,6 +37,7 @@ const running = claimLoop({
         store,
         scratch,
         lanes: config.lanes,
+        memoryMib: config.memoryMib,
         beatMs: config.leaseMs / BEATS_PER_LEASE,
         nowMs,
         log,
