@@ -7,6 +7,9 @@ import type { ObjectStore } from './port.ts';
 import { S3Store } from './s3.ts';
 
 const binary = findVersitygw();
+if (binary === null && process.env['ARMATURE_REQUIRE_S3'] === '1') {
+  throw new Error('ARMATURE_REQUIRE_S3 is 1 and there is no versitygw');
+}
 if (binary === null) {
   process.stderr.write(
     'S3 suite skipped: no versitygw; with Go, npx tsx test/support/install-versitygw.ts builds it\n',

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { deflateSync, gzipSync } from 'node:zlib';
 import type { CompressionCodec } from 'hyparquet';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { claimingFrames } from '../../test/support/claiming-frames.ts';
 import { pagesOfZeros, parquetWithPage, zstdOfZeros } from '../../test/support/page-bombs.ts';
 import { nestedZip, overlappingZip } from '../../test/support/zip-bombs.ts';
 import { discPicture, smallSpec, writeSmallDataset } from '../../test/support/small-dataset.ts';
@@ -87,22 +88,6 @@ function jpegOf(width: number, height: number): Buffer {
   return Buffer.concat([Buffer.from([0xff, 0xd8]), comment, frame, Buffer.from([0xff, 0xd9])]);
 }
 
-/** An mp4 whose tables say that it has `samples` pictures of a byte each. */
-function claimingFrames(video: Buffer, samples: number): Buffer {
-  const patched = Buffer.from(video);
-  const box = (name: string): number => {
-    const at = patched.indexOf(name);
-    if (at < 0) throw new Error(`the video has no ${name}`);
-    return at + 8;
-  };
-  // ISO/IEC 14496-12: time to sample, sample to chunk, sample sizes; each after version and flags.
-  patched.writeUInt32BE(samples, box('stts') + 4);
-  patched.writeUInt32BE(samples, box('stsc') + 8);
-  patched.writeUInt32BE(1, box('stsz'));
-  patched.writeUInt32BE(samples, box('stsz') + 4);
-  return patched;
-}
-
 describe('files that lie about themselves', () => {
   let good: Awaited<ReturnType<typeof writeSmallDataset>>;
   let scratch: string;
@@ -148,16 +133,19 @@ describe('files that lie about themselves', () => {
   });
 
   const lies = Object.entries(pagesOfZeros) as [CompressionCodec, (mib: number) => Uint8Array][];
-  it.each(lies)('refuses a page of %s that declares 120 bytes and holds 50 MiB', async (...bomb) => {
-    const [codec, zeros] = bomb;
-    const directory = await withFile(DATA, parquetWithPage(codec, zeros(50), 30));
-    const before = heldMb();
-    const report = await validateSource(fromDirectory(directory), smallSpec);
-    const errors = report.findings.filter(({ severity }) => severity === 'error');
-    expect(errors).toMatchObject([{ code: 'broken_file', episode: 1 }]);
-    expect(errors[0]?.message).toMatch(/is no readable parquet file/);
-    expect(heldMb() - before).toBeLessThan(100);
-  });
+  it.each(lies)(
+    'refuses a page of %s that declares 120 bytes and holds 50 MiB',
+    async (...bomb) => {
+      const [codec, zeros] = bomb;
+      const directory = await withFile(DATA, parquetWithPage(codec, zeros(50), 30));
+      const before = heldMb();
+      const report = await validateSource(fromDirectory(directory), smallSpec);
+      const errors = report.findings.filter(({ severity }) => severity === 'error');
+      expect(errors).toMatchObject([{ code: 'broken_file', episode: 1 }]);
+      expect(errors[0]?.message).toMatch(/is no readable parquet file/);
+      expect(heldMb() - before).toBeLessThan(100);
+    },
+  );
 
   it('refuses a page that owns up to 80 MB', async () => {
     const page = zstdOfZeros(76);
@@ -206,15 +194,18 @@ describe('files that lie about themselves', () => {
     });
   });
 
-  it.each(['png', 'jpeg'] as const)('refuses a %s of 16,384 pixels a side before it is decoded', async (encoding) => {
-    const bytes = (encoding === 'png' ? pngOf : jpegOf)(16_384, 16_384);
-    const pictures = () => [{ seconds: 0, width: 1, height: 1, encoding, bytes }];
-    const before = heldMb();
-    await expect(
-      decodeRgb({ kind: 'pictures', name: 'camera', pictures }, () => undefined),
-    ).rejects.toMatchObject({ code: 'invalid_dataset', message: /16384×16384 pixels/ });
-    expect(heldMb() - before).toBeLessThan(100);
-  });
+  it.each(['png', 'jpeg'] as const)(
+    'refuses a %s of 16,384 pixels a side before it is decoded',
+    async (encoding) => {
+      const bytes = (encoding === 'png' ? pngOf : jpegOf)(16_384, 16_384);
+      const pictures = () => [{ seconds: 0, width: 1, height: 1, encoding, bytes }];
+      const before = heldMb();
+      await expect(
+        decodeRgb({ kind: 'pictures', name: 'camera', pictures }, () => undefined),
+      ).rejects.toMatchObject({ code: 'invalid_dataset', message: /16384×16384 pixels/ });
+      expect(heldMb() - before).toBeLessThan(100);
+    },
+  );
 
   it('stops at a video that goes on and on', async () => {
     const directory = join(scratch, 'endless');

@@ -14,14 +14,11 @@ import {
   type ClaimedJob,
   datasetFiles,
   datasets,
-  embodiments,
   enqueue,
   eq,
   jobEvents,
   jobs,
-  newId,
   sql,
-  tenants,
   withTenant,
 } from '@armature/db';
 import { fromDirectory, fromStore, openDataset, withoutEpisodes } from '@armature/datasets';
@@ -33,6 +30,7 @@ import {
   type TestPostgres,
 } from '../../test/support/postgres.ts';
 import { smallSpec, writeSmallDataset } from '../../test/support/small-dataset.ts';
+import { addOwner, addUploadedSet } from '../../test/support/uploaded-set.ts';
 import { type IngestServices, runIngest } from './job.ts';
 
 const SECRET = 'a secret that is only for tests, 32+';
@@ -43,8 +41,8 @@ describe('runIngest', () => {
   let set: Awaited<ReturnType<typeof writeSmallDataset>>;
   let folder: string;
   let store: DiskStore;
-  const tenantId = newId('ten');
-  const prefix = `tenants/${tenantId}/datasets/ds/files/`;
+  let tenantId: string;
+  let prefix: string;
   const video = 'videos/chunk-000/observation.images.top/episode_000001.mp4';
   const running = new AbortController().signal;
 
@@ -70,32 +68,9 @@ describe('runIngest', () => {
       publicUrl: 'http://127.0.0.1:1',
       secret: SECRET,
     });
-    datasetId = newId('ds');
-    const embodimentId = newId('emb');
-    const files = fromDirectory(set.directory);
-    await withTenant(db.app, tenantId, async (tx) => {
-      await tx.insert(tenants).values({ id: tenantId, name: 'tenant' });
-      await tx.insert(embodiments).values({ id: embodimentId, tenantId, spec: smallSpec });
-      await tx.insert(datasets).values({
-        id: datasetId,
-        tenantId,
-        embodimentId,
-        name: 'small',
-        status: 'validating',
-        prefix,
-        bytes: 0,
-        files: 0,
-      });
-      for (const path of await files.list()) {
-        const bytes = await files.read(path);
-        await store.put(prefix + path, bytes);
-        const sha256 = createHash('sha256').update(bytes).digest('hex');
-        await tx
-          .insert(datasetFiles)
-          .values({ tenantId, datasetId, path, size: bytes.length, sha256 });
-      }
-      await enqueue(tx, { tenantId, kind: 'ingest', subjectId: datasetId });
-    });
+    const owner = await addOwner(db.app, smallSpec);
+    tenantId = owner.tenantId;
+    ({ id: datasetId, prefix } = await addUploadedSet(db.app, store, owner, set.directory));
   });
 
   const services = (more: Partial<IngestServices> = {}): IngestServices => ({

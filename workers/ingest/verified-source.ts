@@ -13,6 +13,7 @@ const SCRATCH_BYTES = 1 << 30;
 const KEPT_FILES = 16;
 
 export interface VerifiedSource extends BlobSource {
+  localPath(path: string): Promise<string>;
   /** Verifies the files that nobody asked for yet. @throws as `read` does, for the first bad one. */
   verifyRest(signal: AbortSignal): Promise<void>;
 }

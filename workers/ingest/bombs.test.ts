@@ -1,0 +1,146 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { datasets, eq, withTenant } from '@armature/db';
+import { datasetReportSchema } from '@armature/sdk/contract';
+import { DiskStore } from '@armature/storage';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { claimingFrames } from '../../test/support/claiming-frames.ts';
+import {
+  pagesOfZeros,
+  parquetWithEndlessRun,
+  parquetWithPage,
+} from '../../test/support/page-bombs.ts';
+import {
+  startTestPostgres,
+  type TestDatabase,
+  type TestPostgres,
+} from '../../test/support/postgres.ts';
+import { smallSpec, writeSmallDataset } from '../../test/support/small-dataset.ts';
+import { addOwner, addUploadedSet } from '../../test/support/uploaded-set.ts';
+
+const SECRET = 'a secret that is only for tests, 32+';
+const DATA = 'data/chunk-000/episode_000001.parquet';
+const VIDEO = 'videos/chunk-000/observation.images.top/episode_000001.mp4';
+const CHECK_MIB = 512;
+
+/** Most resident memory that a process has had, MiB. */
+async function peakMib(pid: number | undefined): Promise<number> {
+  const status = await readFile(`/proc/${String(pid)}/status`, 'utf8');
+  return Number(/^VmHWM:\s+(\d+) kB$/m.exec(status)?.[1]) / 1024;
+}
+
+describe('an ingest worker that is sent bombs', () => {
+  let server: TestPostgres;
+  let db: TestDatabase;
+  let good: Awaited<ReturnType<typeof writeSmallDataset>>;
+  let folder: string;
+  let store: DiskStore;
+  let owner: Awaited<ReturnType<typeof addOwner>>;
+  let worker: ReturnType<typeof spawn>;
+  let exited: Promise<unknown[]>;
+
+  beforeAll(async () => {
+    server = await startTestPostgres();
+    db = await server.database();
+    good = await writeSmallDataset();
+    folder = await mkdtemp(join(tmpdir(), 'armature-ingest-bombs-'));
+    const config = { root: join(folder, 'store'), publicUrl: 'http://127.0.0.1:1' };
+    store = new DiskStore({ kind: 'disk', ...config, secret: SECRET });
+    owner = await addOwner(db.app, smallSpec);
+    worker = spawn(
+      process.execPath,
+      ['--import', 'tsx', fileURLToPath(new URL('./main.ts', import.meta.url))],
+      {
+        env: {
+          PATH: process.env['PATH'],
+          WORKER_ID: 'bombed',
+          DATABASE_URL: db.workerUrl,
+          STORE_KIND: 'disk',
+          STORE_ROOT: config.root,
+          STORE_PUBLIC_URL: config.publicUrl,
+          STORE_SECRET: SECRET,
+          CACHE_DIR: join(folder, 'cache'),
+          CHECK_MEMORY_MIB: String(CHECK_MIB),
+          LEASE_MS: '60000',
+          POLL_MS: '50',
+          LOG_LEVEL: 'warn',
+        },
+        stdio: ['ignore', 'pipe', 'inherit'],
+      },
+    );
+    exited = once(worker, 'exit');
+    if (worker.stdout === null) throw new Error('the worker has no output');
+    await once(worker.stdout, 'data');
+  });
+  afterAll(async () => {
+    worker.kill('SIGTERM');
+    await exited;
+    await server.stop();
+    await good.remove();
+    await rm(folder, { recursive: true, force: true });
+  });
+
+  /** The set's end and its report, once this worker has come to it. */
+  const validated = async (directory: string) => {
+    const { id } = await addUploadedSet(db.app, store, owner, directory);
+    return await vi.waitUntil(
+      async () => {
+        const [row] = await withTenant(db.app, owner.tenantId, (tx) =>
+          tx.select().from(datasets).where(eq(datasets.id, id)),
+        );
+        if (row === undefined || row.status === 'validating') return undefined;
+        return { status: row.status, report: datasetReportSchema.parse(row.report) };
+      },
+      { timeout: 300_000, interval: 100 },
+    );
+  };
+
+  const bombs: [string, string, (file: Buffer) => Uint8Array, object][] = [
+    [
+      'a run of two thousand million levels in 300 bytes of parquet',
+      DATA,
+      () => parquetWithEndlessRun(),
+      {
+        code: 'too_large',
+        episode: 1,
+        message: `reading episode 1 takes more than ${CHECK_MIB} MiB of memory`,
+      },
+    ],
+    [
+      'a mp4 of a hundred million pictures',
+      VIDEO,
+      (file) => claimingFrames(file, 100_000_000),
+      { episode: 1 },
+    ],
+    [
+      'a page that becomes 4 GiB',
+      DATA,
+      () => parquetWithPage('ZSTD', pagesOfZeros.ZSTD?.(4096) ?? new Uint8Array(0), 30),
+      { code: 'broken_file', episode: 1 },
+    ],
+  ];
+  it.each(bombs)(
+    'refuses %s by its episode, and takes the good set after it',
+    { timeout: 600_000 },
+    async (_name, path, make, finding) => {
+      const directory = join(await mkdtemp(join(folder, 'set-')), 'set');
+      await cp(good.directory, directory, { recursive: true });
+      await writeFile(join(directory, path), make(await readFile(join(directory, path))));
+      const bad = await validated(directory);
+      expect(bad.status).toBe('rejected');
+      const errors = bad.report.findings.filter(({ severity }) => severity === 'error');
+      expect(errors).toMatchObject([finding]);
+      expect(errors[0]?.fix).not.toBe('');
+
+      const next = await validated(good.directory);
+      expect(next).toMatchObject({ status: 'ready', report: { episodes: 3, findings: [] } });
+      expect(next.report.ingest.peak_rss_mb).toBeLessThan(CHECK_MIB);
+      expect(worker.exitCode).toBeNull();
+      if (process.platform === 'linux') expect(await peakMib(worker.pid)).toBeLessThan(CHECK_MIB);
+    },
+  );
+});
