@@ -25,6 +25,8 @@ export type { FrameCacheOptions } from './cache/frame-cache.ts';
 export { FrameCache } from './cache/frame-cache.ts';
 export type { RecordedEpisode, Recording } from './lerobot/write.ts';
 export { writeLeRobot } from './lerobot/write.ts';
+export type { EpisodePicture } from './validate/check-video.ts';
+export type { EpisodeSummary } from './validate/episode-summary.ts';
 export type { ValidateOptions } from './validate/validate.ts';
 export {
   failedReport,

@@ -32,7 +32,7 @@ function measure(input: Uint8Array): { declared: number | null; atLeast: number 
   const declared = contentSize(view, at, sizeBytes);
   at += sizeBytes;
   let atLeast = 0;
-  for (let isLast = false; !isLast; ) {
+  for (let isLast = false; !isLast;) {
     const header = view.getUint16(at, true) | (view.getUint8(at + 2) << 16);
     const bytes = header >> 3;
     const kind = (header >> 1) & 3;

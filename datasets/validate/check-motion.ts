@@ -7,6 +7,9 @@ const FROZEN_S = 3;
 const SAME_SHARE = 0.99;
 /** Values closer than this are the same: float32 that went through text and back. */
 const SAME = 1e-6;
+/** Rows that repeat the one before in the midst of motion are reported from this number and share on. */
+const REPEATS = 3;
+const REPEATED_SHARE = 0.05;
 /** Rows from which on an episode says something. */
 const MIN_ROWS = 16;
 
@@ -24,6 +27,17 @@ export function checkMotion(dataset: Dataset, episode: Episode, findings: Findin
       code: 'frozen_rows',
       message: `episode ${index}: state and action stay the same from frame ${frozen.start} for ${frozen.length} frames`,
       fix: `Check that the robot was being read, or cut episode ${index} there.`,
+      episode: index,
+      feature: 'state',
+    });
+  }
+  const repeated = singleRepeats(dataset, episode);
+  if (repeated.length >= REPEATS && repeated.length > REPEATED_SHARE * length) {
+    findings.add({
+      severity: 'warning',
+      code: 'repeated_rows',
+      message: `episode ${index}: ${repeated.length} of ${length} rows repeat the row before while the robot moves, the first is frame ${repeated[0] ?? 0}`,
+      fix: 'Record at the rate at which the robot is read, or drop the rows that say nothing new.',
       episode: index,
       feature: 'state',
     });
@@ -47,22 +61,38 @@ export function checkMotion(dataset: Dataset, episode: Episode, findings: Findin
   }
 }
 
-/** Longest run of rows that are equal in every value of state and action. */
-function longestStill(
+/** Whether row `t` is the row before in every value of state and action. */
+function rowRepeats(
   dataset: Dataset,
-  { state, action, length }: Episode,
-): { start: number; length: number } {
+  { state, action }: Pick<Episode, 'state' | 'action'>,
+): (t: number) => boolean {
   const widths = [
     [state, dataset.stateNames.length],
     [action, dataset.actionNames.length],
   ] as const;
-  const same = (t: number): boolean =>
+  return (t) =>
     widths.every(([values, width]) => {
       for (let i = 0; i < width; i += 1) {
         if (values[t * width + i] !== values[(t - 1) * width + i]) return false;
       }
       return true;
     });
+}
+
+/** Rows that are the row before, between rows that are not: a frame was missed and filled in. */
+function singleRepeats(dataset: Dataset, episode: Episode): number[] {
+  const same = rowRepeats(dataset, episode);
+  const repeats: number[] = [];
+  for (let t = 2; t + 1 < episode.length; t += 1) {
+    if (same(t) && !same(t - 1) && !same(t + 1)) repeats.push(t);
+  }
+  return repeats;
+}
+
+/** Longest run of rows that are equal in every value of state and action. */
+function longestStill(dataset: Dataset, episode: Episode): { start: number; length: number } {
+  const { length } = episode;
+  const same = rowRepeats(dataset, episode);
   let best = { start: 0, length: 1 };
   let start = 0;
   for (let t = 1; t < length; t += 1) {
@@ -104,4 +134,32 @@ function agrees(
     if (moves) moving += 1;
   }
   return moving > 0 && equal >= SAME_SHARE * (length - 1);
+}
+
+/** A joint that goes this share of its range between two frames moves, in an episode. */
+const MOVING_SHARE = 0.01;
+
+/**
+ * Frames in which the robot is well under way: some dimension of the state has gone a hundredth of
+ * its range in the episode since the frame before. [length]
+ */
+export function movingFrames(dataset: Dataset, { state, length }: Episode): boolean[] {
+  const width = dataset.stateNames.length;
+  const moving = new Array<boolean>(length).fill(false);
+  for (let dimension = 0; dimension < width; dimension += 1) {
+    let low = Infinity;
+    let high = -Infinity;
+    for (let t = 0; t < length; t += 1) {
+      const value = state[t * width + dimension] ?? Number.NaN;
+      low = Math.min(low, value);
+      high = Math.max(high, value);
+    }
+    const least = MOVING_SHARE * (high - low);
+    for (let t = 1; t < length; t += 1) {
+      const now = state[t * width + dimension] ?? Number.NaN;
+      const before = state[(t - 1) * width + dimension] ?? Number.NaN;
+      if (Math.abs(now - before) > Math.max(least, SAME)) moving[t] = true;
+    }
+  }
+  return moving;
 }

@@ -8,6 +8,8 @@ const GAP = 1.5;
 const JITTER = 0.25;
 /** Share of a joint's range by which a value may lie outside its limits. */
 const LIMIT_TOLERANCE = 1e-3;
+/** The same for what is measured: joints sag and swing past where they were told to go. */
+const MEASURED_TOLERANCE = 0.05;
 
 /** What is wrong with the numbers of one episode. */
 export function checkEpisode(
@@ -147,19 +149,35 @@ export function checkStats(
       });
     });
   }
-  const { names, min, max } = stats.action;
-  if (names.length !== spec.action.length) return;
-  spec.action.forEach((joint, dimension) => {
+  for (const feature of ['action', 'state'] as const) checkLimits(feature, stats, spec, findings);
+}
+
+/** A joint of the state is held against the limits of the action of its name and unit. */
+function checkLimits(
+  feature: 'state' | 'action',
+  stats: { state: FeatureStats; action: FeatureStats },
+  spec: EmbodimentSpec,
+  findings: Findings,
+): void {
+  const { names, min, max } = stats[feature];
+  if (names.length !== spec[feature].length) return;
+  const tolerance = feature === 'action' ? LIMIT_TOLERANCE : MEASURED_TOLERANCE;
+  spec[feature].forEach(({ name, unit }, dimension) => {
+    const joint = spec.action.find((action) => action.name === name && action.unit === unit);
+    if (joint === undefined) return;
     const low = min[dimension] ?? 0;
     const high = max[dimension] ?? 0;
-    const slack = LIMIT_TOLERANCE * (joint.max - joint.min);
+    const slack = tolerance * (joint.max - joint.min);
     if (low >= joint.min - slack && high <= joint.max + slack) return;
     findings.add({
       severity: 'warning',
       code: 'outside_limits',
-      message: `action ${joint.name} goes from ${low} to ${high} ${joint.unit}, the embodiment allows ${joint.min} to ${joint.max}`,
-      fix: `Widen the limits of ${joint.name}, or record within them; what the policy predicts outside is ${spec.on_violation === 'clamp' ? 'clamped' : 'refused'}.`,
-      feature: `action.${joint.name}`,
+      message: `${feature} ${name} goes from ${low} to ${high} ${unit}, the embodiment allows ${joint.min} to ${joint.max}`,
+      fix:
+        feature === 'action'
+          ? `Widen the limits of ${name}, or record within them; what the policy predicts outside is ${spec.on_violation === 'clamp' ? 'clamped' : 'refused'}.`
+          : `Check the zero and the unit of ${name}, or widen its limits.`,
+      feature: `${feature}.${name}`,
     });
   });
 }

@@ -1,12 +1,16 @@
 import type { Camera, Dataset } from '../dataset.ts';
 import { decodeVideo } from '../video/decode.ts';
-import { planeOf, rowBytes } from '../video/planes.ts';
+import { type Plane, planeOf, rowBytes } from '../video/planes.ts';
+import { RgbConverter } from '../video/rgb.ts';
 import { type Findings, isFault } from './findings.ts';
 
 /** Rows and columns between two brightness samples of a picture. */
 const SAMPLE_STEP = 4;
 /** Pictures that stay the same for this long are reported, in seconds. */
 const FROZEN_S = 1.5;
+/** Pictures that repeat the one before while the robot moves are reported from this number and share on. */
+const REPEATS = 3;
+const REPEATED_SHARE = 0.2;
 /** Pictures past the end of an episode's rows that are still counted. */
 const SURPLUS = 300;
 /** A picture may be this many frame times from where the rate puts it. */
@@ -18,11 +22,24 @@ export interface VideoCheck {
   readonly camera: Camera;
   /** Rows of the episode, each of which needs a picture; `null` when they are unreadable. */
   readonly rows: number | null;
+  /** Frames in which the robot moves, [rows]; empty when the rows are unreadable. */
+  readonly moving: readonly boolean[];
   /** Rows that the episode list announces. */
   readonly expected: number;
   readonly findings: Findings;
   readonly signal: AbortSignal;
   onFrame(): void;
+  onPicture?(picture: EpisodePicture): Promise<void>;
+}
+
+/** One picture of an episode as u8 [height, width, 3]; it is the receiver's to keep. */
+export interface EpisodePicture {
+  readonly episode: number;
+  readonly camera: string;
+  readonly frame: number;
+  readonly width: number;
+  readonly height: number;
+  readonly rgb: Uint8Array;
 }
 
 /** Decodes every picture of one video, looking at its brightness only. Returns how many. */
@@ -31,34 +48,49 @@ export async function checkVideo(check: VideoCheck): Promise<number> {
   const add = (severity: 'error' | 'warning', code: string, message: string, fix: string): void =>
     findings.add({ severity, code, message, fix, episode, feature: camera.name });
   const freeze = new Freeze();
+  const before = new PictureBefore();
   let blank = 0;
   let late: { index: number; seconds: number } | null = null;
   let size: { width: number; height: number } | null = null;
   let frames: number;
+  const shown = picturesShown(check.rows ?? check.expected);
+  const converter = new RgbConverter();
   try {
     frames = await decodeVideo(await dataset.video(episode, camera.name), {
       signal: check.signal,
       threads: 1,
       limit: (check.rows ?? check.expected) + SURPLUS,
-      onFrame({ index, seconds, frame }) {
-        const { hash, plain } = fingerprint(planeOf(frame, 0), rowBytes(frame), frame.height);
-        freeze.next(index, hash);
+      async onFrame({ index, seconds, frame }) {
+        const plane = planeOf(frame, 0);
+        const { hash, plain } = fingerprint(plane, rowBytes(frame), frame.height);
+        const isSame = before.isSame(plane, rowBytes(frame), frame.height);
+        freeze.next(index, hash, isSame, check.moving[index] === true);
         if (plain) blank += 1;
         if (frame.width !== camera.width || frame.height !== camera.height) {
           size ??= { width: frame.width, height: frame.height };
         }
         if (Math.abs(seconds * dataset.fps - index) > TIME_TOLERANCE) late ??= { index, seconds };
         check.onFrame();
+        if (check.onPicture === undefined || !shown.has(index)) return;
+        const rgb = (await converter.convert(frame)).slice();
+        const { width, height } = frame;
+        await check.onPicture({ episode, camera: camera.name, frame: index, width, height, rgb });
       },
     });
   } catch (error) {
     if (!isFault(error)) throw error;
     findings.addFault(error, { episode, feature: camera.name });
     return 0;
+  } finally {
+    converter.close();
   }
   report(add, { frames, blank, late, size, freeze, ...check });
   return frames;
 }
+
+/** The first, the middle and the last of so many frames. */
+const picturesShown = (rows: number): Set<number> =>
+  new Set([0, Math.floor((rows - 1) / 2), rows - 1]);
 
 function report(
   add: (severity: 'error' | 'warning', code: string, message: string, fix: string) => void,
@@ -112,6 +144,19 @@ function report(
       'Check that the camera was running.',
     );
   }
+  const { repeats, moving } = seen.freeze;
+  if (
+    frozen.length <= FROZEN_S * seen.dataset.fps &&
+    repeats >= REPEATS &&
+    repeats > REPEATED_SHARE * moving
+  ) {
+    add(
+      'warning',
+      'repeated_frames',
+      `${where}: ${repeats} of the ${moving} pictures taken while the robot moves are the picture before`,
+      `Check that the camera gives ${seen.dataset.fps} pictures a second.`,
+    );
+  }
   if (seen.blank > 0) {
     add(
       'warning',
@@ -122,19 +167,41 @@ function report(
   }
 }
 
-/** Longest run of equal pictures. */
+/** Longest run of equal pictures, and how many of those taken in motion are the one before. */
 class Freeze {
   longest = { start: 0, length: 1 };
+  moving = 0;
+  repeats = 0;
   #start = 0;
   #hash: number | null = null;
 
-  next(index: number, hash: number): void {
+  next(index: number, hash: number, isSame: boolean, isMoving: boolean): void {
+    if (isMoving) this.moving += 1;
+    if (isMoving && isSame) this.repeats += 1;
     if (hash !== this.#hash) {
       this.#start = index;
       this.#hash = hash;
     }
     const length = index - this.#start + 1;
     if (length > this.longest.length) this.longest = { start: this.#start, length };
+  }
+}
+
+/** Compares each picture with the one before, in every brightness. */
+class PictureBefore {
+  #bytes = new Uint8Array(0);
+
+  isSame({ bytes, stride }: Plane, width: number, height: number): boolean {
+    const isFirst = this.#bytes.length !== width * height;
+    if (isFirst) this.#bytes = new Uint8Array(width * height);
+    let isSame = !isFirst;
+    for (let y = 0; y < height; y += 1) {
+      const row = bytes.subarray(y * stride, y * stride + width);
+      const kept = this.#bytes.subarray(y * width, (y + 1) * width);
+      isSame &&= Buffer.compare(row, kept) === 0;
+      if (!isSame) kept.set(row);
+    }
+    return isSame;
   }
 }
 

@@ -83,6 +83,8 @@ describe('what the numbers say', () => {
       row.state = row.state.map((value) => value * 57.3);
     });
     expect(await findingsOf([degrees])).toEqual([
+      'outside_limits state.shoulder',
+      'outside_limits state.elbow',
       'unit_suspicion state.shoulder',
       'unit_suspicion state.elbow',
       'unit_suspicion state.gripper',

@@ -11,10 +11,11 @@ import type { BlobSource } from '../source/blob-source.ts';
 import { ColumnStore } from '../stats/column-store.ts';
 import { storedStats } from '../stats/feature-stats.ts';
 import { withoutEpisodes } from '../without-episodes.ts';
-import { checkMotion } from './check-motion.ts';
+import { checkMotion, movingFrames } from './check-motion.ts';
 import { checkEpisode, checkStats } from './check-numbers.ts';
 import { SetCheck } from './check-set.ts';
-import { checkVideo } from './check-video.ts';
+import { checkVideo, type EpisodePicture } from './check-video.ts';
+import { type EpisodeSummary, summaryOf } from './episode-summary.ts';
 import { Findings, isFault } from './findings.ts';
 import { matchSpec } from './match-spec.ts';
 
@@ -28,6 +29,10 @@ export interface ValidateOptions {
   readonly without?: readonly number[];
   /** Folder for what does not stay in memory; the system's for temporary files when absent. */
   readonly scratch?: string;
+  /** What the report has no room for, once an episode has been looked at, in any order. */
+  onEpisode?(summary: EpisodeSummary): void;
+  /** The first, the middle and the last picture of each camera of an episode. */
+  onPicture?(picture: EpisodePicture): Promise<void>;
   /** The episodes that are being looked at, whenever these change. */
   onReading?(episodes: readonly number[]): void;
 }
@@ -66,18 +71,24 @@ export async function validateDataset(
       reading.add(info.index);
       options.onReading?.([...reading]);
       const episode = await readRows(dataset, info, spec.horizon, findings);
-      if (episode !== null) await whole.add(episode);
+      if (episode !== null) {
+        await whole.add(episode);
+        options.onEpisode?.(summaryOf(dataset, info, episode));
+      }
       advance(info.length);
+      const moving = episode === null ? [] : movingFrames(dataset, episode);
       for (const camera of dataset.cameras) {
         const seen = await checkVideo({
           dataset,
           episode: info.index,
           camera,
           rows: episode?.length ?? null,
+          moving,
           expected: info.length,
           findings,
           signal,
           onFrame: () => advance(1),
+          ...(options.onPicture === undefined ? {} : { onPicture: options.onPicture }),
         });
         // Added after the wait: the other lane adds meanwhile.
         pictures += seen;

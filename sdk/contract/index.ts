@@ -1,5 +1,6 @@
 export * from './codec.ts';
 export * from './embodiment.ts';
+export * from './episodes.ts';
 export * from './errors.ts';
 export * from './evaluation.ts';
 export * from './finetune-states.ts';
