@@ -14,7 +14,7 @@ import {
   type RouteOutput,
   type Scope,
 } from '@armature/sdk/contract';
-import { DiskStore } from '@armature/storage';
+import { DiskStore, type ObjectStore } from '@armature/storage';
 import pino from 'pino';
 import { createApp } from '../../api/app.ts';
 import type { OidcSettings } from '../../api/auth/people/oidc.ts';
@@ -58,6 +58,8 @@ export function credentialHeaders(credential: Credential): Record<string, string
 export interface TestApiOptions {
   /** `superuser`: no policy binds the API, so that only its own predicates keep tenants apart. */
   databaseRole?: 'app' | 'superuser';
+  /** In place of the disk store. */
+  objectStore?: ObjectStore;
   /** Requests that the API fetches from a tenant's rate at a time. */
   requestBatch?: number;
   oidc?: OidcSettings;
@@ -155,7 +157,7 @@ export async function startTestApi(options: TestApiOptions = {}): Promise<TestAp
   });
   const app = await createApp({
     db: asSuperuser ?? db.app,
-    store,
+    store: options.objectStore ?? store,
     log: logger,
     people,
     connectionAddress: () => {
