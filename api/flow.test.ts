@@ -8,7 +8,7 @@ import {
   settle,
   withTenant,
 } from '@armature/db';
-import { sessionClaimsSchema, type UploadPart } from '@armature/sdk/contract';
+import { sessionClaimsSchema, type StoredEpisodes, type UploadPart } from '@armature/sdk/contract';
 import { createRemoteJWKSet, jwtVerify } from 'jose';
 import postgres from 'postgres';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -186,6 +186,36 @@ describe('a data set', () => {
     expect(await jobsOf(dataset.id)).toMatchObject([{ kind: 'ingest', status: 'queued' }]);
     const none = await api.call('datasets.accept', key, { ...input, without_episodes: [] });
     expect(none).toMatchObject({ status: 400, problem: { field: 'without_episodes' } });
+  });
+
+  it('shows its episodes, with URLs of their pictures, once it is validated', async () => {
+    const { dataset } = await planned();
+    const nothing = { items: [], next_page: null };
+    expect(await api.must('datasets.episodes', key, { id: dataset.id })).toMatchObject(nothing);
+    const at = `tenants/${tenant}/datasets/${dataset.id}/derived/`;
+    const jpeg = Buffer.from('a picture');
+    const stats = { mean: [0], std: [0], min: [0], max: [0] };
+    const stored: StoredEpisodes = Array.from({ length: 50 }, (_, episode) => ({
+      episode,
+      frames: 10,
+      seconds: 1,
+      task: 'reach',
+      state: stats,
+      action: null,
+      pictures: [{ camera: 'top', frame: 0, width: 160, height: 120, file: '0-0-0.jpg' }],
+    }));
+    await api.store.put(`${at}episodes-0.json`, Buffer.from(JSON.stringify(stored)));
+    await api.store.put(`${at}episodes-1.json`, Buffer.from(JSON.stringify(stored.slice(0, 1))));
+    await api.store.put(`${at}0-0-0.jpg`, jpeg);
+    expect(await api.must('datasets.episodes', key, { id: dataset.id })).toMatchObject(nothing);
+    await markReady(api.db.worker, tenant, dataset.id);
+    const page = await api.must('datasets.episodes', key, { id: dataset.id });
+    expect(page).toMatchObject({ next_page: 1, items: { length: 50 } });
+    expect(page.items[3]).toMatchObject({ episode: 3, state: stats, action: null });
+    const url = page.items[3]?.pictures[0]?.url ?? '';
+    expect(Buffer.from(await (await fetch(url)).arrayBuffer())).toEqual(jpeg);
+    const last = await api.must('datasets.episodes', key, { id: dataset.id, page: 1 });
+    expect(last).toMatchObject({ next_page: null, items: { length: 1 } });
   });
 
   it.each([

@@ -4,6 +4,7 @@ import { joinTenant } from './account-join.ts';
 import { listAudit } from './audit-list.ts';
 import type { Service } from './context.ts';
 import { acceptDataset } from './datasets-accept.ts';
+import { listDatasetEpisodes } from './datasets-episodes.ts';
 import { completeDataset } from './datasets-complete.ts';
 import { createDataset } from './datasets-create.ts';
 import { deleteDataset } from './datasets-delete.ts';
@@ -94,6 +95,7 @@ export const services: { readonly [N in RouteName]: Service<N> } = {
   'datasets.complete': completeDataset,
   'datasets.accept': acceptDataset,
   'datasets.delete': deleteDataset,
+  'datasets.episodes': listDatasetEpisodes,
   'datasets.list': listDatasets,
   'datasets.get': getDataset,
   'finetunes.create': createFinetune,

@@ -656,6 +656,34 @@ describe('long commands', () => {
     expect(bad.stderr).toContain('field  episodes[3]');
   });
 
+  it('shows the episodes of a set with their pictures, a page at a time', async () => {
+    const url = 'https://store.example/0-0-0.jpg?signature=a';
+    const stats = { mean: [0], std: [0], min: [0], max: [0] };
+    const handlers: Handlers = {
+      'datasets.episodes': ({ page }) => ({
+        items: [
+          {
+            episode: page * 50 + 3,
+            frames: 87,
+            seconds: 2.9,
+            task: 'lift the cup',
+            state: stats,
+            action: null,
+            pictures: [{ camera: 'top', frame: 0, width: 160, height: 120, url }],
+          },
+        ],
+        next_page: page === 0 ? 1 : null,
+        expires_at: at,
+      }),
+    };
+    const first = await armature(handlers, ['datasets', 'episodes', 'ds_1']);
+    expect(first.stdout).toMatch(/^3 +87 +2\.9 +lift the cup +https:.*signature=a/m);
+    expect(first.stderr).toContain('--page 1');
+    const rest = await armature(handlers, 'datasets episodes ds_1 --page 1'.split(' '));
+    expect(rest.stdout).toMatch(/^53 +87/m);
+    expect(rest.stderr).not.toContain('--page');
+  });
+
   it('follows a job with its events to the end', async () => {
     let looks = 0;
     const data = { step: 10, steps: 100, loss: 0.25, samples_per_s: 40, eta_s: 65 };

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { embodimentSpecSchema } from './embodiment.ts';
+import { datasetEpisodeSchema } from './episodes.ts';
 import { problemSchema } from './errors.ts';
 import {
   accountSchema,
@@ -255,6 +256,20 @@ export const routes = {
   'datasets.delete': verb('DELETE', '/v1/datasets/:id', 'write', byId, datasetSchema),
   'datasets.list': verb('GET', '/v1/datasets', 'read', pageQuery, page(datasetSchema)),
   'datasets.get': verb('GET', '/v1/datasets/:id', 'read', byId, datasetSchema),
+  /** Episodes of a validated set with their statistics and a few pictures, by number. */
+  'datasets.episodes': verb(
+    'GET',
+    '/v1/datasets/:id/episodes',
+    'read',
+    z.strictObject({ id: z.string(), page: z.coerce.number().int().min(0).default(0) }),
+    z.object({
+      items: z.array(datasetEpisodeSchema),
+      /** Null on the last page. */
+      next_page: z.number().int().nullable(),
+      /** Until when the URLs are good. */
+      expires_at: z.iso.datetime(),
+    }),
+  ),
 
   'finetunes.create': verb(
     'POST',
@@ -460,6 +475,7 @@ export const schemaNames = {
   Embodiment: embodimentSchema,
   DatasetFile: datasetFileSchema,
   Dataset: datasetSchema,
+  DatasetEpisode: datasetEpisodeSchema,
   UploadPlan: uploadPlanSchema,
   FinetuneOptions: finetuneOptionsSchema,
   FinetuneEstimate: finetuneEstimateSchema,

@@ -86,6 +86,7 @@ export const inputs: { [N in RouteName]: (ids: World['ids']) => RouteInput<N> } 
   'datasets.delete': ({ spare }) => ({ id: spare }),
   'datasets.list': () => ({}),
   'datasets.get': ({ dataset }) => ({ id: dataset }),
+  'datasets.episodes': ({ dataset }) => ({ id: dataset }),
   'finetunes.create': ({ dataset, added, heldout }) => ({
     name: 'f',
     dataset_id: dataset,

@@ -53,7 +53,8 @@ export async function checkInProcess(set: SetToCheck): Promise<DatasetReport> {
     return await checkOnce(set);
   } catch (error) {
     if (!(error instanceof TooLarge)) throw error;
-    if (set.lanes > 1 && error.episodes.length > 1) return await checkInProcess({ ...set, lanes: 1 });
+    if (set.lanes > 1 && error.episodes.length > 1)
+      return await checkInProcess({ ...set, lanes: 1 });
     return tooLarge(error.episodes, set.memoryMib);
   }
 }

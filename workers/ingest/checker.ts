@@ -1,6 +1,14 @@
-import { basename, dirname } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { type BlobSource, fromDirectory, validateSource } from '@armature/datasets';
-import { type FromChecker, type Fault, fromFault, type ToChecker, toFault } from './protocol.ts';
+import { DerivedWriter } from './derived.ts';
+import {
+  DERIVED,
+  type FromChecker,
+  type Fault,
+  fromFault,
+  type ToChecker,
+  toFault,
+} from './protocol.ts';
 
 /** Least time between two messages about progress, ms. */
 const PROGRESS_MS = 250;
@@ -35,10 +43,13 @@ function sourceOf(files: readonly { readonly path: string; readonly size: number
 
 async function check(request: Extract<ToChecker, { kind: 'check' }>): Promise<void> {
   let toldAt = 0;
+  const derived = new DerivedWriter(join(request.scratch, DERIVED));
   const report = await validateSource(sourceOf(request.files), request.spec, {
     lanes: request.lanes,
     without: request.without,
     scratch: request.scratch,
+    onEpisode: (summary) => derived.episode(summary),
+    onPicture: (picture) => derived.picture(picture),
     onReading: (episodes) => tell({ kind: 'reading', episodes }),
     onProgress: (fraction) => {
       const now = performance.now();
@@ -47,6 +58,7 @@ async function check(request: Extract<ToChecker, { kind: 'check' }>): Promise<vo
       tell({ kind: 'progress', fraction });
     },
   });
+  await derived.finish();
   tell({ kind: 'report', report });
 }
 

@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createHash } from 'node:crypto';
 import pino from 'pino';
+import sharp from 'sharp';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import {
   and,
@@ -22,14 +23,19 @@ import {
   withTenant,
 } from '@armature/db';
 import { fromDirectory, fromStore, openDataset, withoutEpisodes } from '@armature/datasets';
-import { ArmatureError, datasetReportSchema } from '@armature/sdk/contract';
+import { ArmatureError, datasetReportSchema, storedEpisodesSchema } from '@armature/sdk/contract';
 import { DiskStore, type ObjectStore } from '@armature/storage';
 import {
   startTestPostgres,
   type TestDatabase,
   type TestPostgres,
 } from '../../test/support/postgres.ts';
-import { smallSpec, writeSmallDataset } from '../../test/support/small-dataset.ts';
+import {
+  discPicture,
+  smallEpisode,
+  smallSpec,
+  writeSmallDataset,
+} from '../../test/support/small-dataset.ts';
 import { addOwner, addUploadedSet } from '../../test/support/uploaded-set.ts';
 import { type IngestServices, runIngest } from './job.ts';
 
@@ -137,6 +143,40 @@ describe('runIngest', () => {
     expect(report.stats?.state.names).toEqual(['shoulder', 'elbow', 'gripper']);
     expect(job).toMatchObject({ status: 'succeeded', leaseOwner: null });
     expect(events).toEqual(['validating', 'ready']);
+  });
+
+  it('leaves statistics and a few small pictures of every episode beside the files', async () => {
+    const derived = prefix.replace(/files\/$/, 'derived/');
+    await store.put(`${derived}episodes-7.json`, Buffer.from('of an earlier validation'));
+    await run(await claim());
+    const objects: { key: string; size: number }[] = [];
+    for await (const { key, size } of store.list(derived)) {
+      objects.push({ key: key.slice(derived.length), size });
+    }
+    expect(objects.map(({ key }) => key)).toEqual(
+      [0, 1, 2]
+        .flatMap((episode) => [0, 14, 29].map((frame) => `${episode}-0-${frame}.jpg`))
+        .concat('episodes-0.json')
+        .sort(),
+    );
+    expect(Math.max(...objects.map(({ size }) => size))).toBeLessThan(20_000);
+    const text = Buffer.from(await store.get(`${derived}episodes-0.json`)).toString();
+    const episodes = storedEpisodesSchema.parse(JSON.parse(text));
+    expect(episodes.map(({ episode }) => episode)).toEqual([0, 1, 2]);
+    const grip = Array.from(smallEpisode(1).action).filter((_, i) => i % 3 === 2);
+    const mean = grip.reduce((sum, value) => sum + value, 0) / grip.length;
+    expect(episodes[1]).toMatchObject({ frames: 30, seconds: 3, task: 'reach for disc 1' });
+    expect(episodes[1]?.action?.mean[2]).toBeCloseTo(mean, 6);
+    expect(episodes[1]?.action?.max[2]).toBe(1);
+    const [first, middle, last] = episodes[1]?.pictures ?? [];
+    for (const picture of [first, middle, last]) {
+      const jpeg = await store.get(`${derived}${picture?.file ?? ''}`);
+      const { data, info } = await sharp(jpeg).raw().toBuffer({ resolveWithObject: true });
+      expect(info).toMatchObject({ format: 'raw', width: 48, height: 48, channels: 3 });
+      const shown = discPicture(1, picture?.frame ?? -1);
+      const off = shown.reduce((sum, value, i) => sum + Math.abs(value - (data[i] ?? 0)), 0);
+      expect(off / shown.length).toBeLessThan(12);
+    }
   });
 
   it('reads every file of a distant store once and leaves no copies', async () => {

@@ -2,14 +2,16 @@ import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type ClaimedJob, type Db, LeaseLostError } from '@armature/db';
 import { failedReport, isUsable, withFault } from '@armature/datasets';
-import { ArmatureError, type DatasetReport } from '@armature/sdk/contract';
+import { ArmatureError, type DatasetReport, derivedPrefix } from '@armature/sdk/contract';
 import type { ObjectStore } from '@armature/storage';
 import type { Logger } from 'pino';
 import type { Lease } from '../jobs/lease.ts';
 import { CancelRequested, LeaseLost, Stopping } from '../jobs/reasons.ts';
 import { runHeld } from '../jobs/run-held.ts';
 import { checkInProcess } from './check-in-process.ts';
+import { storeDerived } from './derived.ts';
 import { Ledger } from './ledger.ts';
+import { DERIVED } from './protocol.ts';
 import { verifiedSource } from './verified-source.ts';
 
 /** An attempt of this number is the last, whether attempts fail or kill their worker. */
@@ -103,6 +105,9 @@ async function validate(
     } catch (error) {
       result = withFault(result, error);
     }
+    await storeDerived(services.store, derivedPrefix(input.prefix), join(scratch, DERIVED), () =>
+      lease.assertHeld(),
+    );
     lease.assertHeld();
     const status = isUsable(result) ? 'ready' : 'rejected';
     await ledger.finish(result, status);

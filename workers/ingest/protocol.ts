@@ -5,6 +5,9 @@ import {
   type ErrorCode,
 } from '@armature/sdk/contract';
 
+/** Folder of the scratch folder that holds what the report has no room for. */
+export const DERIVED = 'derived';
+
 /** What the worker tells the process that checks a set. */
 export type ToChecker =
   | {

@@ -68,6 +68,14 @@ export function addDatasets(program: Command, run: Runner): void {
       }),
     );
   datasets
+    .command('episodes')
+    .description('show the episodes of a validated set, with URLs of pictures of each')
+    .argument('<id>', 'id of the set')
+    .option('--page <n>', 'fifty episodes each, from 0', integer(0), 0)
+    .action((id: string, { page }: { page: number }) =>
+      run((context) => episodes(context, id, page)),
+    );
+  datasets
     .command('report')
     .description('show what the validation found')
     .argument('<id>', 'id of the set')
@@ -84,6 +92,25 @@ export function addDatasets(program: Command, run: Runner): void {
         show(context.output, report, () => describeReport(report));
       }),
     );
+}
+
+async function episodes(context: Context, id: string, page: number): Promise<void> {
+  const found = await (await clientOf(context)).datasets.episodes({ id, page }, context);
+  show(context.output, found, () =>
+    table(
+      ['EPISODE', 'FRAMES', 'SECONDS', 'TASK', 'PICTURES'],
+      found.items.map((item) => [
+        item.episode,
+        item.frames,
+        item.seconds.toFixed(1),
+        item.task,
+        item.pictures.map(({ url }) => url).join(' '),
+      ]),
+    ),
+  );
+  if (found.next_page !== null) {
+    note(context.output, `More: --page ${found.next_page}`);
+  }
 }
 
 async function push(context: Context, dir: string, flags: PushFlags): Promise<void> {
