@@ -8,7 +8,12 @@ import {
   settle,
   withTenant,
 } from '@armature/db';
-import { sessionClaimsSchema, type StoredEpisodes, type UploadPart } from '@armature/sdk/contract';
+import {
+  MAX_FILE_BYTES,
+  sessionClaimsSchema,
+  type StoredEpisodes,
+  type UploadPart,
+} from '@armature/sdk/contract';
 import { createRemoteJWKSet, jwtVerify } from 'jose';
 import postgres from 'postgres';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -243,6 +248,15 @@ describe('a data set', () => {
       ],
     });
     expect(answer).toMatchObject({ status: 400, problem: { code: 'invalid_request', field } });
+  });
+
+  it('refuses a file that is larger than one upload takes', async () => {
+    const file = { path: 'long.mp4', size: MAX_FILE_BYTES + 1, sha256: '0'.repeat(64) };
+    const input = { name: 'd', embodiment_id: embodiment, files: [file] };
+    expect(await api.call('datasets.create', key, input)).toMatchObject({
+      status: 400,
+      problem: { code: 'invalid_request', field: 'files[0].size' },
+    });
   });
 
   it('is listed newest first, page after page', async () => {

@@ -1,7 +1,7 @@
 import type { Camera, Dataset } from '../dataset.ts';
 import { decodeVideo } from '../video/decode.ts';
+import { encodeJpeg, type Jpeg } from '../video/encode-jpeg.ts';
 import { type Plane, planeOf, rowBytes } from '../video/planes.ts';
-import { RgbConverter } from '../video/rgb.ts';
 import { type Findings, isFault } from './findings.ts';
 
 /** Rows and columns between two brightness samples of a picture. */
@@ -11,6 +11,8 @@ const FROZEN_S = 1.5;
 /** Pictures that repeat the one before while the robot moves are reported from this number and share on. */
 const REPEATS = 3;
 const REPEATED_SHARE = 0.2;
+/** Longest side of a picture that is shown to people, in pixels. */
+const SHOWN_SIDE = 160;
 /** Pictures past the end of an episode's rows that are still counted. */
 const SURPLUS = 300;
 /** A picture may be this many frame times from where the rate puts it. */
@@ -32,14 +34,12 @@ export interface VideoCheck {
   onPicture?(picture: EpisodePicture): Promise<void>;
 }
 
-/** One picture of an episode as u8 [height, width, 3]; it is the receiver's to keep. */
+/** One picture of an episode, as a small JPEG. */
 export interface EpisodePicture {
   readonly episode: number;
   readonly camera: string;
   readonly frame: number;
-  readonly width: number;
-  readonly height: number;
-  readonly rgb: Uint8Array;
+  readonly jpeg: Jpeg;
 }
 
 /** Decodes every picture of one video, looking at its brightness only. Returns how many. */
@@ -54,7 +54,6 @@ export async function checkVideo(check: VideoCheck): Promise<number> {
   let size: { width: number; height: number } | null = null;
   let frames: number;
   const shown = picturesShown(check.rows ?? check.expected);
-  const converter = new RgbConverter();
   try {
     frames = await decodeVideo(await dataset.video(episode, camera.name), {
       signal: check.signal,
@@ -72,17 +71,14 @@ export async function checkVideo(check: VideoCheck): Promise<number> {
         if (Math.abs(seconds * dataset.fps - index) > TIME_TOLERANCE) late ??= { index, seconds };
         check.onFrame();
         if (check.onPicture === undefined || !shown.has(index)) return;
-        const rgb = (await converter.convert(frame)).slice();
-        const { width, height } = frame;
-        await check.onPicture({ episode, camera: camera.name, frame: index, width, height, rgb });
+        const jpeg = await encodeJpeg(frame, SHOWN_SIDE);
+        await check.onPicture({ episode, camera: camera.name, frame: index, jpeg });
       },
     });
   } catch (error) {
     if (!isFault(error)) throw error;
     findings.addFault(error, { episode, feature: camera.name });
     return 0;
-  } finally {
-    converter.close();
   }
   report(add, { frames, blank, late, size, freeze, ...check });
   return frames;

@@ -84,6 +84,9 @@ export const embodimentSchema = z.object({
 });
 export type Embodiment = z.infer<typeof embodimentSchema>;
 
+/** Most bytes of one file: what S3 takes in one upload. */
+export const MAX_FILE_BYTES = 5 * 2 ** 30;
+
 /** A file of a data set, by its path inside the set. */
 export const datasetFileSchema = z.strictObject({
   path: z
@@ -91,7 +94,7 @@ export const datasetFileSchema = z.strictObject({
     .min(1)
     .max(400)
     .regex(/^(?!\/)(?!.*\.\.)[A-Za-z0-9._\-/]+$/, 'must be a relative path without ..'),
-  size: z.number().int().positive(),
+  size: z.number().int().positive().max(MAX_FILE_BYTES),
   sha256,
 });
 export type DatasetFile = z.infer<typeof datasetFileSchema>;

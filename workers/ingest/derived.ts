@@ -3,11 +3,7 @@ import { join } from 'node:path';
 import type { EpisodePicture, EpisodeSummary } from '@armature/datasets';
 import { EPISODES_A_PAGE, episodesFile, type StoredEpisodes } from '@armature/sdk/contract';
 import type { ObjectStore } from '@armature/storage';
-import sharp from 'sharp';
 
-/** Longest side of a picture, and what JPEG is to keep of it: a few kilobytes. */
-const SIDE = 160;
-const QUALITY = 70;
 /** Episodes that have pictures; a larger set has those of its first ones. */
 const PICTURED = 500;
 /** What a file may be called and come to. */
@@ -29,19 +25,15 @@ export class DerivedWriter {
     this.#episodes.push(summary);
   }
 
-  async picture({ episode, camera, frame, width, height, rgb }: EpisodePicture): Promise<void> {
+  async picture({ episode, camera, frame, jpeg }: EpisodePicture): Promise<void> {
     if (!this.#cameras.includes(camera)) this.#cameras.push(camera);
     const known = this.#pictures.get(episode) ?? [];
     if (!this.#pictures.has(episode) && this.#pictures.size === PICTURED) return;
     this.#pictures.set(episode, known);
-    const { data, info } = await sharp(rgb, { raw: { width, height, channels: 3 } })
-      .resize(SIDE, SIDE, { fit: 'inside', withoutEnlargement: true })
-      .jpeg({ quality: QUALITY })
-      .toBuffer({ resolveWithObject: true });
     const file = `${episode}-${this.#cameras.indexOf(camera)}-${frame}.jpg`;
     await mkdir(this.#folder, { recursive: true });
-    await writeFile(join(this.#folder, file), data);
-    known.push({ camera, frame, width: info.width, height: info.height, file });
+    await writeFile(join(this.#folder, file), jpeg.bytes);
+    known.push({ camera, frame, width: jpeg.width, height: jpeg.height, file });
   }
 
   /** Writes the pages, episodes by number. */

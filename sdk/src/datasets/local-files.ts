@@ -2,7 +2,12 @@ import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { readdir, realpath, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { ArmatureError, datasetFileSchema, type DatasetFile } from '../../contract/index.ts';
+import {
+  ArmatureError,
+  datasetFileSchema,
+  type DatasetFile,
+  MAX_FILE_BYTES,
+} from '../../contract/index.ts';
 import { throwIfCancelled } from '../backoff.ts';
 
 /** A file of a data set: its path inside the set, and where it lies here. */
@@ -62,17 +67,23 @@ export function checked(file: LocalFile): LocalFile {
     .pick({ path: true, size: true })
     .safeParse({ path: file.path, size: file.size });
   if (result.success) return file;
-  const empty = file.size === 0;
-  throw new ArmatureError(
-    'invalid_dataset',
-    `${file.path} ${empty ? 'is empty' : 'has a path that cannot travel'}`,
-    {
-      field: file.path,
-      fix: empty
-        ? 'Remove the file, or record it again.'
-        : 'Use letters, digits, dots, dashes, underscores and slashes only.',
-    },
-  );
+  const [problem, fix] = whyNot(file.size);
+  throw new ArmatureError('invalid_dataset', `${file.path} ${problem}`, { field: file.path, fix });
+}
+
+function whyNot(size: number): [problem: string, fix: string] {
+  if (size === 0) return ['is empty', 'Remove the file, or record it again.'];
+  if (size > MAX_FILE_BYTES) {
+    const most = MAX_FILE_BYTES / 2 ** 30;
+    return [
+      `has ${(size / 2 ** 30).toFixed(1)} GiB, more than ${most}`,
+      `Record in files of at most ${most} GiB.`,
+    ];
+  }
+  return [
+    'has a path that cannot travel',
+    'Use letters, digits, dots, dashes, underscores and slashes only.',
+  ];
 }
 
 /**

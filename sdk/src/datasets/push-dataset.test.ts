@@ -1,10 +1,15 @@
 import { createHash } from 'node:crypto';
-import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
-import { ArmatureError, type DatasetFile, type UploadPart } from '../../contract/index.ts';
+import {
+  ArmatureError,
+  type DatasetFile,
+  MAX_FILE_BYTES,
+  type UploadPart,
+} from '../../contract/index.ts';
 import { Armature } from '../client.ts';
 import { FakeApi } from '../testing/fake-api.ts';
 import { dataset, report } from '../testing/resources.ts';
@@ -259,6 +264,12 @@ describe('pushDataset', () => {
       field: 'meta/a b.json',
     });
     expect((await error(folder({ 'meta/empty.json': '' }))).message).toContain('is empty');
+    const large = folder({ 'videos/long.mp4': 'x' });
+    truncateSync(join(large, 'videos/long.mp4'), MAX_FILE_BYTES + 1);
+    expect(await error(large)).toMatchObject({
+      message: 'videos/long.mp4 has 5.0 GiB, more than 5',
+      field: 'videos/long.mp4',
+    });
     expect(api.calls).toEqual([]);
   });
 
