@@ -68,7 +68,8 @@ export class ColumnStore {
   }
 
   async #write(parts: readonly Float32Array[]): Promise<void> {
-    this.#folder ??= await mkdtemp(join(this.#scratch, 'armature-columns-'));
+    const folder = this.#folder ?? (await mkdtemp(join(this.#scratch, 'armature-columns-')));
+    this.#folder = folder;
     const rows = parts.reduce((sum, part) => sum + part.length / this.width, 0);
     const column = new Float32Array(rows);
     for (let dimension = 0; dimension < this.width; dimension += 1) {
@@ -79,7 +80,7 @@ export class ColumnStore {
           row += 1;
         }
       }
-      const file = await open(join(this.#folder, String(dimension)), 'a');
+      const file = await open(join(folder, String(dimension)), 'a');
       try {
         await file.writeFile(new Uint8Array(column.buffer));
       } finally {

@@ -31,7 +31,7 @@ export interface VideoCheck {
   readonly findings: Findings;
   readonly signal: AbortSignal;
   onFrame(): void;
-  onPicture?(picture: EpisodePicture): Promise<void>;
+  readonly onPicture?: (picture: EpisodePicture) => Promise<void>;
 }
 
 /** One picture of an episode, as a small JPEG. */

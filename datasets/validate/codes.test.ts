@@ -66,8 +66,8 @@ describe('what the report calls by name', () => {
   const withEpisode = async (change: Partial<RecordedEpisode>): Promise<DatasetReport> => {
     const directory = join(scratch, String(copies++));
     const recording = smallRecording();
-    const episodes = recording.episodes.map((episode, index) =>
-      index === 1 ? { ...episode, ...change } : episode,
+    const episodes = [0, 1, 2].map((index) =>
+      index === 1 ? { ...smallEpisode(index), ...change } : smallEpisode(index),
     );
     await writeLeRobot(directory, { ...recording, episodes });
     return await check(directory);

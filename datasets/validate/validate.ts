@@ -32,7 +32,7 @@ export interface ValidateOptions {
   /** What the report has no room for, once an episode has been looked at, in any order. */
   onEpisode?(summary: EpisodeSummary): void;
   /** The first, the middle and the last picture of each camera of an episode. */
-  onPicture?(picture: EpisodePicture): Promise<void>;
+  readonly onPicture?: (picture: EpisodePicture) => Promise<void>;
   /** The episodes that are being looked at, whenever these change. */
   onReading?(episodes: readonly number[]): void;
 }

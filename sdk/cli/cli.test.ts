@@ -663,7 +663,7 @@ describe('long commands', () => {
       'datasets.episodes': ({ page }) => ({
         items: [
           {
-            episode: page * 50 + 3,
+            episode: Number(page) * 50 + 3,
             frames: 87,
             seconds: 2.9,
             task: 'lift the cup',
@@ -672,7 +672,7 @@ describe('long commands', () => {
             pictures: [{ camera: 'top', frame: 0, width: 160, height: 120, url }],
           },
         ],
-        next_page: page === 0 ? 1 : null,
+        next_page: Number(page) === 0 ? 1 : null,
         expires_at: at,
       }),
     };

@@ -1,4 +1,4 @@
-import { brotliCompressSync, gzipSync } from 'node:zlib';
+import { brotliCompressSync, constants, gzipSync } from 'node:zlib';
 import type { CompressionCodec } from 'hyparquet';
 import { parquetWriteBuffer } from 'hyparquet-writer';
 
@@ -51,7 +51,10 @@ function lz4OfZeros(mib: number): Uint8Array {
 /** A page of zeros in every codec that parquet knows. */
 export const pagesOfZeros: Partial<Record<CompressionCodec, (mib: number) => Uint8Array>> = {
   GZIP: (mib) => gzipSync(Buffer.alloc(mib * MIB)),
-  BROTLI: (mib) => brotliCompressSync(Buffer.alloc(mib * MIB)),
+  BROTLI: (mib) =>
+    brotliCompressSync(Buffer.alloc(mib * MIB), {
+      params: { [constants.BROTLI_PARAM_QUALITY]: 5 },
+    }),
   ZSTD: zstdOfZeros,
   SNAPPY: snappyOfZeros,
   LZ4_RAW: lz4OfZeros,

@@ -69,9 +69,9 @@ export function nestedZip(depth: number): Buffer {
   return content;
 }
 
-/** One file of 16 MiB of zeros that the directory lists `count` times, always the same bytes. */
+/** One file of a MiB of zeros that the directory lists `count` times, always the same bytes. */
 export function overlappingZip(count: number): Buffer {
-  return repeated('zeros.bin', Buffer.alloc(16 << 20), count);
+  return repeated('zeros.bin', Buffer.alloc(1 << 20), count);
 }
 
 function repeated(name: string, content: Buffer, count: number): Buffer {

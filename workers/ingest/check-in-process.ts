@@ -13,6 +13,8 @@ import { type FromChecker, type ToChecker, toFault } from './protocol.ts';
 
 /** Time between two looks at the memory of the process, ms. */
 const WATCH_MS = 50;
+/** Characters of its standard error that are kept for the log. */
+const SAID = 2_000;
 /** How V8 ends a process that asks for more than its heap: abort(), or a trap instruction. */
 const HEAP_SIGNALS: ReadonlySet<string | null> = new Set(['SIGABRT', 'SIGTRAP', 'SIGILL']);
 
@@ -88,7 +90,7 @@ async function checkOnce(set: SetToCheck): Promise<DatasetReport> {
     env: {},
     execArgv: [`--max-old-space-size=${set.memoryMib}`],
     serialization: 'advanced',
-    stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
+    stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
   });
   try {
     return await reportOf(child, set);
@@ -101,6 +103,9 @@ function reportOf(child: ChildProcess, set: SetToCheck): Promise<DatasetReport> 
   return new Promise((resolve, reject) => {
     const { source, signal } = set;
     let reading: readonly number[] = [];
+    /** The last that it has written to standard error. */
+    let said = '';
+    child.stderr?.on('data', (piece: Buffer) => (said = (said + piece.toString()).slice(-SAID)));
     /** What the source threw; what the process makes of it is but its message. */
     let failure: unknown;
     const tell = (message: ToChecker): void => {
@@ -121,7 +126,7 @@ function reportOf(child: ChildProcess, set: SetToCheck): Promise<DatasetReport> 
         (mib) => {
           if (mib !== null && mib > set.memoryMib) end(() => reject(new TooLarge(reading)));
         },
-        (error: unknown) => end(() => reject(error as Error)),
+        (error: unknown) => end(() => reject(error)),
       );
     }, WATCH_MS);
     const end = (settle: () => void): void => {
@@ -136,7 +141,9 @@ function reportOf(child: ChildProcess, set: SetToCheck): Promise<DatasetReport> 
         reject(
           HEAP_SIGNALS.has(by)
             ? new TooLarge(reading)
-            : new Error(`the process that checks the set ended with ${by ?? String(code)}`),
+            : new Error(
+                `the process that checks the set ended with ${by ?? String(code)}: ${said.trim()}`,
+              ),
         ),
       ),
     );
