@@ -3,7 +3,7 @@ import { Network } from './network.ts';
 import { Random } from './random.ts';
 import { SimRobot } from './robot.ts';
 import { SimClock } from './sim-clock.ts';
-import { SimWorker } from './worker.ts';
+import { simSpec, SimWorker } from './worker.ts';
 
 /** Round trips that links are drawn from, ms: 5G, far cloud, 4G to a far cloud. */
 const ROUND_TRIPS = [25, 100, 273] as const;
@@ -21,6 +21,8 @@ export interface EpisodeOutcome {
   readonly starvedTicks: number;
   readonly dropped: number;
   readonly cuts: number;
+  /** Plans that were dropped because their robot had stood still, and chunks that came too late. */
+  readonly stale: number;
   /** Rows that were to go on from the chunk in execution. */
   readonly guided: number;
 }
@@ -57,6 +59,10 @@ export async function runEpisode(seed: number): Promise<EpisodeOutcome> {
         stall: faulty ? 0.01 : 0,
         stallMs: random.between(100, 800),
       });
+    const sleep =
+      faulty && random.chance(0.25)
+        ? { at: random.whole(3, 12), ms: random.between(200, 4000) }
+        : undefined;
     return new SimRobot(
       clock,
       worker,
@@ -70,7 +76,9 @@ export async function runEpisode(seed: number): Promise<EpisodeOutcome> {
         maxInFlight: random.whole(1, 3),
         guided: random.chance(0.5),
         loop: { executeSteps: random.whole(2, 8) },
-        ticks: 30,
+        // A robot that stood still goes on long enough to be seen moving again.
+        ticks: 30 + Math.ceil(((sleep?.ms ?? 0) * simSpec.control_hz) / 1000),
+        sleep,
       },
     );
   });
@@ -92,6 +100,7 @@ export async function runEpisode(seed: number): Promise<EpisodeOutcome> {
     starvedTicks: sum((robot) => robot.counter.starvedTicks),
     dropped: sum(({ dropped }) => dropped.late + dropped.duplicate + dropped.foreign),
     cuts: sum((robot) => robot.cuts),
+    stale: sum((robot) => robot.counter.staleChunks),
     guided: worker.guided,
   };
 }

@@ -29,6 +29,8 @@ export interface RobotOptions {
   readonly guided: boolean;
   readonly loop: Partial<Pick<RunOptions<Spec>, 'executeSteps'>>;
   readonly ticks: number;
+  /** At which of its actions it stands still, and for how long in ms. */
+  readonly sleep: { readonly at: number; readonly ms: number } | undefined;
 }
 
 /** One robot: the SDK's pairing of answers and its control loop, on a simulated link. */
@@ -52,6 +54,7 @@ export class SimRobot implements Actor<Spec> {
   private epoch = 0;
   private seq = 0;
   private actions = 0;
+  private readonly awake = new AbortController();
 
   constructor(
     clock: SimClock,
@@ -195,8 +198,17 @@ export class SimRobot implements Actor<Spec> {
     if (age > this.options.maxAgeMs) this.violations.push(`adopted a chunk of ${age} ms`);
   }
 
-  private execute(row: Readonly<Record<string, number>>, chunk: Chunk<Spec>, step: number): void {
-    const { index } = this.options;
+  private async execute(
+    row: Readonly<Record<string, number>>,
+    chunk: Chunk<Spec>,
+    step: number,
+  ): Promise<void> {
+    const { index, maxAgeMs, sleep } = this.options;
+    const late =
+      this.clock.now() -
+      (this.observedAt.get(chunk.seq) ?? -Infinity) -
+      (1000 * step) / simSpec.control_hz;
+    if (late > maxAgeMs) this.violations.push(`executed step ${step} ${late} ms late`);
     if (row['robot'] !== index || row['tick'] !== this.actions) {
       this.violations.push(
         `action ${this.actions} of robot ${index} was ${String(row['tick'])} of robot ${String(row['robot'])}, step ${step}`,
@@ -204,5 +216,6 @@ export class SimRobot implements Actor<Spec> {
     }
     this.actions += 1;
     this.executed.push(chunk.chunkId);
+    if (this.actions === sleep?.at) await this.clock.sleep(sleep.ms, this.awake.signal);
   }
 }

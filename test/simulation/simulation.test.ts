@@ -23,6 +23,7 @@ describe('scheduler, sessions and control loop over a bad network', () => {
     expect(total((outcome) => outcome.executed)).toBeGreaterThan(30 * SEEDS);
     expect(total((outcome) => outcome.dropped)).toBeGreaterThan(SEEDS / 2);
     expect(total((outcome) => outcome.cuts)).toBeGreaterThan(SEEDS / 4);
+    expect(total((outcome) => outcome.stale)).toBeGreaterThan(SEEDS / 4);
     expect(total((outcome) => outcome.starvedTicks)).toBeGreaterThan(SEEDS);
     expect(total((outcome) => outcome.guided)).toBeGreaterThan(SEEDS);
   });

@@ -55,6 +55,17 @@ export class ActionQueue<S extends EmbodimentShape> {
     return Math.max(0, Math.min(limit, this.plan.length) - this.step);
   }
 
+  /** Step of the chunk in hand that comes next; undefined when none is left. */
+  get next(): number | undefined {
+    return this.step < this.plan.length ? this.step : undefined;
+  }
+
+  /** Drops what is left. */
+  clear(): void {
+    this.plan = [];
+    this.step = 0;
+  }
+
   /**
    * Takes a chunk in place of what is left of the one before, mixed with it where that is asked for.
    * @param mark of its observation.

@@ -10,8 +10,32 @@ export interface Clock {
   after(ms: number, call: () => void): () => void;
 }
 
+/** A system clock that gains more than this between two looks was set forward, or the machine slept, ms. */
+const LEAP_MS = 500;
+
+/**
+ * A clock that only goes forward and counts the time that the machine was suspended, which monotonic
+ * clocks leave out on Linux and macOS: what the system's clock gains beyond them in a leap is added.
+ * @param monotonic ms
+ * @param wall ms since the Unix epoch; may be set at any time
+ */
+export function wakefulClock(monotonic: () => number, wall: () => number): () => number {
+  let slept = 0;
+  let before = wall() - monotonic();
+  return () => {
+    const now = monotonic();
+    const difference = wall() - now;
+    if (difference - before > LEAP_MS) slept += difference - before;
+    before = difference;
+    return now + slept;
+  };
+}
+
 export const realClock: Clock = {
-  now: () => performance.now(),
+  now: wakefulClock(
+    () => performance.now(),
+    () => Date.now(),
+  ),
   sleep: (ms, signal) => sleep(ms, signal),
   after: (ms, call) => {
     const timer = setTimeout(call, ms);

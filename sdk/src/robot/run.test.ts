@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { ArmatureError } from '../../contract/index.ts';
+import { SessionRecorder } from '../recording/recorder.ts';
 import { arm, seen } from '../testing/two-joint-arm.ts';
 import { VirtualClock } from '../testing/virtual-clock.ts';
 import type { Chunk } from './chunk.ts';
@@ -8,7 +9,7 @@ import { actionRows } from './observation.ts';
 import { runLoop, type Actor, type MeasuredDelay, type RunOptions } from './run.ts';
 import { StatsCounter } from './stats.ts';
 
-type Arm = typeof arm;
+type Arm = Omit<typeof arm, 'when_starved'> & { readonly when_starved: 'hold' | 'stop' };
 type Answer = number | ArmatureError;
 
 interface Outcome {
@@ -24,6 +25,12 @@ interface Outcome {
   readonly starved: string[];
 }
 
+interface Simulated {
+  readonly robot?: Arm;
+  /** Nobody listens for ticks without an action. */
+  readonly unheard?: true;
+}
+
 /**
  * Runs the loop at 50 Hz in virtual time against a worker whose n-th answer takes `answers(n)` ms, or
  * is an error 5 ms later. A chunk is made for the robot's position when it was seen: the number of
@@ -32,9 +39,9 @@ interface Outcome {
  */
 async function simulate(
   answers: (n: number, at: number) => Answer,
-  options: Partial<RunOptions<Arm>> = {},
+  options: Partial<RunOptions<Arm>> & Simulated = {},
+  clock = new VirtualClock(),
 ): Promise<Outcome> {
-  const clock = new VirtualClock();
   const counter = new StatsCounter();
   const executed: number[] = [];
   const reported: number[] = [];
@@ -44,7 +51,7 @@ async function simulate(
   const errors: string[] = [];
   const starved: string[] = [];
   const actor: Actor<Arm> = {
-    embodiment: arm,
+    embodiment: options.robot ?? arm,
     status: 'ready',
     async act(observation, { signal, delay }) {
       delays.push(delay);
@@ -71,7 +78,9 @@ async function simulate(
         executed.push(row.shoulder);
       },
       onError: (error) => errors.push(error.code),
-      onStarved: (mode, last) => starved.push(`${mode} ${last.shoulder}`),
+      ...(options.unheard === true
+        ? {}
+        : { onStarved: (mode, last) => starved.push(`${mode} ${last.shoulder}`) }),
       ticks: 200,
       ...options,
     }),
@@ -163,6 +172,72 @@ describe('the control loop', () => {
     expect(starved.length).toBeGreaterThan(100);
     expect(executed).toEqual(counting(executed.length));
     expect(executed.length).toBeGreaterThan(20);
+  });
+
+  it.each(['in executing', 'in looking', 'with its computer'])(
+    'executes nothing of what it had planned before it stood still %s for long',
+    async (where) => {
+      const clock = new VirtualClock();
+      const [maxAgeMs, period] = [500, 20];
+      const late: number[] = [];
+      const executedAt: number[] = [];
+      const stop = new AbortController();
+      const stoodAt: number[] = [];
+      const stand = async (): Promise<void> => {
+        if (executedAt.length < 20 || stoodAt.length > 0) return;
+        stoodAt.push(clock.now());
+        if (where === 'with its computer') clock.leap(30_000);
+        else await clock.sleep(30_000, stop.signal);
+      };
+      const { stats } = await simulate(
+        () => 40,
+        {
+          maxAgeMs,
+          ticks: 1700,
+          record: new SessionRecorder(arm),
+          // What is seen is the time: step k of its chunk then says that time and k.
+          observe: async () => {
+            const now = clock.now();
+            if (where === 'in looking') await stand();
+            return seen(now);
+          },
+          execute: async (row, { step }) => {
+            executedAt.push(clock.now());
+            late.push(clock.now() - (row.shoulder - step + step * period));
+            if (where !== 'in looking') await stand();
+          },
+        },
+        clock,
+      );
+      expect(stats.staleChunks).toBeGreaterThan(0);
+      const [held = Infinity] = stoodAt;
+      expect(executedAt.some((at) => at >= held + 30_000)).toBe(true);
+      expect(Math.max(...late)).toBeLessThanOrEqual(maxAgeMs);
+    },
+  );
+
+  it('tells a robot that stops when it is starved, at every such tick', async () => {
+    const robot: Arm = { ...arm, when_starved: 'stop' };
+    const said: string[] = [];
+    const { executed, stats } = await simulate((n) => (n === 3 ? 500 : 50), {
+      robot,
+      onStarved: (mode, last) => said.push(`${mode} ${last.shoulder}`),
+    });
+    expect(said).toHaveLength(stats.starvedTicks);
+    expect(new Set(said).size).toBe(1);
+    expect(said[0]).toMatch(/^stop \d+$/);
+    expect(executed).toEqual(counting(executed.length));
+  });
+
+  it('does not begin where nobody could stop a robot that must be stopped', async () => {
+    const robot: Arm = { ...arm, when_starved: 'stop' };
+    const asked: number[] = [];
+    const run = simulate((n) => asked.push(n), { robot, unheard: true });
+    await expect(run).rejects.toMatchObject({ code: 'invalid_request', field: 'onStarved' });
+    expect(asked).toEqual([]);
+    const holds = await simulate((n) => (n === 3 ? 500 : 50), { unheard: true });
+    expect(holds.stats.starvedTicks).toBeGreaterThan(10);
+    expect(holds.executed).toEqual(counting(holds.executed.length));
   });
 
   it('tells the command that a mixed step became', async () => {

@@ -45,7 +45,11 @@ export interface RunOptions<S extends EmbodimentShape> {
   readonly hz?: number;
   /** Steps of a chunk to execute before the next should take over; all unless told. */
   readonly executeSteps?: number;
-  /** Age from which on a chunk is never executed, ms; 1 s or two chunks long unless told. */
+  /**
+   * Age from which on a chunk is never executed, ms; 1 s or two chunks long unless told. It counts when
+   * the chunk arrives, and again before every step: one that is late by more than this is dropped with
+   * all that follow it, whatever held the robot up.
+   */
   readonly maxAgeMs?: number;
   /** What becomes of steps that two chunks have; `latest` unless told. */
   readonly aggregate?: Aggregate;
@@ -61,7 +65,11 @@ export interface RunOptions<S extends EmbodimentShape> {
   /** Ends the loop; `run` then resolves. */
   readonly signal?: AbortSignal;
   readonly onChunk?: (chunk: Chunk<S>) => void;
-  /** A tick without an action: hold the last command, or stop, as the spec says. */
+  /**
+   * A tick without an action: hold the last command, or stop, as the spec says. Without it a robot that
+   * holds is sent nothing, so its servos stay where they are; one that is to stop must be told, so there
+   * it may not be left out.
+   */
   readonly onStarved?: (mode: 'hold' | 'stop', last: ActionRow<S>) => void;
   readonly onError?: (error: ArmatureError) => void;
   readonly clock?: Clock;
@@ -78,9 +86,11 @@ const MAX_REFUSALS = 10;
  * The control loop: executes one action a tick and keeps the queue filled. The next chunk is asked
  * for when the queue will last no longer than an answer takes (95 % of the recent ones) and one tick
  * more, one question at a time. Steps past when a chunk arrives are dropped by counting executed
- * actions; a chunk that is too old or all past is never executed. When nothing is left the robot
+ * actions; a chunk that is too old or all past is never executed, nor what is left of one after the
+ * robot or its computer stood still for longer than a chunk may be old. When nothing is left the robot
  * holds or stops until a chunk comes.
- * @throws ArmatureError when the session ends for good, or the same refusal comes ten times in a row.
+ * @throws ArmatureError when the session ends for good, or the same refusal comes ten times in a row;
+ *   `invalid_request` naming the option, before anything moves.
  */
 export async function runLoop<S extends EmbodimentShape>(
   actor: Actor<S>,
@@ -111,6 +121,8 @@ class ControlLoop<S extends EmbodimentShape> {
   private failure: { readonly error: unknown } | undefined;
   private last: NextAction<S> | undefined;
   private delay: MeasuredDelay | undefined;
+  /** When the chunk in hand was asked for, which is when its step 0 was due. */
+  private plannedFrom = 0;
   /** State that the chunk in hand was made for. */
   private chunkState: Float32Array | undefined;
   private seen: { readonly tick: number; readonly what: Promise<Observation<S>> } | undefined;
@@ -129,6 +141,12 @@ class ControlLoop<S extends EmbodimentShape> {
     positive('hz', this.period);
     positive('executeSteps', this.executeSteps);
     positive('maxAgeMs', this.maxAgeMs);
+    if (embodiment.when_starved === 'stop' && options.onStarved === undefined) {
+      throw new ArmatureError('invalid_request', 'this robot stops when it is starved', {
+        field: 'onStarved',
+        fix: 'Give onStarved and stop the robot there, or declare when_starved hold.',
+      });
+    }
   }
 
   async run(): Promise<void> {
@@ -163,6 +181,7 @@ class ControlLoop<S extends EmbodimentShape> {
     const startedAt = this.clock.now();
     while (!this.stopped && this.tick < ticks) {
       await sleepUntil(this.clock, startedAt + this.tick * this.period, this.stop.signal);
+      this.dropStale();
       if (this.due()) this.ask();
       await this.step();
       const reached = Math.floor((this.clock.now() - startedAt) / this.period);
@@ -173,6 +192,11 @@ class ControlLoop<S extends EmbodimentShape> {
   }
 
   private async step(): Promise<void> {
+    const { record } = this.options;
+    const observation =
+      record === undefined || this.queue.left(Infinity) === 0 ? undefined : await this.observe();
+    // Looking may have taken its time.
+    this.dropStale();
     const next = this.queue.take();
     if (next === undefined) {
       this.counter.starvedTicks += 1;
@@ -183,8 +207,6 @@ class ControlLoop<S extends EmbodimentShape> {
     }
     this.last = next;
     const { chunk, step, row, mixed } = next;
-    const { record } = this.options;
-    const observation = record === undefined ? undefined : await this.observe();
     const execute = this.options.execute as Execute<S, Filtered<S> | undefined>;
     const filtered = await execute(row, { tick: this.tick, chunk, step });
     this.counter.actionsExecuted += 1;
@@ -193,6 +215,16 @@ class ControlLoop<S extends EmbodimentShape> {
     else this.actor.report(chunk, step + 1, changed);
     if (observation === undefined) return;
     record?.add({ observation, action: changed ?? row, chunk, step, tick: this.tick });
+  }
+
+  /** Drops a plan whose next step was due longer ago than a chunk may be old. */
+  private dropStale(): void {
+    const { next } = this.queue;
+    if (next === undefined) return;
+    const late = this.clock.now() - (this.plannedFrom + next * this.period);
+    if (late <= this.maxAgeMs) return;
+    this.queue.clear();
+    this.counter.staleChunks += 1;
   }
 
   private due(): boolean {
@@ -236,6 +268,7 @@ class ControlLoop<S extends EmbodimentShape> {
       return;
     }
     this.lateInARow = 0;
+    this.plannedFrom = askedAt;
     this.chunkState = state;
     this.options.onChunk?.(chunk);
   }

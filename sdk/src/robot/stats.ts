@@ -13,7 +13,10 @@ export interface RobotStats {
   readonly overrunTicks: number;
   /** Chunks and frames that arrived and were not used. */
   readonly dropped: Readonly<Record<Dropped, number>>;
-  /** Chunks whose steps were all past, or whose observation was too old, when they came. */
+  /**
+   * Chunks whose steps were all past, or whose observation was too old, when they came; and those whose
+   * rest became too old to be executed.
+   */
   readonly staleChunks: number;
   /** Observations that were not sent because the robot had hardly moved. */
   readonly similarSkipped: number;

@@ -40,6 +40,11 @@ export class VirtualClock implements Clock {
     };
   }
 
+  /** Time passes in which nobody is woken: the machine slept. */
+  leap(ms: number): void {
+    this.time += ms;
+  }
+
   /** Lets time pass until `done` has settled. @throws Error when nothing waits for time any more. */
   async until<T>(done: Promise<T>): Promise<T> {
     const settled = new AbortController();
@@ -51,7 +56,7 @@ export class VirtualClock implements Clock {
       const next = [...this.sleepers].sort((a, b) => a.at - b.at)[0];
       if (next === undefined) throw new Error(`nothing happens any more at ${this.time} ms`);
       this.sleepers.delete(next);
-      this.time = next.at;
+      this.time = Math.max(this.time, next.at);
       next.wake();
     }
   }
