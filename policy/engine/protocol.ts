@@ -27,6 +27,8 @@ export interface LoadOptions {
    * Without it weights in a file beside the model are only mapped.
    */
   readonly prepack?: boolean;
+  /** The model comes from `optimise`: it is taken as it is, which is most of what making a session costs. */
+  readonly optimised?: boolean;
 }
 
 export interface RunOptions {
@@ -58,6 +60,7 @@ export type Call =
       readonly model: Uint8Array | string;
       readonly options: LoadOptions;
     }
+  | { readonly kind: 'optimise'; readonly model: Uint8Array }
   | { readonly kind: 'unload'; readonly id: string }
   | {
       readonly kind: 'run';
@@ -92,6 +95,7 @@ export interface Request {
 export type Reply =
   | { readonly ticket: number; readonly values: Values }
   | { readonly ticket: number; readonly stats: EngineStats }
+  | { readonly ticket: number; readonly model: Uint8Array }
   | { readonly ticket: number; readonly failure: Failure };
 
 export interface Failure {

@@ -1,3 +1,6 @@
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { InferenceSession, Tensor as OrtTensor } from 'onnxruntime-node';
 import { EngineError } from './errors.ts';
 import type {
@@ -38,6 +41,22 @@ export class Sessions {
     } catch (error) {
       const problem = `no session on ${this.settings.executionProvider}: ${String(error)}`;
       throw new EngineError('no_provider', problem);
+    }
+  }
+
+  /** The model as this runtime rearranges it for these settings, whose sessions are quick to make. */
+  async optimise(model: Uint8Array): Promise<Uint8Array<ArrayBuffer>> {
+    const folder = await mkdtemp(join(tmpdir(), 'armature-graph-'));
+    try {
+      const path = join(folder, 'optimised.onnx');
+      const settings = sessionOptions(this.settings, { prepack: false });
+      const session = await orThrow('load_failed', 'optimised', () =>
+        InferenceSession.create(model, { ...settings, optimizedModelFilePath: path }),
+      );
+      await session.release();
+      return new Uint8Array(await readFile(path));
+    } finally {
+      await rm(folder, { recursive: true, force: true });
     }
   }
 
@@ -175,7 +194,7 @@ function sessionOptions(
     intraOpNumThreads: settings.threads,
     interOpNumThreads: 1,
     executionMode: 'sequential',
-    graphOptimizationLevel: 'all',
+    graphOptimizationLevel: options.optimised === true ? 'disabled' : 'all',
     enableCpuMemArena: true,
     enableMemPattern: true,
     logSeverityLevel: 3,

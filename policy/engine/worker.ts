@@ -22,6 +22,9 @@ async function perform(call: Call): Promise<Values> {
     case 'load':
       await sessions.load(call.id, call.model, call.options);
       return {};
+    case 'optimise':
+    case 'stats':
+      return {};
     case 'unload':
       await sessions.unload(call.id);
       return {};
@@ -43,13 +46,16 @@ async function perform(call: Call): Promise<Values> {
     case 'close':
       await sessions.close();
       return {};
-    case 'stats':
-      return {};
   }
 }
 
 async function answer({ ticket, call }: Request): Promise<void> {
   try {
+    if (call.kind === 'optimise') {
+      const model = await sessions.optimise(call.model);
+      send({ ticket, model }, [model.buffer]);
+      return;
+    }
     const values = await perform(call);
     if (call.kind === 'stats') {
       send({ ticket, stats: sessions.stats() });

@@ -15,6 +15,7 @@ import { freshPolicy, rowOf, withPairs } from '../../test/support/fresh-policy.t
 import { type FinishedPolicy } from '../train/index.ts';
 import { PolicyError } from './errors.ts';
 import type { ActRow, PolicyHandle } from './handle.ts';
+import { emitGraph } from './graph.ts';
 import { PolicyRuntime } from './runtime.ts';
 
 const base = shippedBase();
@@ -78,6 +79,38 @@ describe('mixed batches', () => {
     await apart.close();
     expect((await reasonEngine.stats()).residentBytes).toBe(0);
     await reasonEngine.close();
+  });
+
+  it('go on being answered while a graph for others is being made', async () => {
+    let open = (): void => undefined;
+    const held = new Promise<void>((resolve) => (open = resolve));
+    const asked: number[] = [];
+    const apart = await PolicyRuntime.create({
+      engine,
+      base,
+      buckets: [1, 2],
+      name: 'c',
+      graphs: {
+        build: async (wanted) => {
+          asked.push(wanted.rows);
+          if (wanted.rows > 1) await held;
+          return { ...emitGraph(base, wanted), optimised: false };
+        },
+      },
+    });
+    const [policy] = policies;
+    if (policy === undefined) throw new RangeError('no policy');
+    const handle = await apart.load({ ...policy, digest: 'held' });
+    const row = rowOf(handle, 0);
+    const [alone] = await apart.act([row]);
+    const both = apart.prepare('act', [row, row]);
+    for (let i = 0; i < 5; i++) expect((await apart.act([row]))[0]).toEqual(alone);
+    open();
+    await both;
+    expect(asked).toEqual([1, 2]);
+    expect(await apart.act([row, row])).toHaveLength(2);
+    expect(asked).toEqual([1, 2]);
+    await apart.close();
   });
 
   it('a trunk of its own answers as the one that lies in the graphs, where both are the same', async () => {

@@ -6,20 +6,14 @@ import {
   type BaseModel,
   type PolicyManifest,
 } from '../checkpoint/index.ts';
-import {
-  PREPROCESS_HASH,
-  decodeActions,
-  decodeReasoning,
-  special,
-  stateJoints,
-} from '../data/index.ts';
-import { serveGraph, type ServeGraph, type Signature } from '../divla/index.ts';
+import { PREPROCESS_HASH, decodeActions, decodeReasoning, stateJoints } from '../data/index.ts';
+import type { ServeGraph, Signature } from '../divla/index.ts';
 import type { Engine, Value, Values } from '../engine/index.ts';
 import { TRUNK_LORA, trunkPairs } from '../lora/trunk.ts';
 import { elements, type ParamSpec } from '../nn/params.ts';
-import { toOnnx } from '../tensor/index.ts';
 import { PolicyError } from './errors.ts';
 import { actFeeds, reasoningFeed, slotFeed, viewFeeds } from './feeds.ts';
+import { emitGraph, type GraphRequest, type GraphSource } from './graph.ts';
 import type { ActResult, ActRow, PolicyHandle, Reasoning } from './handle.ts';
 
 export interface RuntimeOptions {
@@ -29,6 +23,8 @@ export interface RuntimeOptions {
   readonly base: BaseModel;
   /** Batch sizes that graphs are built for, ascending. */
   readonly buckets?: readonly number[];
+  /** Makes the graphs elsewhere, so that runs under way hardly notice; in the caller's thread unless told. */
+  readonly graphs?: GraphSource;
   /** Heads that fit the bank at once. */
   readonly slots?: number;
   /** Prefix of everything that this runtime keeps in the engine; runtimes of one engine differ in it. */
@@ -64,11 +60,15 @@ export class PolicyRuntime {
   private pairsMade: Promise<void> | undefined;
   private readonly loaded = new Map<string, PolicyHandle>();
   private readonly sessions = new Map<string, Promise<LoadedGraph>>();
+  private readonly graphs: GraphSource | undefined;
+  /** The last graph that is being loaded: the engine takes one at a time, runs in between. */
+  private loading: Promise<unknown> = Promise.resolve();
 
   private constructor(options: RuntimeOptions) {
     this.engine = options.engine;
     this.reasonEngine = options.reasonEngine ?? options.engine;
     this.base = options.base;
+    this.graphs = options.graphs;
     this.buckets = options.buckets ?? DEFAULT_BUCKETS;
     this.slots = options.slots ?? 32;
     this.name = options.name ?? 'policy';
@@ -175,6 +175,14 @@ export class PolicyRuntime {
     }
   }
 
+  /**
+   * Has the graph ready that a run of these rows needs, without running it: once it is loaded, its first
+   * run takes no longer than any other.
+   */
+  async prepare(kind: ServeGraph, rows: readonly ActRow[]): Promise<void> {
+    await this.graphOf(kind, this.signature(rows), this.bucket(rows.length), rows);
+  }
+
   /** Chunks for rows of one batch key, driven by the reasonings that the rows carry. */
   async act(rows: readonly ActRow[]): Promise<ActResult[]> {
     return this.bySteps(rows, (same, steps) => this.runAct('act', same, steps));
@@ -276,52 +284,59 @@ export class PolicyRuntime {
     rows: readonly ActRow[],
     feeds: Values,
   ): Promise<Values> {
-    const trunk = rows[0]?.policy.trunk ?? this.baseTrunk;
+    const trunk = this.trunkOf(rows);
+    const graph = await this.graphOf(kind, signature, size, rows);
+    const resident: Record<string, string> = {};
+    for (const name of graph.trunkInputs) resident[name] = `${trunk}/${name}`;
+    for (const name of graph.headInputs) resident[name] = `${this.bank}/${name}`;
+    for (const name of graph.pairInputs) resident[name] = `${this.pairBank}/${name}`;
+    return graph.engine.run(graph.id, feeds, { resident });
+  }
+
+  private trunkOf(rows: readonly ActRow[]): string {
+    return rows[0]?.policy.trunk ?? this.baseTrunk;
+  }
+
+  /** The graph that a run of these rows needs; it is made where it is not there. */
+  private graphOf(
+    kind: ServeGraph,
+    signature: Signature,
+    size: number,
+    rows: readonly ActRow[],
+  ): Promise<LoadedGraph> {
     const { external, wrist, width, height, horizon } = signature;
-    const packed = trunk === this.baseTrunk && size <= PACKED_ROWS;
+    const packed = this.trunkOf(rows) === this.baseTrunk && size <= PACKED_ROWS;
     const shape = `${external}e${wrist}w/${width}x${height}/${horizon}/${size}`;
     const paired = hasPairs(rows);
     const id = `${this.name}/${kind}${packed ? '/base' : ''}${paired ? '/pairs' : ''}/${shape}`;
-    const { engine, trunkInputs, headInputs, pairInputs } = await this.session(id, {
+    return this.session(id, {
       kind,
       signature,
       rows: size,
+      slots: this.slots,
       packed,
       paired,
     });
-    const resident: Record<string, string> = {};
-    for (const name of trunkInputs) resident[name] = `${trunk}/${name}`;
-    for (const name of headInputs) resident[name] = `${this.bank}/${name}`;
-    for (const name of pairInputs) resident[name] = `${this.pairBank}/${name}`;
-    return engine.run(id, feeds, { resident });
   }
 
-  private session(
-    id: string,
-    { kind, signature, rows, packed, paired }: SessionShape,
-  ): Promise<LoadedGraph> {
+  private session(id: string, wanted: GraphRequest): Promise<LoadedGraph> {
     const known = this.sessions.get(id);
     if (known !== undefined) return known;
     const made = (async (): Promise<LoadedGraph> => {
-      const { config, trunk } = this.base;
-      const graph = serveGraph(kind, {
-        config,
-        signature,
-        rows,
-        slots: this.slots,
-        special,
-        ...(packed ? { trunk } : {}),
-        ...(paired ? { lora: TRUNK_LORA } : {}),
-      });
-      const engine = kind === 'reason' ? this.reasonEngine : this.engine;
-      await engine.load(id, toOnnx(graph));
-      const names = graph.inputs.map((input) => input.name);
+      const { model, inputs, optimised } =
+        this.graphs === undefined
+          ? { ...emitGraph(this.base, wanted), optimised: false }
+          : await this.graphs.build(wanted);
+      const engine = wanted.kind === 'reason' ? this.reasonEngine : this.engine;
+      const load = this.loading.then(() => engine.load(id, model, { optimised }));
+      this.loading = load.catch(() => undefined);
+      await load;
       return {
         id,
         engine,
-        trunkInputs: names.filter((name) => name.startsWith('trunk.')),
-        headInputs: names.filter((name) => name.startsWith('head.')),
-        pairInputs: names.filter((name) => name.startsWith('lora.')),
+        trunkInputs: inputs.filter((name) => name.startsWith('trunk.')),
+        headInputs: inputs.filter((name) => name.startsWith('head.')),
+        pairInputs: inputs.filter((name) => name.startsWith('lora.')),
       };
     })();
     this.sessions.set(id, made);
@@ -423,16 +438,6 @@ export class PolicyRuntime {
       throw new PolicyError('invalid_weights', `${name}: ${reason}`, name, error);
     }
   }
-}
-
-interface SessionShape {
-  readonly kind: ServeGraph;
-  readonly signature: Signature;
-  readonly rows: number;
-  /** The base's trunk lies in the graph. */
-  readonly packed: boolean;
-  /** The trunk's layers have the rows' low-rank pairs beside them. */
-  readonly paired: boolean;
 }
 
 function hasPairs(rows: readonly ActRow[]): boolean {

@@ -8,6 +8,7 @@ import pino from 'pino';
 import { systemClock } from './clock.ts';
 import { loadConfig } from './config.ts';
 import { OpenpiAccess, tokenVerifier } from './gateway/index.ts';
+import { GraphBuilder } from './graphs/index.ts';
 import { ImagePool } from './images/index.ts';
 import { connect, DatabaseSink, Heartbeat, isBrokenConnection, Ledger } from './ledger/index.ts';
 import { MemoryWatch } from './memory-watch.ts';
@@ -38,10 +39,13 @@ const reasonEngine =
         executionProvider: config.EXECUTION_PROVIDER,
         name: 'reason',
       });
+const base = loadBase(await readFile(baseWeightsUrl('nano')));
+const graphs = await GraphBuilder.start({ base, executionProvider: config.EXECUTION_PROVIDER });
 const runtime = await PolicyRuntime.create({
   engine,
   ...(reasonEngine === undefined ? {} : { reasonEngine }),
-  base: loadBase(await readFile(baseWeightsUrl('nano'))),
+  base,
+  graphs,
   buckets,
   slots: config.POLICY_SLOTS,
 });
@@ -154,6 +158,7 @@ async function stop(why: string): Promise<void> {
   await heartbeat.stop();
   await db.close();
   await images.close();
+  await graphs.close();
   await engine.close();
   await reasonEngine?.close();
   log.info('stopped');

@@ -4,6 +4,7 @@ import { Engine } from '@armature/policy/engine';
 import { PolicyRuntime } from '@armature/policy/runtime';
 import type { SessionClaims } from '@armature/sdk/contract';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { GraphBuilder } from './graphs/index.ts';
 import { WARM_UP } from './policies/blank-row.ts';
 import type { ActRow, PolicyPort } from './policies/index.ts';
 import {
@@ -27,31 +28,34 @@ const gripper = armSpec({
 });
 
 let engine: Engine;
+let graphs: GraphBuilder;
 let runtime: PolicyRuntime;
 let worker: TestWorker;
 const hasPairs = ({ policy }: ActRow) => policy.manifest.mode === 'lora';
 /** What every run of actions waits for, and how many do. */
 let hold = Promise.resolve();
 let held = 0;
-/** Rows of the runs that made a graph warm, and whether pairs were among them. */
+/** Rows of the runs that there is a graph for, and whether pairs are among them. */
 const warm = new Set<string>();
 beforeAll(async () => {
   engine = await Engine.start({ threads: 1, spin: false });
-  runtime = await PolicyRuntime.create({ engine, base, buckets: [1, 2], slots: 4 });
+  graphs = await GraphBuilder.start({ base });
+  runtime = await PolicyRuntime.create({ engine, base, graphs, buckets: [1, 2], slots: 4 });
   const port: PolicyPort = {
     maxBatch: runtime.maxBatch,
     load: (policy) => runtime.load(policy),
     unload: (handle) => runtime.unload(handle),
     batchKey: (handle) => runtime.batchKey(handle),
     act: async (rows) => {
-      const isWarmUp = rows[0]?.instruction === WARM_UP;
-      if (!isWarmUp) {
+      if (rows[0]?.instruction !== WARM_UP) {
         held += 1;
         await hold;
       }
-      const results = await runtime.act(rows);
-      if (isWarmUp) warm.add(`${rows.length}${rows.some(hasPairs) ? ' with pairs' : ''}`);
-      return results;
+      return runtime.act(rows);
+    },
+    prepare: async (kind, rows) => {
+      await runtime.prepare(kind, rows);
+      if (kind === 'act') warm.add(`${rows.length}${rows.some(hasPairs) ? ' with pairs' : ''}`);
     },
     reason: (rows) => runtime.reason(rows),
     reasonAndAct: (rows) => runtime.reasonAndAct(rows),
@@ -60,6 +64,7 @@ beforeAll(async () => {
 });
 afterAll(async () => {
   await worker.stop();
+  await graphs.close();
   await engine.close();
 });
 

@@ -78,6 +78,7 @@ export async function startServe(parts: ServeParts): Promise<Serve> {
   const metrics = parts.metrics ?? serveMetrics();
   const warm = new WarmShapes({
     run: (kind, rows) => runRows(runtime, kind, rows),
+    prepare: (kind, rows) => runtime.prepare(kind, rows),
     groupOf: (handle) => runtime.batchKey(handle),
     buckets: parts.buckets,
     onWarm: (shape) => log.info({ ...shape, ms: Math.round(shape.ms) }, 'graph warm'),

@@ -59,6 +59,31 @@ describe('many robots on one worker', () => {
     expect(worker.runtime.runs.map((run) => run.rows.length)).toEqual([1, 6]);
   });
 
+  it('answers robots while graphs for more of them at once are made, one by one until then', async () => {
+    const made = await robot(off);
+    const opened: (() => void)[] = [];
+    worker.runtime.onPrepare = () => new Promise((resolve) => opened.push(resolve));
+    const others = await Promise.all(Array.from({ length: 5 }, () => robot(off)));
+    await until(() => opened.length === 1);
+    const held = gate(worker.runtime);
+    made.send(observation(0, jpeg));
+    await until(() => held.held === 1);
+    for (const other of others) other.send(observation(0, jpeg));
+    await until(() => worker.waiting() === 5);
+    held.open();
+    for (const other of others) expect((await other.next('chunk')).timings.batch).toBe(1);
+    opened[0]?.();
+    await until(() => opened.length === 2);
+    for (const other of [made, ...others]) other.send(observation(1, jpeg));
+    for (const other of [made, ...others]) {
+      expect(await other.answer(1)).toMatchObject({ type: 'chunk' });
+    }
+    const sizes = worker.runtime.runs.slice(6).map((run) => run.rows.length);
+    expect(Math.max(...sizes)).toBeLessThanOrEqual(2);
+    worker.runtime.onPrepare = () => Promise.resolve();
+    opened.forEach((open) => open());
+  });
+
   it('computes the newest observation and says that the older one was replaced', async () => {
     const made = await robot(off);
     const held = gate(worker.runtime);

@@ -28,18 +28,19 @@ const own = shapeOf(policy('own', 1, 0, 'full').manifest);
 
 function bench() {
   const runs: string[] = [];
-  const run = vi.fn(async (kind: string, rows: readonly ActRow[]) => {
+  const note = async (kind: string, rows: readonly ActRow[]) => {
     const cameras = Math.max(...rows.map((row) => Object.keys(row.images).length));
     const paired = rows.some((row) => row.policy.manifest.mode === 'lora') ? ' with pairs' : '';
     runs.push(`${kind} ${rows.length} rows ${cameras} views${paired}`);
-  });
+  };
+  const [run, prepare] = [vi.fn(note), vi.fn(note)];
   const onError = vi.fn();
   /** As the real runtime has it: a trunk of one's own is shared with nobody. */
   const groupOf = ({ digest, manifest }: PolicyHandle) =>
     manifest.mode === 'full' ? digest : 'base';
-  const warm = new WarmShapes({ run, groupOf, buckets: [1, 2, 4, 8], onError });
+  const warm = new WarmShapes({ run, prepare, groupOf, buckets: [1, 2, 4, 8], onError });
   const settled = () => new Promise((resolve) => setImmediate(resolve));
-  return { warm, runs, run, onError, settled };
+  return { warm, runs, run, prepare, onError, settled };
 }
 
 describe('WarmShapes', () => {
@@ -67,6 +68,16 @@ describe('WarmShapes', () => {
     expect(warm.fits('act', [one, one, one])).toBe(true);
     expect(warm.fits('act', [one, one, one, one, one])).toBe(false);
     expect(warm.fits('reason_and_act', [one])).toBe(false);
+  });
+
+  it('computes one row of nobody’s and no more, whoever joins: robots wait for those', async () => {
+    const { warm, run, prepare, settled } = bench();
+    for (let i = 0; i < 6; i++) await warm.admit(policy(`p${i}`, 1, 0), { when: 'every_chunk' });
+    await settled();
+    expect(run.mock.calls.map(([kind, rows]) => [kind, rows.length])).toEqual([
+      ['reason_and_act', 1],
+    ]);
+    expect(prepare.mock.calls.map(([, rows]) => rows.length)).toEqual([2, 4, 8]);
   });
 
   it('lets robots with other cameras share a run once that graph is warm too', async () => {
@@ -125,11 +136,12 @@ describe('WarmShapes', () => {
   });
 
   it('runs rows of all policies with as many steps, or they would be run apart', async () => {
-    const { warm, run, settled } = bench();
+    const { warm, run, prepare, settled } = bench();
     await warm.admit(policy('a', 1, 0), off);
     await warm.admit(policy('b', 1, 0), off);
     await settled();
-    const steps = run.mock.calls.flatMap(([, rows]) => rows.map((row) => row.sampler?.steps));
+    const calls = [...run.mock.calls, ...prepare.mock.calls];
+    const steps = calls.flatMap(([, rows]) => rows.map((row) => row.sampler?.steps));
     expect(new Set(steps).size).toBe(1);
     expect(steps[0]).toBeGreaterThan(0);
   });
@@ -151,9 +163,9 @@ describe('WarmShapes', () => {
   });
 
   it('reports what cannot be warmed for larger runs, and keeps to smaller ones', async () => {
-    const { warm, run, onError, settled } = bench();
+    const { warm, prepare, onError, settled } = bench();
     await warm.admit(policy('a', 1, 0), off);
-    run.mockRejectedValueOnce(new Error('no memory'));
+    prepare.mockRejectedValueOnce(new Error('no memory'));
     await warm.admit(policy('b', 1, 0), off);
     await settled();
     expect(onError).toHaveBeenCalledOnce();

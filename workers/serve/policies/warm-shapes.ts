@@ -9,6 +9,8 @@ export type RowKind = 'act' | 'reason_and_act' | 'reason';
 
 export interface WarmShapesOptions {
   readonly run: (kind: RowKind, rows: readonly ActRow[]) => Promise<unknown>;
+  /** Has the graph of a run of these rows ready without running it. */
+  readonly prepare: (kind: RowKind, rows: readonly ActRow[]) => Promise<unknown>;
   /** What the policies of rows that may share a run have in common. */
   readonly groupOf: (handle: PolicyHandle) => string;
   /** Batch sizes that the runtime builds graphs for, ascending. */
@@ -33,9 +35,11 @@ interface Member {
 const PAIRED = [false, true] as const;
 
 /**
- * Which graphs have been run once, so that no robot ever waits for one to be built. A robot is
- * welcomed when it can be computed alone; the graphs for as many robots as are connected are warmed
- * behind its back, and until then runs stay as small as what is warm.
+ * Which graphs are there, so that no robot ever waits for one to be built. A robot is welcomed when a
+ * row like its own has been computed alone; the graphs for as many robots as are connected are made
+ * behind its back, and until then runs stay as small as what is warm. Those are not run for nothing:
+ * a run of many rows would hold up the robots that are being served, and the first run of a graph
+ * costs no more than the next.
  */
 export class WarmShapes {
   private readonly options: WarmShapesOptions;
@@ -94,7 +98,7 @@ export class WarmShapes {
     return all.some(({ shape }) => shape.paired) ? all : [];
   }
 
-  /** Runs blank rows of these members once, unless that has been done. */
+  /** Runs a blank row of the member, or makes the graph for several, unless that has been done. */
   private ensure(kind: RowKind, members: readonly Member[], bucket: number): Promise<void> {
     const rows = cover(members, bucket);
     const shape = runShape(rows.map((member) => member.shape));
@@ -102,23 +106,20 @@ export class WarmShapes {
     const known = this.warm.get(key);
     if (known !== undefined) return known;
     const started = performance.now();
-    const made = this.options
-      .run(
-        kind,
-        rows.map((member) => blankRow(member.policy)),
-      )
-      .then(
-        () => {
-          this.done.add(key);
-          const { family, paired } = shape;
-          const ms = performance.now() - started;
-          this.options.onWarm?.({ kind, family, paired, rows: bucket, ms });
-        },
-        (error: unknown) => {
-          this.warm.delete(key);
-          throw error;
-        },
-      );
+    const blank = rows.map((member) => blankRow(member.policy));
+    const { run, prepare } = this.options;
+    const made = (bucket === 1 ? run(kind, blank) : prepare(kind, blank)).then(
+      () => {
+        this.done.add(key);
+        const { family, paired } = shape;
+        const ms = performance.now() - started;
+        this.options.onWarm?.({ kind, family, paired, rows: bucket, ms });
+      },
+      (error: unknown) => {
+        this.warm.delete(key);
+        throw error;
+      },
+    );
     this.warm.set(key, made);
     return made;
   }

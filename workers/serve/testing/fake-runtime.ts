@@ -13,7 +13,7 @@ export interface FakeRun {
 export class FakeRuntime implements PolicyPort {
   readonly maxBatch: number = 32;
   readonly runs: FakeRun[] = [];
-  /** Runs that only made a graph warm: kind and rows. */
+  /** Graphs that were made ready: kind and rows. */
   readonly warmups: string[] = [];
   readonly unloaded: string[] = [];
   loads = 0;
@@ -22,6 +22,7 @@ export class FakeRuntime implements PolicyPort {
   /** What every run waits for. */
   pace: () => Promise<void> = () => Promise.resolve();
   onLoad: () => Promise<void> = () => Promise.resolve();
+  onPrepare: () => Promise<void> = () => Promise.resolve();
 
   async load(policy: Parameters<PolicyPort['load']>[0]): Promise<PolicyHandle> {
     this.loads += 1;
@@ -50,6 +51,11 @@ export class FakeRuntime implements PolicyPort {
   async reasonAndAct(rows: readonly ActRow[]): Promise<ActResult[]> {
     await this.run({ kind: 'reasonAndAct', rows });
     return rows.map((row) => ({ actions: this.actions(row), reasoning: reasoningOf(row) }));
+  }
+
+  async prepare(kind: string, rows: readonly ActRow[]): Promise<void> {
+    this.warmups.push(`${kind} ${rows.length}`);
+    await this.onPrepare();
   }
 
   private async run(run: FakeRun): Promise<void> {

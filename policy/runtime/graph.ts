@@ -1,0 +1,55 @@
+import type { BaseModel } from '../checkpoint/index.ts';
+import { special } from '../data/index.ts';
+import { serveGraph, type ServeGraph, type Signature } from '../divla/index.ts';
+import { TRUNK_LORA } from '../lora/trunk.ts';
+import { toOnnx } from '../tensor/index.ts';
+
+/** Which graph of the model is wanted. */
+export interface GraphRequest {
+  readonly kind: ServeGraph;
+  readonly signature: Signature;
+  readonly rows: number;
+  /** Slots of the bank of heads. */
+  readonly slots: number;
+  /** The base's trunk lies in the graph. */
+  readonly packed: boolean;
+  /** The trunk's layers have the rows' low-rank pairs beside them. */
+  readonly paired: boolean;
+}
+
+/** A graph as ONNX, and the names of its inputs. */
+export interface EmittedGraph {
+  readonly model: Uint8Array;
+  readonly inputs: readonly string[];
+}
+
+/** A graph that an engine can take. */
+export interface BuiltGraph extends EmittedGraph {
+  /** As the engine's runtime would rearrange it: it is loaded as it is. */
+  readonly optimised: boolean;
+}
+
+/** Where graphs come from. */
+export interface GraphSource {
+  build(wanted: GraphRequest): Promise<BuiltGraph>;
+}
+
+/** What a graph is made from. */
+export type GraphBase = Pick<BaseModel, 'config' | 'trunk'>;
+
+/** Writes a serving graph. It takes tens of milliseconds in which its thread does nothing else. */
+export function emitGraph(
+  { config, trunk }: GraphBase,
+  { kind, signature, rows, slots, packed, paired }: GraphRequest,
+): EmittedGraph {
+  const graph = serveGraph(kind, {
+    config,
+    signature,
+    rows,
+    slots,
+    special,
+    ...(packed ? { trunk } : {}),
+    ...(paired ? { lora: TRUNK_LORA } : {}),
+  });
+  return { model: toOnnx(graph), inputs: graph.inputs.map((input) => input.name) };
+}
