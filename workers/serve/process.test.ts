@@ -7,7 +7,8 @@ import path from 'node:path';
 import { baseWeightsUrl, loadBase } from '@armature/policy/checkpoint';
 import { Engine } from '@armature/policy/engine';
 import { PolicyRuntime } from '@armature/policy/runtime';
-import { Ndarray, type SessionClaims } from '@armature/sdk/contract';
+import { connectRobot } from '@armature/sdk';
+import { Ndarray, type SessionClaims, type SessionGrant } from '@armature/sdk/contract';
 import { openStore } from '@armature/storage';
 import postgres from 'postgres';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -36,6 +37,7 @@ let admin: postgres.Sql;
 let issuer: Issuer;
 let dir: string;
 let port: number;
+let put: (key: string, bytes: Uint8Array) => Promise<unknown>;
 let claims: SessionClaims;
 /** What the process serves, in an engine of the test's own. */
 let engine: Engine;
@@ -64,7 +66,7 @@ beforeAll(async () => {
     publicUrl: 'http://x',
     secret: SECRET,
   });
-  const put = (key: string, bytes: Uint8Array) => store.put(key, bytes);
+  put = (key, bytes) => store.put(key, bytes);
   const policy = await putPolicy(put, 'ten_p', makePolicy(base, armSpec(), 5));
   claims = claimsFor({ sub: 'ses_p', tenant: 'ten_p', policy });
   await recordSession(admin, { tenant: 'ten_p', session: 'ses_p', version: policy.version_id });
@@ -82,18 +84,27 @@ afterAll(async () => {
   rmSync(dir, { recursive: true });
 });
 
+interface Started {
+  readonly id?: string;
+  readonly at?: number;
+  readonly environment?: Readonly<Record<string, string>>;
+}
+
 /** Starts the process and waits for its ready line. */
-async function start(databaseUrl: string): Promise<ChildProcess> {
+async function start(
+  databaseUrl: string,
+  { id = 'serve-1', at = port, environment = {} }: Started = {},
+): Promise<ChildProcess> {
   const child = spawn(process.execPath, ['--import', 'tsx', entry], {
     stdio: ['ignore', 'pipe', 'inherit'],
     env: {
       PATH: process.env['PATH'],
-      PORT: String(port),
-      PUBLIC_URL: `ws://127.0.0.1:${port}`,
-      WORKER_ID: 'serve-1',
+      PORT: String(at),
+      PUBLIC_URL: `ws://127.0.0.1:${at}`,
+      WORKER_ID: id,
       DATABASE_URL: databaseUrl,
       JWKS_URL: issuer.jwksUrl,
-      SPOOL_DIR: `${dir}/spool`,
+      SPOOL_DIR: `${dir}/spool-${id}`,
       STORE_KIND: 'disk',
       STORE_ROOT: `${dir}/store`,
       STORE_PUBLIC_URL: 'http://x',
@@ -103,10 +114,11 @@ async function start(databaseUrl: string): Promise<ChildProcess> {
       MAX_BATCH: '2',
       DRAIN_GRACE_MS: '500',
       LOG_LEVEL: 'fatal',
+      ...environment,
     },
   });
   const [line] = (await once(child.stdout, 'data')) as [Buffer];
-  expect(JSON.parse(line.toString())).toEqual({ ready: true, url: `ws://127.0.0.1:${port}` });
+  expect(JSON.parse(line.toString())).toEqual({ ready: true, url: `ws://127.0.0.1:${at}` });
   return child;
 }
 
@@ -130,6 +142,159 @@ const usageIds = async () =>
   (await admin`select id from usage_events where tenant_id = 'ten_p'`).map((row) =>
     String(row['id']),
   );
+
+/** Slow enough for a busy machine: a chunk lasts two seconds. */
+const slowArm = armSpec({ name: 'slow arm', control_hz: 4 });
+
+/** A session of the slow arm, and what the control plane would grant for its epochs. */
+async function moving(sub: string, url: (epoch: number) => string) {
+  const policy = makePolicy(base, slowArm, 6);
+  const own: SessionClaims = {
+    ...claimsFor({ sub, tenant: 'ten_m', policy: await putPolicy(put, 'ten_m', policy) }),
+    embodiment: { id: 'emb_m', spec: slowArm },
+    reasoning: { when: 'off' },
+  };
+  const { version_id: version } = own.policy;
+  await recordSession(admin, { tenant: 'ten_m', session: sub, version });
+  let epoch = 0;
+  const next = async (): Promise<SessionGrant> => {
+    epoch += 1;
+    const at = `${url(epoch)}/v1/robot`;
+    return {
+      session: {
+        id: sub,
+        robot: own.robot,
+        embodiment_id: own.embodiment.id,
+        policy_version_id: version,
+        epoch,
+        created_at: new Date().toISOString(),
+        ended_at: null,
+      },
+      url: `ws://${at}`,
+      announce_url: `http://${url(epoch)}/v1/allocations`,
+      token: await issuer.sign({ ...own, epoch }),
+      token_expires_at: new Date(Date.now() + 600_000).toISOString(),
+      embodiment: slowArm,
+    };
+  };
+  const metered = async () =>
+    (await admin`select id from usage_events where session_id = ${sub}`).map((row) =>
+      String(row['id']),
+    );
+  return { next, metered };
+}
+
+/**
+ * Runs the SDK's control loop until it has executed so many actions, and notes what it executed of
+ * which chunk, and how late that was against the chunk's own plan.
+ */
+async function run(
+  grants: { readonly next: () => Promise<SessionGrant> },
+  ticks: number,
+  onTick: (tick: number) => void,
+) {
+  const jpeg = await jpegOf();
+  const chunks = new Set<string>();
+  const epochs: number[] = [];
+  const starved: number[] = [];
+  let latest = 0;
+  const robot = await connectRobot({
+    embodiment: slowArm,
+    grant: await grants.next(),
+    resume: grants.next,
+    reconnect: { baseMs: 50, maxMs: 500 },
+  });
+  const stats = await robot.run({
+    observe: () => ({
+      images: { front: { jpeg } },
+      state: Float32Array.of(0.2, 0.1),
+      instruction: 'lift the cup',
+    }),
+    execute: (_, { chunk, step, tick }) => {
+      latest = Math.max(latest, Date.now() - chunk.capturedAt - (step * 1000) / 4);
+      chunks.add(chunk.chunkId);
+      if (epochs.at(-1) !== chunk.epoch) epochs.push(chunk.epoch);
+      onTick(tick);
+    },
+    onStarved: () => starved.push(epochs.at(-1) ?? 0),
+    ticks,
+    maxAgeMs: 3000,
+  });
+  await robot.close();
+  return { stats, chunks, epochs, starved, latest };
+}
+
+describe('robots of a process that leaves', () => {
+  it('go on at another, which answers before the first is left: no action missing, none stale', async () => {
+    const ports = [await freePort(), await freePort()];
+    const two = await Promise.all(
+      ports.map((at, i) =>
+        start(database.workerUrl, {
+          id: `serve-m${i}`,
+          at,
+          environment: { DRAIN_GRACE_MS: '60000' },
+        }),
+      ),
+    );
+    const [first, second] = two as [ChildProcess, ChildProcess];
+    const grants = await moving('ses_m', (epoch) => `127.0.0.1:${ports[Math.min(epoch, 2) - 1]}`);
+    const exits = two.map((child) => once(child, 'exit'));
+    const { stats, chunks, epochs, starved, latest } = await run(grants, 60, (tick) => {
+      if (tick === 12) first.kill('SIGTERM');
+    });
+    expect(await exits[0]).toEqual([0, null]);
+    expect(epochs).toEqual([1, 2]);
+    expect(starved).toEqual([]);
+    expect(stats).toMatchObject({ staleChunks: 0, reconnects: 1 });
+    expect(stats.actionsExecuted + stats.overrunTicks).toBe(60);
+    expect(latest).toBeLessThanOrEqual(3000);
+    second.kill('SIGTERM');
+    expect(await exits[1]).toEqual([0, null]);
+    const metered = await grants.metered();
+    expect([...chunks].filter((id) => !metered.includes(id))).toEqual([]);
+    expect(metered).toHaveLength(new Set(metered).size);
+  });
+
+  it('that speaks no SDK are told, answered and closed, and owe what they were sent', async () => {
+    const child = await start(database.workerUrl);
+    const exit = once(child, 'exit');
+    const jpeg = await jpegOf();
+    const robot = await TestRobot.open(port, await issuer.sign({ ...claims, epoch: 4 }));
+    await robot.next('welcome', 60_000);
+    robot.send(observation(0, jpeg));
+    await robot.next('chunk', 30_000);
+    child.kill('SIGTERM');
+    expect(await robot.next('drain', 30_000)).toMatchObject({
+      reason: 'the worker is stopping',
+      resume: expect.any(String) as string,
+    });
+    robot.send(observation(1, jpeg));
+    expect(await robot.answer(1, 30_000)).toMatchObject({ type: 'chunk', epoch: 4 });
+    expect((await robot.closed).code).toBe(1012);
+    expect(await exit).toEqual([0, null]);
+    const ids = await usageIds();
+    expect(ids).toEqual(expect.arrayContaining(['ses_p:4:0', 'ses_p:4:1']));
+  });
+
+  it('is over its memory budget go on at the one that is started in its place', async () => {
+    const first = await start(database.workerUrl, { environment: { MEMORY_BUDGET_MB: '64' } });
+    const exit = once(first, 'exit');
+    // As whoever keeps processes does: it left in order, and another takes its place.
+    const successor = exit.then(() => start(database.workerUrl));
+    const grants = await moving('ses_mem', () => `127.0.0.1:${port}`);
+    const { chunks, epochs, latest } = await run(grants, 160, () => undefined);
+    expect(await exit).toEqual([0, null]);
+    expect(epochs[0]).toBe(1);
+    expect(epochs.length).toBe(2);
+    expect(latest).toBeLessThanOrEqual(3000);
+    const second = await successor;
+    const ended = once(second, 'exit');
+    second.kill('SIGTERM');
+    await ended;
+    const metered = await grants.metered();
+    expect([...chunks].filter((id) => !metered.includes(id))).toEqual([]);
+  });
+});
 
 describe('the serve process', () => {
   it('loses no chunk that was sent when it is killed, and stops cleanly when asked', async () => {

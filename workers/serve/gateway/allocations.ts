@@ -25,9 +25,12 @@ export class Allocations {
   private readonly held = new Map<string, Held>();
   private fences = 0;
   private isDraining = false;
+  private readonly onExpired: (session: string) => void;
 
-  constructor(capacity: number) {
+  /** @param onExpired told of a place that was kept for a robot that did not come. */
+  constructor(capacity: number, onExpired: (session: string) => void = () => undefined) {
     this.capacity = capacity;
+    this.onExpired = onExpired;
   }
 
   /** Places by state at `now` (ms). */
@@ -95,7 +98,12 @@ export class Allocations {
     return held;
   }
 
-  private expire(now: number): void {
-    for (const [session, { until }] of this.held) if (until <= now) this.held.delete(session);
+  /** Gives back the places that were kept for long enough. */
+  expire(now: number): void {
+    for (const [session, { until }] of this.held) {
+      if (until > now) continue;
+      this.held.delete(session);
+      this.onExpired(session);
+    }
   }
 }

@@ -12,6 +12,7 @@ import {
   type WorkerAllocation,
 } from '@armature/sdk/contract';
 import { WebSocketServer, type WebSocket } from 'ws';
+import { fetchAhead } from '../session/index.ts';
 import { Allocations } from './allocations.ts';
 import { Connection, type ConnectionDeps } from './connection.ts';
 import { credentials } from './credentials.ts';
@@ -52,11 +53,13 @@ export class Gateway {
   private readonly table: SessionTable;
   private readonly pings: NodeJS.Timeout;
   private readonly allocations: Allocations;
+  /** What was fetched for sessions that have not connected yet, by session: how to let go of it. */
+  private readonly ahead = new Map<string, () => void>();
   private draining = false;
 
   private constructor(options: GatewayOptions) {
     this.options = options;
-    this.allocations = new Allocations(options.maxSessions);
+    this.allocations = new Allocations(options.maxSessions, (session) => this.letGo(session));
     this.table = new SessionTable((session) => options.ledger.epochs.highestSpent(session));
     this.http = createServer((request, response) => void this.answer(request, response));
     this.http.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
@@ -144,6 +147,8 @@ export class Gateway {
           this.allocations.release(place);
         });
         this.table.add(connection);
+        // The connection has taken hold of its policy itself.
+        this.letGo(robot.claims.sub);
       });
     } catch (error) {
       const known = error instanceof ArmatureError ? error : unexpected(error);
@@ -191,7 +196,9 @@ export class Gateway {
     }
   }
 
-  /** Keeps a place for the session of a token, and fetches its policy before the robot is there. */
+  /**
+   * Keeps a place for the session of a token, and its policy with its graphs before the robot is there.
+   */
   private async allocate(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const { options } = this;
     try {
@@ -200,11 +207,11 @@ export class Gateway {
       const { claims } = await options.verify(bearer);
       this.table.assertCurrent(claims);
       const { fence } = this.allocations.reserve(claims, options.clock.now(), RESERVED_MS);
-      const { version_id: versionId, digest, prefix } = claims.policy;
-      options.policies.acquire({ tenant: claims.tenant, versionId, digest, prefix }).then(
-        (lease) => lease.release(),
-        (error: unknown) => options.log.info({ err: error, digest }, 'nothing was fetched ahead'),
-      );
+      const before = this.ahead.get(claims.sub);
+      this.ahead.set(claims.sub, fetchAhead(claims, options));
+      before?.();
+      const expire = () => this.allocations.expire(options.clock.now());
+      setTimeout(expire, RESERVED_MS + 1).unref();
       response.writeHead(201, { 'Content-Type': 'application/json' });
       const kept: WorkerAllocation = { fence, reserved_ms: RESERVED_MS };
       response.end(JSON.stringify(kept));
@@ -213,6 +220,11 @@ export class Gateway {
       response.writeHead(known.status, { 'Content-Type': 'application/problem+json' });
       response.end(JSON.stringify(known.toProblem(randomUUID())));
     }
+  }
+
+  private letGo(session: string): void {
+    this.ahead.get(session)?.();
+    this.ahead.delete(session);
   }
 
   private async answer(request: IncomingMessage, response: ServerResponse): Promise<void> {

@@ -351,6 +351,78 @@ describe('handing over', () => {
   });
 });
 
+describe('a policy that was announced', () => {
+  async function announced(own: TestWorker, policy: string) {
+    const claims = own.claims({ sub: `ses_s${++count}`, ...off }, policy);
+    const token = await own.issuer.sign(claims);
+    const answer = await fetch(`http://127.0.0.1:${own.port}/v1/allocations`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${token}` },
+    });
+    expect(answer.status).toBe(201);
+    return token;
+  }
+  const pinned = async (own: TestWorker) =>
+    /^policies_pinned (\d)/m.exec(await own.metrics.registry.metrics())?.[1];
+  const other = async (own: TestWorker) => {
+    const claims = own.claims({ sub: `ses_s${++count}`, ...off }, 'another');
+    return TestRobot.open(own.port, await own.issuer.sign(claims));
+  };
+
+  it('stays in its slot with its graphs until its robot is there, and then as the robot’s', async () => {
+    const own = await startWorker({ images, clock, policySlots: 1 });
+    const token = await announced(own, 'ahead');
+    await until(() => own.runtime.warmups.includes('act 1'));
+    const refused = await other(own);
+    expect(await refused.next('error')).toMatchObject({ code: 'unavailable', field: 'policy' });
+    const made = await TestRobot.ready(own.port, token);
+    expect(own.runtime.warmups).toEqual(['act 1']);
+    expect(own.runtime.loads).toBe(1);
+    made.send(observation(0, jpeg));
+    await made.next('chunk');
+    made.close();
+    await made.closed;
+    await expect.poll(() => pinned(own), { timeout: 10_000 }).toBe('0');
+    await own.stop();
+  });
+
+  it('goes when nobody came in time, loaded or still loading', async () => {
+    const own = await startWorker({ images, clock, policySlots: 1 });
+    let loaded = (): void => undefined;
+    own.runtime.onLoad = () => new Promise((resolve) => (loaded = resolve));
+    await announced(own, 'ahead');
+    await until(() => own.runtime.loads === 1);
+    skip += 30_001;
+    expect(own.gateway.places.allocated).toBe(0);
+    loaded();
+    await expect.poll(() => pinned(own), { timeout: 10_000 }).toBe('0');
+    own.runtime.onLoad = () => Promise.resolve();
+    const there = await other(own);
+    await there.next('welcome');
+    there.close();
+    await own.stop();
+  });
+});
+
+describe('health', () => {
+  it('is denied, and readiness with it, while an engine has been stuck in a run for a minute', async () => {
+    const status = async (path: string) =>
+      (await fetch(`http://127.0.0.1:${worker.port}${path}`)).status;
+    const made = await robot(off);
+    const held = gate(worker.runtime);
+    made.send(observation(0, jpeg));
+    await until(() => held.held === 1);
+    skip += 59_000;
+    expect([await status('/healthz'), await status('/readyz')]).toEqual([200, 200]);
+    skip += 2_000;
+    expect([await status('/healthz'), await status('/readyz')]).toEqual([503, 503]);
+    await expect(robot(off)).rejects.toMatchObject({ code: 'unavailable' });
+    held.open();
+    expect(await made.answer(0)).toMatchObject({ type: 'chunk' });
+    expect([await status('/healthz'), await status('/readyz')]).toEqual([200, 200]);
+  });
+});
+
 describe('reasoning beside the chunks', () => {
   const lanes = {
     'an engine of its own': [
