@@ -374,23 +374,50 @@ describe('a chunk behind actions that are given', () => {
 });
 
 describe('what is refused', () => {
-  it('NaN weights, by name', async () => {
-    const good = policies[0] as FinishedPolicy;
-    const file = readSafetensors(good.files['head.safetensors'] as Uint8Array);
-    const tensors = new Map(
-      [...file.tensors].map(([name, tensor], i) => {
-        const data = toFloat32(tensor).slice();
-        if (i === 0) data[0] = NaN;
-        return [name, fromFloat32(data, tensor.shape, 'F32')] as const;
-      }),
-    );
-    const bad = {
-      digest: 'nan',
-      manifest: good.manifest,
-      files: { 'head.safetensors': writeSafetensors(tensors) },
-    };
-    await expect(runtime.load(bad)).rejects.toMatchObject({ code: 'invalid_weights' });
-  });
+  it.each([NaN, Infinity, -Infinity, 10_001, -10_001])(
+    'weights of %d, in a head or in pairs, by name; the largest that is allowed is not',
+    async (value) => {
+      const good = policies[0] as FinishedPolicy;
+      const pairs = trunkPairs(TRUNK_LORA, base.trunkSpecs);
+      const files: Record<string, Uint8Array> = {
+        ...good.files,
+        'lora.safetensors': writeWeights(
+          pairs,
+          (name) => {
+            const spec = pairs.find((pair) => pair.name === name);
+            return new Float32Array(spec === undefined ? 0 : elements(spec.shape));
+          },
+          'F32',
+          {},
+        ),
+      };
+      const lora = { ...good.manifest, mode: 'lora', lora: TRUNK_LORA } as const;
+      for (const [name, manifest] of [
+        ['head.safetensors', good.manifest],
+        ['lora.safetensors', lora],
+      ] as const) {
+        const [digest, largest] = [`${name} of ${value}`, `${name} of the largest`];
+        const bad = { ...files, [name]: withFirst(files[name], value) };
+        await expect(runtime.load({ digest, manifest, files: bad })).rejects.toMatchObject({
+          code: 'invalid_weights',
+          field: name,
+        });
+        const fine = { ...files, [name]: withFirst(files[name], 10_000) };
+        await runtime.unload(await runtime.load({ digest: largest, manifest, files: fine }));
+      }
+    },
+  );
+
+  /** The file with another first value in its first tensor. */
+  function withFirst(bytes: Uint8Array | undefined, value: number): Uint8Array {
+    if (bytes === undefined) throw new RangeError('no file');
+    const tensors = [...readSafetensors(bytes).tensors].map(([name, tensor], i) => {
+      const data = toFloat32(tensor).slice();
+      if (i === 0) data[0] = value;
+      return [name, fromFloat32(data, tensor.shape, 'F32')] as const;
+    });
+    return writeSafetensors(new Map(tensors));
+  }
 
   it('a policy of another pre-processing', async () => {
     const good = policies[0] as FinishedPolicy;

@@ -1,6 +1,7 @@
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import {
   connect,
   ensureDatabase,
@@ -27,6 +28,8 @@ export interface TestPostgres {
   adminUrl: string;
   /** A new, migrated database, cloned from a template; 30 ms. */
   database(): Promise<TestDatabase>;
+  /** Kills the server as a crash does (SIGKILL) and starts it again on its folder and port. */
+  crash(): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -35,7 +38,7 @@ const PASSWORD = 'only-for-tests';
 /** A PostgreSQL of this test file's own on a free port; start it in `beforeAll`, about a second. */
 export async function startTestPostgres(): Promise<TestPostgres> {
   const dir = await mkdtemp(path.join(tmpdir(), 'armature-pg-'));
-  const server = await startPostgres({ dir, port: 0, durable: false });
+  let server = await startPostgres({ dir, port: 0, durable: false });
   const open: Db[] = [];
   const template = await ensureDatabase(server.adminUrl, 'template_armature');
   await migrate(template);
@@ -55,6 +58,25 @@ export async function startTestPostgres(): Promise<TestPostgres> {
       const worker = connect(workerUrl, { max: 8, name: 'test-worker' });
       open.push(app, worker);
       return { adminUrl, appUrl, workerUrl, app, worker };
+    },
+    crash: async () => {
+      const [pid = ''] = (await readFile(path.join(dir, 'data', 'postmaster.pid'), 'utf8')).split(
+        '\n',
+      );
+      const port = Number(new URL(server.adminUrl).port);
+      process.kill(Number(pid), 'SIGKILL');
+      await server.exited;
+      await server.stop();
+      // Its children may hold the shared memory a moment longer than the server lives.
+      for (let attempt = 0; ; attempt++) {
+        try {
+          server = await startPostgres({ dir, port, durable: false });
+          return;
+        } catch (error) {
+          if (attempt === 50) throw error;
+          await sleep(100);
+        }
+      }
     },
     stop: async () => {
       for (const db of open) await db.close();

@@ -11,10 +11,13 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startTestPostgres, type TestPostgres } from '../../test/support/postgres.ts';
 import { recordSession } from '../../test/support/session-rows.ts';
 import { startIssuer, type Issuer } from './gateway/testing/issuer.ts';
+import { Random } from '../../test/simulation/random.ts';
 import { claimsFor, jpegOf, observation, TestRobot } from './testing/robots.ts';
 import { MemoryStore, storePolicy } from './testing/worker.ts';
 
 const KILLS = 4;
+/** What goes wrong when follows from it; one that fails stands in the test's name. */
+const SEED = Number(process.env['ARMATURE_CHAOS_SEED'] ?? Date.now() % 1_000_000);
 const ROBOTS = 4;
 const CHUNKS_BETWEEN_KILLS = 25;
 const TENANTS = ['ten_c1', 'ten_c2'];
@@ -124,11 +127,14 @@ async function start(): Promise<ChildProcess> {
 
 describe('metering', () => {
   it(
-    'totals what robots were sent, while workers are killed and the database breaks off',
+    `totals what robots were sent, while workers and the database are killed and connections break off (ARMATURE_CHAOS_SEED=${SEED})`,
     { timeout: 900_000 },
     async () => {
       const jpeg = await jpegOf();
+      const random = new Random(SEED);
       const received = new Set<string>();
+      /** Reasonings that drove what was received. */
+      const heard = new Set<string>();
       /** Asked for when a worker died: recorded or not, the robot cannot know. */
       const unknown = new Set<string>();
       const end = new AbortController();
@@ -150,9 +156,13 @@ describe('metering', () => {
             robot.send(observation(seq, jpeg));
             const answer = robot.answer(seq, PATIENCE_MS).catch(() => undefined);
             await Promise.race([gone, answer]);
-            const frame = robot.frames.find((f) => f.type === 'chunk' && f.seq === seq);
+            const chunks = robot.frames.filter((f) => f.type === 'chunk');
+            const frame = chunks.find((f) => f.seq === seq);
             if (frame === undefined) unknown.add(id);
-            else received.add(id);
+            else {
+              received.add(id);
+              if (frame.reasoning !== null) heard.add(frame.reasoning.id);
+            }
             seq += 1;
             await sleep(PERIOD_MS);
           }
@@ -164,9 +174,15 @@ describe('metering', () => {
       const driving = Promise.all(claims.map(drive));
       for (let kill = 1; kill <= KILLS; kill++) {
         const goal = kill * CHUNKS_BETWEEN_KILLS;
+        const crashAt = goal - random.whole(1, CHUNKS_BETWEEN_KILLS - 1);
+        let crashed = false;
         while (received.size < goal) {
           proxy.breakAll();
-          await sleep(15 + Math.random() * 60);
+          await sleep(random.between(15, 75));
+          if (!crashed && received.size >= crashAt) {
+            crashed = true;
+            await server.crash();
+          }
           if (child.exitCode !== null) child = await start();
         }
         const died = once(child, 'exit');
@@ -189,6 +205,17 @@ describe('metering', () => {
       expect(metered.size).toBe(rows.length);
       expect([...received].filter((id) => !metered.has(id))).toEqual([]);
       expect([...metered].filter((id) => !received.has(id) && !unknown.has(id))).toEqual([]);
+      // Every chunk has a reasoning of its own here, under the chunk's id.
+      const records = await admin`select id, session_id, tenant_id from reasoning_records`;
+      const reasoned = new Set(records.map((row) => String(row['id'])));
+      expect(reasoned.size).toBe(records.length);
+      expect(heard.size).toBe(received.size);
+      expect([...heard].filter((id) => !reasoned.has(id))).toEqual([]);
+      expect([...reasoned].filter((id) => !heard.has(id) && !unknown.has(id))).toEqual([]);
+      const owner = new Map(claims.map(({ sub, tenant }) => [sub, tenant]));
+      for (const row of records) {
+        expect(row['tenant_id']).toBe(owner.get(String(row['session_id'])));
+      }
       for (const { sub, tenant } of claims) {
         const own = rows.filter((row) => row['session_id'] === sub);
         expect(new Set(own.map((row) => String(row['tenant_id'])))).toEqual(new Set([tenant]));

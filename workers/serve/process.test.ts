@@ -277,7 +277,7 @@ describe('robots of a process that leaves', () => {
   });
 
   it('is over its memory budget go on at the one that is started in its place', async () => {
-    const first = await start(database.workerUrl, { environment: { MEMORY_BUDGET_MB: '64' } });
+    const first = await start(database.workerUrl, { environment: { MEMORY_BUDGET_MB: '256' } });
     const exit = once(first, 'exit');
     // As whoever keeps processes does: it left in order, and another takes its place.
     const successor = exit.then(() => start(database.workerUrl));

@@ -99,6 +99,16 @@ describe('connecting', () => {
     expect([error.code, error.field]).toEqual(['embodiment_mismatch', 'action[1].name']);
   });
 
+  it('refuses to be one that measures in other units', async () => {
+    for (const part of ['state', 'action'] as const) {
+      const other = structuredClone(spec);
+      other[part][0] = { ...other[part][0]!, unit: 'deg' } as never;
+      const error = await refusal(connect(await worker({ spec: other })));
+      expect([error.code, error.field]).toEqual(['embodiment_mismatch', `${part}[0].unit`]);
+      expect(error.message).toMatch(/rad.*deg/);
+    }
+  });
+
   it('renews an expired token and tries again where nothing listens yet', async () => {
     let refused = 0;
     const to = await worker({

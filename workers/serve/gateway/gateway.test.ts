@@ -1,5 +1,6 @@
-import { Ndarray, type WireObservation } from '@armature/sdk/contract';
+import { Ndarray, ROBOT_PATH, type WireObservation } from '@armature/sdk/contract';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { WebSocket } from 'ws';
 import { armSpec, jpegOf, observation, TestRobot } from '../testing/robots.ts';
 import { startWorker, storePolicy, type TestWorker } from '../testing/worker.ts';
 import type { TokenOverrides } from './testing/issuer.ts';
@@ -51,6 +52,32 @@ describe('connecting', () => {
       expect(made.frames[0]?.type).toBe('loading');
       made.close();
     }
+  });
+
+  it('speaks its dialect where others are offered too, and refuses where it is not', async () => {
+    const token = await worker.issuer.sign(worker.claims({ sub: session() }));
+    const answer = (offered: string[]) =>
+      new Promise<string>((resolve, reject) => {
+        const socket = new WebSocket(`ws://127.0.0.1:${worker.port}${ROBOT_PATH}`, offered, {
+          headers: { authorization: `Bearer ${token}` },
+        });
+        socket.on('open', () => {
+          resolve(socket.protocol);
+          socket.close();
+        });
+        socket.on('error', reject);
+        socket.on('unexpected-response', (_, response) => {
+          let body = '';
+          response.on('data', (data: Buffer) => (body += data.toString()));
+          response.on('end', () => {
+            const { code } = JSON.parse(body) as { code: string };
+            resolve(`${response.statusCode} ${code}`);
+          });
+        });
+      });
+    expect(await answer(['armature.v2'])).toBe('400 invalid_request');
+    expect(await answer(['armature.v2', 'armature.v1'])).toBe('armature.v1');
+    expect(await answer(['armature.v1', 'other'])).toBe('armature.v1');
   });
 
   it.each<[string, TokenOverrides, string]>([

@@ -492,7 +492,6 @@ describe('the event loop', () => {
         return TestRobot.ready(own.port, await own.issuer.sign(claims));
       }),
     );
-    own.metrics.lag.reset();
     const order: ('pong' | 'chunk')[] = [];
     await Promise.all(
       robots.map(async (made) => {
@@ -508,7 +507,6 @@ describe('the event loop', () => {
     expect(order.filter((event) => event === 'chunk')).toHaveLength(18);
     // A loop that waited for the runs would answer after them: six pings come before any chunk.
     expect(order.slice(0, 6)).toEqual(new Array(6).fill('pong'));
-    expect(own.metrics.lag.quantile(0.5)).toBeLessThan(100);
     await own.stop();
     await slow.close();
   });

@@ -33,6 +33,18 @@ export function armSpec(over: Partial<EmbodimentSpec> = {}): EmbodimentSpec {
   };
 }
 
+/** An arm with two cameras of the size that policies are commonly shown. */
+export function loadSpec(): EmbodimentSpec {
+  const size = { width: 224, height: 224 };
+  return armSpec({
+    name: 'two-camera arm',
+    cameras: [
+      { name: 'front', kind: 'external', ...size },
+      { name: 'hand', kind: 'wrist', ...size },
+    ],
+  });
+}
+
 export function claimsFor(over: Partial<SessionClaims> = {}): SessionClaims {
   const tenant = over.tenant ?? 'ten_a';
   const digest = over.policy?.digest ?? 'none';
@@ -55,6 +67,17 @@ export async function jpegOf(width = 64, height = 48, shade = 120): Promise<Byte
   const pixels = new Uint8Array(width * height * 3).fill(shade);
   const raw = { width, height, channels: 3 } as const;
   return new Uint8Array(await sharp(pixels, { raw }).jpeg().toBuffer());
+}
+
+/** A picture of noise: as much to decode as a picture of that size can hold. */
+export async function noiseJpeg(width: number, height: number): Promise<Bytes> {
+  let state = 1;
+  const pixels = Uint8Array.from({ length: width * height * 3 }, () => {
+    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
+    return state >>> 24;
+  });
+  const raw = { width, height, channels: 3 } as const;
+  return new Uint8Array(await sharp(pixels, { raw }).jpeg({ quality: 90 }).toBuffer());
 }
 
 export function observation(

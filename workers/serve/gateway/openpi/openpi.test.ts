@@ -163,6 +163,28 @@ describe('the openpi dialect', () => {
     expect(worker.runtime.runs.at(-1)?.rows[0]).toMatchObject({ instruction: 'lift the cup' });
   });
 
+  it('says nothing while the policy is being loaded, then the metadata, then what was asked ahead', async () => {
+    const { runtime } = worker;
+    let load = (): void => undefined;
+    runtime.onLoad = () => new Promise((resolve) => (load = resolve));
+    const { loads } = runtime;
+    const claims = worker.claims({ sub: `ses_pi_t${++sessions}`, epoch: 1 }, 'held back');
+    const client = await Client.connect(await worker.issuer.sign(claims));
+    client.send(seen);
+    await expect.poll(() => runtime.loads, { timeout: 20_000 }).toBe(loads + 1);
+    // The socket is alive all the while.
+    for (let i = 0; i < 3; i++) {
+      const pong = new Promise((resolve) => client.socket.once('pong', resolve));
+      client.socket.ping();
+      await pong;
+    }
+    expect(client.messages).toEqual([]);
+    runtime.onLoad = () => Promise.resolve();
+    load();
+    expect(await client.read()).toMatchObject({ policy_version: 'pv_held back' });
+    expect(Object.keys(await client.read())).toContain('actions');
+  });
+
   it('answers requests that are sent ahead in their order', async () => {
     const client = await Client.connect(await token());
     await client.read();
