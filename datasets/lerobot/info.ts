@@ -57,10 +57,10 @@ function flatten(names: unknown): string[] {
   return [];
 }
 
-/** A camera for every feature that is stored as a video. */
+/** A camera for every feature that is stored as a video, or as pictures in the table. */
 export function camerasOf(info: Info): Camera[] {
   return Object.entries(info.features)
-    .filter(([, feature]) => feature.dtype === 'video')
+    .filter(([, { dtype }]) => dtype === 'video' || dtype === 'image')
     .map(([key, feature]) => {
       const codec = feature.info?.['video.codec'];
       return {
@@ -78,6 +78,12 @@ function pictureSize(feature: Feature): { width: number; height: number } {
   const [first = 0, second = 0, third = 0] = feature.shape;
   const channelsFirst = names.length === 3 ? /^channel/.test(names[0] ?? '') : first <= 4;
   return channelsFirst ? { height: second, width: third } : { height: first, width: second };
+}
+
+/** Features whose pictures lie in the table. */
+export function pictureFeatures(info: Info): ReadonlySet<string> {
+  const features = Object.entries(info.features);
+  return new Set(features.filter(([, { dtype }]) => dtype === 'image').map(([key]) => key));
 }
 
 /** @throws ArmatureError `invalid_dataset` when there are videos but no word of where. */

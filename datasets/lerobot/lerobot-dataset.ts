@@ -21,8 +21,10 @@ import {
   dimensionNames,
   type Info,
   INFO_PATH,
+  pictureFeatures,
   STATE_FEATURE,
 } from './info.ts';
+import { pictureColumn } from './picture-column.ts';
 
 /** Where a version of LeRobot keeps what belongs to an episode. */
 export interface Layout {
@@ -51,6 +53,7 @@ export class LeRobotDataset implements Dataset {
   readonly episodes: readonly EpisodeInfo[];
   readonly #source: BlobSource;
   readonly #layout: Layout;
+  readonly #inTable: ReadonlySet<string>;
   readonly #byIndex: ReadonlyMap<number, EpisodeInfo>;
 
   /** @throws ArmatureError `invalid_dataset` when state or action are not described. */
@@ -65,6 +68,7 @@ export class LeRobotDataset implements Dataset {
     this.episodes = layout.episodes;
     this.#source = source;
     this.#layout = layout;
+    this.#inTable = pictureFeatures(info);
     this.#byIndex = new Map(layout.episodes.map((episode) => [episode.index, episode]));
   }
 
@@ -96,7 +100,12 @@ export class LeRobotDataset implements Dataset {
 
   async video(index: number, camera: string): Promise<VideoInput> {
     this.#episode(index);
-    const { path, clip } = this.#layout.video(index, findCamera(this.cameras, camera));
+    const found = findCamera(this.cameras, camera);
+    if (this.#inTable.has(found.feature)) {
+      const { path, rows } = await this.#layout.rows(index);
+      return pictureColumn(this.#source, path, found, this.fps, rows);
+    }
+    const { path, clip } = this.#layout.video(index, found);
     const size = await this.#source.size(path);
     if (size === null) throw missingFile(path);
     const part = clip === undefined ? {} : { clip };

@@ -16,6 +16,9 @@ export interface EpisodeColumns {
   readonly tasks: readonly number[];
 }
 
+/** Readers hold one group of pictures at a time. */
+const ROWS_A_GROUP = 256;
+
 type WriteOptions = Parameters<typeof parquetWriteBuffer>[0];
 type Schema = NonNullable<WriteOptions['schema']>;
 
@@ -53,6 +56,6 @@ export function episodeTable({ fps, vectors, pictures, tasks }: EpisodeColumns):
   }
   const root: Schema[number] = { name: 'schema', num_children: columnData.length };
   return new Uint8Array(
-    parquetWriteBuffer({ columnData, schema: [root, ...schema], rowGroupSize: 100_000 }),
+    parquetWriteBuffer({ columnData, schema: [root, ...schema], rowGroupSize: ROWS_A_GROUP }),
   );
 }
