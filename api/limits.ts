@@ -18,6 +18,8 @@ export const limitDefaults = {
   cost_per_month: 100_000,
   /** Addresses that are told of the same event, each by a message of its own. */
   webhooks: 20,
+  /** Weight of the tenant's robots where engines have less time than all of them want. */
+  serve_share: 1,
 } as const satisfies Record<LimitName, number>;
 
 /** The share of a tenant's request rate that one of its keys may take. */

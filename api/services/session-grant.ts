@@ -23,6 +23,8 @@ import { presentSession } from './present.ts';
 const HEARTBEAT_FRESH_S = 15;
 /** Observations that a session may have on the way at a time. */
 const MAX_IN_FLIGHT = 4;
+/** A tenant whose share is less still moves. */
+const LEAST_SHARE = 0.01;
 
 export interface ServeWorker {
   id: string;
@@ -61,9 +63,11 @@ export async function grantSession(
     embodiment: typeof embodiments.$inferSelect;
     version: typeof policyVersions.$inferSelect;
     worker: ServeWorker;
+    /** The tenant's limit `serve_share`. */
+    share: number;
   },
 ): Promise<SessionGrant> {
-  const { session, embodiment, version, worker } = rows;
+  const { session, embodiment, version, worker, share } = rows;
   const spec = embodimentSpecSchema.parse(embodiment.spec);
   const options = sessionOptionsSchema.parse(session.options);
   const { token, expiresAt } = await ctx.tokens.issue(
@@ -76,7 +80,11 @@ export async function grantSession(
       ...(options.sampler === undefined ? {} : { sampler: options.sampler }),
       reasoning: options.reasoning,
       epoch: session.epoch,
-      limits: { max_in_flight: MAX_IN_FLIGHT, max_hz: options.max_hz ?? spec.control_hz },
+      limits: {
+        max_in_flight: MAX_IN_FLIGHT,
+        max_hz: options.max_hz ?? spec.control_hz,
+        share: Math.max(LEAST_SHARE, share),
+      },
     },
     ctx.clock(),
   );

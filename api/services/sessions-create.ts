@@ -5,7 +5,7 @@ import { findEmbodiment, findPolicyVersion, needUnretired } from './find.ts';
 import { versionFor } from './canary.ts';
 import { grantSession, pickServeWorker } from './session-grant.ts';
 import { mutate } from './mutate.ts';
-import { needRobot } from './quotas.ts';
+import { limitOf, needRobot } from './quotas.ts';
 
 /** A robot's session on a serve worker, with the version it names, the deployed one or its canary. */
 export const createSession: Service<'sessions.create'> = async (ctx, input) => {
@@ -45,7 +45,8 @@ export const createSession: Service<'sessions.create'> = async (ctx, input) => {
       .returning();
     if (session === undefined) throw new Error('insert gave no row');
     note(session.id, { robot: session.robot, policy_version_id: version.id });
-    return { session, embodiment, version, worker };
+    const share = await limitOf(tx, tenant, 'serve_share');
+    return { session, embodiment, version, worker, share };
   });
   return grantSession(ctx, rows);
 };

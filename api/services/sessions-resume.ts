@@ -4,6 +4,7 @@ import type { Service } from './context.ts';
 import { findEmbodiment, findPolicyVersion, findSession } from './find.ts';
 import { grantSession, pickServeWorker } from './session-grant.ts';
 import { mutate } from './mutate.ts';
+import { limitOf } from './quotas.ts';
 
 /** A token with the next epoch, for a robot that reconnects: late chunks of the old one are void. */
 export const resumeSession: Service<'sessions.resume'> = async (ctx, { id }) => {
@@ -26,7 +27,8 @@ export const resumeSession: Service<'sessions.resume'> = async (ctx, { id }) => 
     const embodiment = await findEmbodiment(tx, tenant, session.embodimentId);
     const version = await findPolicyVersion(tx, tenant, session.policyVersionId);
     note(id, { epoch: session.epoch });
-    return { session, embodiment, version, worker };
+    const share = await limitOf(tx, tenant, 'serve_share');
+    return { session, embodiment, version, worker, share };
   });
   return grantSession(ctx, rows);
 };

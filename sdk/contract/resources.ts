@@ -54,6 +54,7 @@ export const limitNameSchema = z.enum([
   'compute_s_per_month',
   'cost_per_month',
   'webhooks',
+  'serve_share',
 ]);
 export type LimitName = z.infer<typeof limitNameSchema>;
 

@@ -43,6 +43,11 @@ export const sessionClaimsSchema = z.object({
   reasoning: reasoningCadenceSchema,
   /** Epoch of the session: a reconnect has a higher one and late chunks of the old are void. */
   epoch: z.number().int().nonnegative(),
-  limits: z.object({ max_in_flight: z.number().int().positive(), max_hz: z.number().positive() }),
+  limits: z.object({
+    max_in_flight: z.number().int().positive(),
+    max_hz: z.number().positive(),
+    /** Weight of the tenant among those whose robots wait for the same engines; 1 where it is absent. */
+    share: z.number().positive().optional(),
+  }),
 });
 export type SessionClaims = z.infer<typeof sessionClaimsSchema>;

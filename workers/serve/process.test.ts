@@ -11,7 +11,7 @@ import { connectRobot } from '@armature/sdk';
 import { Ndarray, type SessionClaims, type SessionGrant } from '@armature/sdk/contract';
 import { openStore } from '@armature/storage';
 import postgres from 'postgres';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import {
   startTestPostgres,
   type TestDatabase,
@@ -84,6 +84,16 @@ afterAll(async () => {
   rmSync(dir, { recursive: true });
 });
 
+/** Processes that a test that failed would leave behind. */
+const running = new Set<ChildProcess>();
+afterEach(async () => {
+  for (const child of running) {
+    const exit = once(child, 'exit');
+    child.kill('SIGKILL');
+    await exit;
+  }
+});
+
 interface Started {
   readonly id?: string;
   readonly at?: number;
@@ -117,8 +127,15 @@ async function start(
       ...environment,
     },
   });
-  const [line] = (await once(child.stdout, 'data')) as [Buffer];
-  expect(JSON.parse(line.toString())).toEqual({ ready: true, url: `ws://127.0.0.1:${at}` });
+  running.add(child);
+  const ended = once(child, 'exit').then(() => {
+    running.delete(child);
+    return undefined;
+  });
+  const said = once(child.stdout, 'data').then(([line]) => String(line));
+  const line = await Promise.race([said, ended]);
+  if (line === undefined) throw new Error('the process ended before it was ready');
+  expect(JSON.parse(line)).toEqual({ ready: true, url: `ws://127.0.0.1:${at}` });
   return child;
 }
 
@@ -191,7 +208,8 @@ async function moving(sub: string, url: (epoch: number) => string) {
 async function run(
   grants: { readonly next: () => Promise<SessionGrant> },
   ticks: number,
-  onTick: (tick: number) => void,
+  onTick: (tick: number, epoch: number) => void,
+  signal = new AbortController().signal,
 ) {
   const jpeg = await jpegOf();
   const chunks = new Set<string>();
@@ -214,10 +232,11 @@ async function run(
       latest = Math.max(latest, Date.now() - chunk.capturedAt - (step * 1000) / 4);
       chunks.add(chunk.chunkId);
       if (epochs.at(-1) !== chunk.epoch) epochs.push(chunk.epoch);
-      onTick(tick);
+      onTick(tick, chunk.epoch);
     },
     onStarved: () => starved.push(epochs.at(-1) ?? 0),
     ticks,
+    signal,
     maxAgeMs: 3000,
   });
   await robot.close();
@@ -282,10 +301,18 @@ describe('robots of a process that leaves', () => {
     // As whoever keeps processes does: it left in order, and another takes its place.
     const successor = exit.then(() => start(database.workerUrl));
     const grants = await moving('ses_mem', () => `127.0.0.1:${port}`);
-    const { chunks, epochs, latest } = await run(grants, 160, () => undefined);
+    const end = new AbortController();
+    const { chunks, epochs, latest } = await run(
+      grants,
+      4000,
+      (_, epoch) => {
+        if (epoch > 1) end.abort();
+      },
+      end.signal,
+    );
     expect(await exit).toEqual([0, null]);
+    expect(epochs).toHaveLength(2);
     expect(epochs[0]).toBe(1);
-    expect(epochs.length).toBe(2);
     expect(latest).toBeLessThanOrEqual(3000);
     const second = await successor;
     const ended = once(second, 'exit');

@@ -57,6 +57,17 @@ describe('Capacity', () => {
     expect(made.refusal('new', { act: 1 }, 800, 400)).toBeUndefined();
   });
 
+  it('says what a row of each kind costs, in rows of the cheapest', () => {
+    const made = capacity();
+    expect(made.rowCost('act')).toBe(1);
+    load(made, 'reason_and_act', 8, 160);
+    expect(made.rowCost('reason_and_act')).toBe(1);
+    load(made, 'act', 8, 80);
+    expect(made.rowCost('act')).toBe(1);
+    expect(made.rowCost('reason_and_act')).toBeCloseTo(2);
+    expect(made.rowCost('reason')).toBe(1);
+  });
+
   it('counts every kind of row that a session asks for, and every engine', () => {
     const one = capacity(1);
     const two = capacity(2);

@@ -92,6 +92,14 @@ export class Capacity {
     return Math.min(1, spent / (windowMs * engines));
   }
 
+  /** What a row of a kind costs, in rows of the cheapest kind; 1 as long as nothing was measured. */
+  rowCost(kind: string): number {
+    const own = this.costOfRow(kind);
+    if (own === undefined) return 1;
+    const all = [...this.costs.keys()].map((one) => this.costOfRow(one) ?? own);
+    return own / Math.min(...all);
+  }
+
   /** Engines that a session keeps busy, in engines; kinds that never ran count nothing. */
   private share(demand: Demand): number {
     return Object.entries(demand).reduce(

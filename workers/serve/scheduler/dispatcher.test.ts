@@ -38,6 +38,8 @@ function bench(engines: EngineLane[] = [{ name: 'one', serves: ['act', 'reason']
       deadline: clock.now + 10,
       expires,
       inFlightLimit: 1,
+      weight: 1,
+      cost: 1,
       job: {
         kind: lane,
         shape: { family: 'f', views: { external: 1, wrist: 0 }, paired: false },

@@ -15,17 +15,14 @@ function row(session: string, over: Partial<Row> = {}): Row {
     deadline: made,
     expires: Infinity,
     inFlightLimit: 1,
+    weight: 1,
+    cost: 1,
     job: made,
     ...over,
   };
 }
 
-const queue = (maxRows = 4, quantum = 4, weights?: ReadonlyMap<string, number>) =>
-  new ObservationQueue<number>({
-    maxRows,
-    quantum,
-    ...(weights === undefined ? {} : { weights }),
-  });
+const queue = (maxRows = 4, quantum = 4) => new ObservationQueue<number>({ maxRows, quantum });
 const sessions = (rows: readonly Row[]) => rows.map((r) => r.session);
 
 describe('ObservationQueue', () => {
@@ -162,13 +159,14 @@ describe('fairness between tenants', () => {
     robots: Record<string, number>,
     runs: number,
     urgent: string,
-    weights?: ReadonlyMap<string, number>,
+    of: (tenant: string) => Partial<Pick<Row, 'weight' | 'cost'>> = () => ({}),
   ): Record<string, number> {
-    const q = queue(4, 4, weights);
+    const q = queue(4, 4);
     let now = 0;
     const ask = (session: string) => {
       const slack = session.startsWith(urgent) ? 1 : 50;
-      q.offer(row(session, { deadline: now + slack }));
+      const [tenant = ''] = session.split('.');
+      q.offer(row(session, { deadline: now + slack, ...of(tenant) }));
     };
     for (const [tenant, count] of Object.entries(robots)) {
       for (let i = 0; i < count; i++) ask(`${tenant}.${i}`);
@@ -193,8 +191,17 @@ describe('fairness between tenants', () => {
   });
 
   it('shares by weight', () => {
-    const served = saturate({ a: 20, b: 20 }, 600, 'a', new Map([['a', 3]]));
+    const weight = (tenant: string) => (tenant === 'a' ? 3 : 1);
+    const served = saturate({ a: 20, b: 20 }, 600, 'b', (tenant) => ({ weight: weight(tenant) }));
     expect((served['a'] ?? 0) / (served['b'] ?? 1)).toBeCloseTo(3, 1);
+  });
+
+  it('shares the engines’ time, not their rows: one whose rows cost twice gets half as many', () => {
+    const cost = (tenant: string) => (tenant === 'dear' ? 2 : 1);
+    const served = saturate({ dear: 20, cheap: 20 }, 600, 'dear', (tenant) => ({
+      cost: cost(tenant),
+    }));
+    expect((served['cheap'] ?? 0) / (served['dear'] ?? 1)).toBeCloseTo(2, 1);
   });
 
   it('fills the run with a tenant that is ahead rather than leave it empty', () => {

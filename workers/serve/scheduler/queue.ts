@@ -16,6 +16,10 @@ export interface Waiting<T> {
   readonly expires: number;
   /** Rows of this session and lane that may run at once. */
   readonly inFlightLimit: number;
+  /** Weight of its tenant: what the tenant is served counts for it divided by this. */
+  readonly weight: number;
+  /** What computing it costs, in rows of the cheapest kind. */
+  readonly cost: number;
   readonly job: T;
 }
 
@@ -24,12 +28,10 @@ export interface QueueOptions<T> {
   readonly maxRows: number;
   /** How many rows the next run takes of so many that it may; all that fit unless told. */
   readonly runSize?: (waiting: number) => number;
-  /** Rows by which a tenant may run ahead of the one served least before others go first. */
+  /** Cost by which a tenant may run ahead of the one served least before others go first. */
   readonly quantum: number;
   /** Rows of one tenant that may run at once, on all engines together; no limit unless told. */
   readonly tenantLimit?: number;
-  /** Share of a tenant, 1 where the map has none. */
-  readonly weights?: ReadonlyMap<string, number>;
   /** Whether these rows of one group may run together; asked of two or more. */
   readonly fits?: (rows: readonly T[]) => boolean;
 }
@@ -51,11 +53,10 @@ export class ObservationQueue<T> {
   private readonly waiting = new Map<string, Waiting<T>>();
   private readonly running = new Map<string, number>();
   private readonly tenantRunning = new Map<string, number>();
-  private readonly shares: TenantShares;
+  private readonly shares = new TenantShares();
 
   constructor(options: QueueOptions<T>) {
     this.options = options;
-    this.shares = new TenantShares(options.weights ?? new Map());
   }
 
   get size(): number {
@@ -96,7 +97,7 @@ export class ObservationQueue<T> {
       this.waiting.delete(keyOf(next));
       count(this.running, keyOf(next), 1);
       count(this.tenantRunning, next.tenant, 1);
-      this.shares.charge(next.tenant);
+      this.shares.charge(next.tenant, next.cost / next.weight);
     }
     return { rows, expired };
   }

@@ -1,17 +1,12 @@
 /**
- * Rows served a tenant, divided by its weight (start-time fair queueing): what decides who has had
+ * What a tenant was served, divided by its weight (start-time fair queueing): what decides who has had
  * less than its share. A tenant that comes back from idleness starts level with the least served of
  * those at work, so that idleness is never saved up, and nobody has to wait for a newcomer either.
  */
 export class TenantShares {
-  private readonly weights: ReadonlyMap<string, number>;
   private readonly tenants = new Map<string, { served: number; rows: number }>();
   /** Where a newcomer starts: the least served of those at work, and never less than before. */
   private level = 0;
-
-  constructor(weights: ReadonlyMap<string, number>) {
-    this.weights = weights;
-  }
 
   /** One more row of the tenant waits. */
   enter(tenant: string): void {
@@ -31,10 +26,11 @@ export class TenantShares {
     if (known.rows === 0) this.raise(known.served);
   }
 
-  charge(tenant: string): void {
+  /** @param amount cost of what runs, divided by the tenant's weight */
+  charge(tenant: string, amount: number): void {
     const known = this.tenants.get(tenant);
     if (known === undefined) return;
-    known.served += 1 / (this.weights.get(tenant) ?? 1);
+    known.served += amount;
     this.raise(known.served);
   }
 

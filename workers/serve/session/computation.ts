@@ -28,7 +28,7 @@ export interface ComputationOptions {
   readonly key: string;
   readonly policy: LoadedPolicy;
   readonly history: CommandHistory;
-  readonly deps: Pick<SessionDeps, 'dispatcher' | 'metrics' | 'log' | 'runtime'>;
+  readonly deps: Pick<SessionDeps, 'dispatcher' | 'metrics' | 'log' | 'runtime' | 'capacity'>;
   readonly delivery: Delivery;
   /** A row beside the observation's own goes to the engine. */
   readonly begun: () => void;
@@ -124,6 +124,8 @@ export class Computation {
       deadline: lane === 'act' ? admitted.deadline : this.reasoning.due(admitted.observedAt),
       expires: lane === 'act' ? admitted.expires : Infinity,
       inFlightLimit: claims.limits.max_in_flight,
+      weight: claims.limits.share ?? 1,
+      cost: deps.capacity.rowCost(job.kind),
       job,
     });
   }

@@ -28,7 +28,7 @@ export interface SessionDeps {
   readonly runtime: Pick<PolicyPort, 'batchKey'>;
   readonly images: Pick<ImagePool, 'prepare'>;
   readonly dispatcher: Dispatcher<ActRow, RowResult>;
-  readonly capacity: Pick<Capacity, 'refusal' | 'hold'>;
+  readonly capacity: Pick<Capacity, 'refusal' | 'hold' | 'rowCost'>;
   readonly ledger: Pick<Ledger, 'append' | 'epochs'>;
   readonly metrics: ServeMetrics;
   readonly log: SessionLog;
