@@ -76,6 +76,11 @@ export const observationSchema = z.object({
     .optional(),
   /** From here on, until another is sent; `off` until one is. Needs `executed` and `delay`. */
   chunking: chunkingSchema.optional(),
+  /**
+   * Whether `reasoning` frames are wanted: from here on, until another is sent; none unless they are.
+   * Workers that do not know of them leave them out.
+   */
+  reasoning_frames: z.boolean().optional(),
   /** In the first observation after a drain: what the worker that left gave along. */
   resume: z.string().max(65_536).optional(),
   /** The chunk is useless this long after capture; it is then dropped, never sent late. */
@@ -153,6 +158,22 @@ export const chunkSchema = z.object({
 });
 export type WireChunk = z.infer<typeof chunkSchema>;
 
+/**
+ * Worker → robot, where it was asked for: a reasoning that was made beside the chunks, as soon as it is
+ * there; the chunks that it drives follow. One that is made in a chunk's own run comes with that chunk.
+ */
+export const reasoningFrameSchema = z.object({
+  type: z.literal('reasoning'),
+  id: z.string(),
+  text: z.string(),
+  epoch: z.number().int(),
+  /** `seq` of the observation that it saw. */
+  seq: z.number().int(),
+  /** Age of that observation. */
+  age_ms: z.number(),
+});
+export type WireReasoning = z.infer<typeof reasoningFrameSchema>;
+
 /** Worker → robot: the worker is leaving; reconnect through the control plane. */
 export const drainSchema = z.object({
   type: z.literal('drain'),
@@ -176,6 +197,7 @@ export const serverFrameSchema = z.discriminatedUnion('type', [
   welcomeSchema,
   loadingSchema,
   chunkSchema,
+  reasoningFrameSchema,
   drainSchema,
   errorFrameSchema,
 ]);

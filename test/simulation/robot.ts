@@ -178,6 +178,7 @@ export class SimRobot implements Actor<Spec> {
       loading: () => undefined,
       dropped: (why: Dropped) => (this.dropped[why] += 1),
       error: () => undefined,
+      reasoning: () => undefined,
       drain: () => undefined,
       lost: () => undefined,
     };

@@ -87,6 +87,21 @@ describe('the SDK’s robot client on a worker', () => {
     await robot.close();
   });
 
+  it('hears of reasonings that are made beside the chunks, where it listens', async () => {
+    const heard: string[] = [];
+    const robot = await connectRobot({
+      embodiment: armSpec(),
+      grant: await grant(
+        worker.claims({ sub: 'ses_heard', reasoning: { when: 'interval', ms: 1 } }),
+      ),
+      onReasoning: ({ id, text }) => heard.push(`${id} ${text}`),
+    });
+    for (let i = 0; i < 6; i++) await robot.act(seen());
+    await expect.poll(() => heard.length, { timeout: 20_000 }).toBeGreaterThan(0);
+    expect(heard[0]).toMatch(/^ses_heard:1:\d+ to lift the cup$/);
+    await robot.close();
+  });
+
   it('creates a session whose policy the worker has by the time the robot connects', async () => {
     const cold = worker.claims({ sub: 'ses_ahead' }, 'cold');
     const granted = await grant(cold);

@@ -1,4 +1,9 @@
-import { ArmatureError, type Chunking, type SessionGrant } from '../../contract/index.ts';
+import {
+  ArmatureError,
+  type Chunking,
+  type SessionGrant,
+  type WireReasoning,
+} from '../../contract/index.ts';
 import type { Armature, ClientInput } from '../client.ts';
 import type { EmbodimentShape } from './embodiment.ts';
 import type { ReconnectOptions, SessionStatus } from './link.ts';
@@ -21,6 +26,11 @@ interface CommonOptions<S extends EmbodimentShape> {
   readonly chunking?: Chunking;
   readonly reconnect?: Partial<ReconnectOptions>;
   readonly onStatus?: (status: SessionStatus, detail: string) => void;
+  /**
+   * Reasonings that are made beside the chunks (cadences `interval` and `change`), as soon as they are
+   * there; the worker sends them only where this is given.
+   */
+  readonly onReasoning?: (reasoning: WireReasoning) => void;
   /** Errors that no call waits for: a refused token, an attempt to reconnect that failed. */
   readonly onError?: (error: ArmatureError) => void;
 }
@@ -68,6 +78,7 @@ export async function connectRobot<const S extends EmbodimentShape>(
     requestTimeoutMs: options.requestTimeoutMs ?? 10_000,
     reconnect: { baseMs: 250, maxMs: 10_000, giveUpAfterMs: 120_000, ...options.reconnect },
     chunking: options.chunking,
+    onReasoning: options.onReasoning,
     onStatus: options.onStatus,
     onError: options.onError,
   });

@@ -4,6 +4,7 @@ import {
   type ServerFrame,
   type SessionGrant,
   type WireChunk,
+  type WireReasoning,
 } from '../../contract/index.ts';
 import { cancelled } from '../backoff.ts';
 import { realClock, type Clock } from './clock.ts';
@@ -29,6 +30,8 @@ export interface ConnectionEvents {
   readonly dropped: (why: Dropped) => void;
   /** An error frame that answers no observation. */
   readonly error: (error: ArmatureError) => void;
+  /** A reasoning that was made beside the chunks. */
+  readonly reasoning: (reasoning: WireReasoning) => void;
   /** The worker is leaving; what it gives along for the next one. */
   readonly drain: (reason: string, resume: string | undefined) => void;
   /** The open connection is gone without having been closed from here. */
@@ -148,6 +151,9 @@ export class Connection {
     switch (frame.type) {
       case 'chunk':
         return this.chunk(frame);
+      case 'reasoning':
+        if (this.epochs.has(frame.epoch)) return this.events.reasoning(frame);
+        return this.events.dropped('foreign');
       case 'error':
         return this.refusal(frame);
       case 'drain':

@@ -101,6 +101,7 @@ class Handshake {
       case 'drain':
         return this.giveUp(lostConnection(`is leaving (${frame.reason})`));
       case 'chunk':
+      case 'reasoning':
       case undefined:
         return events.dropped('invalid');
     }

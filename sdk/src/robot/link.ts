@@ -1,4 +1,4 @@
-import { ArmatureError, type SessionGrant } from '../../contract/index.ts';
+import { ArmatureError, type SessionGrant, type WireReasoning } from '../../contract/index.ts';
 import { backoffMs, cancelled, sleep } from '../backoff.ts';
 import type { Connection, Dropped } from './connection.ts';
 import { deferred, type Deferred } from './deferred.ts';
@@ -29,6 +29,8 @@ export interface LinkOptions {
   readonly onStatus: ((status: SessionStatus, detail: string) => void) | undefined;
   /** Errors that no call waits for: a refused token, an attempt to reconnect that failed. */
   readonly onError: ((error: ArmatureError) => void) | undefined;
+  /** Reasonings that were made beside the chunks, as soon as they are there. */
+  readonly onReasoning: ((reasoning: WireReasoning) => void) | undefined;
   readonly onDropped: (why: Dropped) => void;
   readonly onReconnect: () => void;
   readonly onRefresh: () => void;
@@ -174,6 +176,7 @@ export class Link {
         loading: (message) => this.setStatus('loading', message),
         dropped: options.onDropped,
         error: (error) => options.onError?.(error),
+        reasoning: (reasoning) => options.onReasoning?.(reasoning),
         drain: (reason, resume) => {
           this.handedOver = resume;
           void this.replace(opened.connection, reason);

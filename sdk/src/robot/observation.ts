@@ -36,6 +36,8 @@ export interface ObservationEnvelope {
   /** What the worker before gave along. */
   readonly resume?: string | undefined;
   readonly chunking?: Chunking | undefined;
+  /** Whether reasonings are told of before the chunks that they drive. */
+  readonly reasoningFrames?: boolean | undefined;
   /** What the last chunk cost: steps executed meanwhile, and ms. */
   readonly delay?: { readonly steps: number; readonly latencyMs: number } | undefined;
 }
@@ -65,6 +67,9 @@ export function observationFrame<S extends EmbodimentShape>(
     ...(envelope.executed === undefined ? {} : { executed: envelope.executed }),
     ...(envelope.resume === undefined ? {} : { resume: envelope.resume }),
     ...(envelope.chunking === undefined ? {} : { chunking: envelope.chunking }),
+    ...(envelope.reasoningFrames === undefined
+      ? {}
+      : { reasoning_frames: envelope.reasoningFrames }),
     ...(envelope.delay === undefined
       ? {}
       : { delay: { steps: envelope.delay.steps, latency_ms: envelope.delay.latencyMs } }),

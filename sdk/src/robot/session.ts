@@ -175,6 +175,12 @@ export class RobotSession<S extends EmbodimentShape> {
     );
   }
 
+  /** Said to every worker once, where somebody listens. */
+  private asksForReasonings(connection: Connection | undefined): true | undefined {
+    const told = connection === this.instructed;
+    return this.options.onReasoning === undefined || told ? undefined : true;
+  }
+
   /** The observation with the task in force, where this connection's worker has not been told it. */
   private instructing(
     observation: Observation<S>,
@@ -200,6 +206,7 @@ export class RobotSession<S extends EmbodimentShape> {
         deadlineMs,
         delay,
         chunking: connection === this.instructed ? undefined : this.options.chunking,
+        reasoningFrames: this.asksForReasonings(connection),
         resume: connection === this.instructed ? undefined : this.handover,
       });
     // Checked before waiting for a connection, so that what is wrong here is said at once.

@@ -433,7 +433,7 @@ describe('reasoning beside the chunks', () => {
   } as const;
 
   /** A robot whose second observation has started a renewal that is held in the engine. */
-  async function reasoning(engines: (typeof lanes)[keyof typeof lanes]) {
+  async function reasoning(engines: (typeof lanes)[keyof typeof lanes], told = false) {
     const own = await startWorker({ images, clock, engines });
     const held = gate(own.runtime);
     const hold = own.runtime.pace;
@@ -444,7 +444,7 @@ describe('reasoning beside the chunks', () => {
       reasoning: { when: 'interval', ms: 1 },
     });
     const made = await TestRobot.ready(own.port, await own.issuer.sign(claims));
-    made.send(observation(0, jpeg));
+    made.send(observation(0, jpeg, told ? { reasoning_frames: true } : {}));
     const first = await made.next('chunk');
     skip += 10;
     made.send(observation(1, jpeg));
@@ -467,6 +467,27 @@ describe('reasoning beside the chunks', () => {
     expect(driven).toMatchObject({ type: 'chunk', reasoning: { id: `${made.id}:1:1` } });
     held.open();
     await own.stop();
+  });
+
+  it('is told as soon as it is there where that was asked for, and to nobody else', async () => {
+    for (const asked of [true, false]) {
+      const { own, held, made } = await reasoning(lanes['an engine of its own'], asked);
+      await held.release();
+      if (asked) {
+        expect(await made.next('reasoning')).toMatchObject({
+          id: `${made.id}:1:1`,
+          text: 'to lift the cup',
+          epoch: 1,
+          seq: 1,
+        });
+      }
+      made.send(observation(2, jpeg));
+      expect(await made.answer(2)).toMatchObject({ reasoning: { id: `${made.id}:1:1` } });
+      const told = made.frames.filter((frame) => frame.type === 'reasoning');
+      expect(told).toHaveLength(asked ? 1 : 0);
+      held.open();
+      await own.stop();
+    }
   });
 
   it('holds a chunk up by one run at most where both share an engine', async () => {

@@ -35,6 +35,8 @@ export interface Admitted {
   readonly deadline: number;
   /** From when on a chunk is useless; Infinity where the robot set no deadline. */
   readonly expires: number;
+  /** Whether the robot wants to be told of a reasoning before the chunk that it drives. */
+  readonly tellReasoning: boolean;
 }
 
 /** Decides which observations of one session are computed. */
@@ -48,6 +50,7 @@ export class Admission {
   private felt: { readonly state: Float32Array; readonly capturedAt: number } | undefined;
   private instruction: string | undefined;
   private chunking: Chunking = { mode: 'off' };
+  private toldReasonings = false;
   /** Observations on end whose chunks go on from another. */
   private inARow = 0;
   /** Steps that the last chunk known of cost. */
@@ -79,6 +82,7 @@ export class Admission {
     }
     checkObservation(spec, observation);
     assertOffered(observation.chunking, offered);
+    this.toldReasonings = observation.reasoning_frames ?? this.toldReasonings;
     if (observation.resume !== undefined) this.takeOver(observation.resume);
     const command = this.history.resolve(observation.executed);
     const instruction = this.instructionOf(observation);
@@ -103,6 +107,7 @@ export class Admission {
       observedAt,
       deadline: Math.min(expires, observedAt + (1000 * spec.horizon) / spec.control_hz),
       expires,
+      tellReasoning: this.toldReasonings,
     };
   }
 
