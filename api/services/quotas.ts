@@ -14,7 +14,7 @@ import {
 import { ArmatureError, liveFinetuneStatuses, type LimitName } from '@armature/sdk/contract';
 import { limitDefaults } from '../limits.ts';
 
-type QuotaName = Exclude<LimitName, 'requests_per_s' | 'requests_burst'>;
+type QuotaName = Exclude<LimitName, 'requests_per_s' | 'requests_burst' | 'serve_share'>;
 
 /** Minutes after which a session without a chunk counts as a robot that is gone. */
 const IDLE_MINUTES = 10;

@@ -11,6 +11,7 @@ import {
 import { Engine } from '../engine/index.ts';
 import { TRUNK_LORA, mergePairs, trunkPairs } from '../lora/index.ts';
 import { shippedBase } from '../../test/support/small-policy.ts';
+import { elements } from '../nn/params.ts';
 import { freshPolicy, rowOf, withPairs } from '../../test/support/fresh-policy.ts';
 import { type FinishedPolicy } from '../train/index.ts';
 import { PolicyError } from './errors.ts';

@@ -1,8 +1,15 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { baseWeightsUrl, loadBase } from '@armature/policy/checkpoint';
+import type { SessionClaims } from '@armature/sdk/contract';
+import { openStore } from '@armature/storage';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { z } from 'zod';
+import { makePolicy, putPolicy } from '../../test/support/served-policy.ts';
 import { startIssuer, type Issuer } from './gateway/testing/issuer.ts';
 import { claimsFor, loadSpec, noiseJpeg, observation, TestRobot } from './testing/robots.ts';
 
@@ -10,37 +17,46 @@ const ROBOTS = 12;
 const CHUNKS_EACH = 6;
 const TENANT = 'ten_load';
 const entry = new URL('./testing/load-worker.ts', import.meta.url).pathname;
-const readySchema = z.object({
-  port: z.number(),
-  policy: z.object({ version_id: z.string(), digest: z.string(), prefix: z.string() }),
-});
+const readySchema = z.object({ port: z.number() });
 
 let issuer: Issuer;
 let child: ChildProcess;
-let ready: z.infer<typeof readySchema>;
+let port: number;
+let policy: SessionClaims['policy'];
+let root: string;
 beforeAll(async () => {
   issuer = await startIssuer();
-  const settings = { jwksUrl: issuer.jwksUrl, tenant: TENANT };
+  root = await mkdtemp(path.join(tmpdir(), 'armature-load-'));
+  const secret = 'only-for-tests-and-long-enough-so';
+  const store = openStore({ kind: 'disk', root, publicUrl: 'http://x', secret });
+  const base = loadBase(await readFile(baseWeightsUrl('nano')));
+  policy = await putPolicy(
+    (key, bytes) => store.put(key, bytes),
+    TENANT,
+    makePolicy(base, loadSpec(), 3),
+  );
+  const settings = { jwksUrl: issuer.jwksUrl, root };
   const started = spawn(process.execPath, ['--import', 'tsx', entry, JSON.stringify(settings)], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   child = started;
   const [line] = (await once(started.stdout, 'data')) as [Buffer];
-  ready = readySchema.parse(JSON.parse(line.toString()));
+  ({ port } = readySchema.parse(JSON.parse(line.toString())));
 });
 afterAll(async () => {
   const exit = once(child, 'exit');
   child.kill('SIGKILL');
   await exit;
   await issuer.close();
+  await rm(root, { recursive: true });
 });
 
 async function robot(sub: string): Promise<TestRobot> {
   const claims = {
-    ...claimsFor({ sub, tenant: TENANT, policy: ready.policy, reasoning: { when: 'off' } }),
+    ...claimsFor({ sub, tenant: TENANT, policy, reasoning: { when: 'off' } }),
     embodiment: { id: 'emb_load', spec: loadSpec() },
   };
-  const made = await TestRobot.open(ready.port, await issuer.sign(claims));
+  const made = await TestRobot.open(port, await issuer.sign(claims));
   await made.next('welcome', 240_000);
   return made;
 }

@@ -256,7 +256,10 @@ describe('robots of a process that leaves', () => {
       ),
     );
     const [first, second] = two as [ChildProcess, ChildProcess];
-    const grants = await moving('ses_m', (epoch) => `127.0.0.1:${ports[Math.min(epoch, 2) - 1]}`);
+    const grants = await moving(
+      'ses_m',
+      (epoch) => `127.0.0.1:${String(ports[Math.min(epoch, 2) - 1])}`,
+    );
     const exits = two.map((child) => once(child, 'exit'));
     const { stats, chunks, epochs, starved, latest } = await run(grants, 60, (tick) => {
       if (tick === 12) first.kill('SIGTERM');

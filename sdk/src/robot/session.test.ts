@@ -102,7 +102,7 @@ describe('connecting', () => {
   it('refuses to be one that measures in other units', async () => {
     for (const part of ['state', 'action'] as const) {
       const other = structuredClone(spec);
-      other[part][0] = { ...other[part][0]!, unit: 'deg' } as never;
+      other[part][0] = { ...other[part][0]!, unit: 'deg' };
       const error = await refusal(connect(await worker({ spec: other })));
       expect([error.code, error.field]).toEqual(['embodiment_mismatch', `${part}[0].unit`]);
       expect(error.message).toMatch(/rad.*deg/);

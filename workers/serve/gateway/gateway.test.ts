@@ -71,7 +71,7 @@ describe('connecting', () => {
           response.on('data', (data: Buffer) => (body += data.toString()));
           response.on('end', () => {
             const { code } = JSON.parse(body) as { code: string };
-            resolve(`${response.statusCode} ${code}`);
+            resolve(`${String(response.statusCode)} ${code}`);
           });
         });
       });

@@ -5,8 +5,8 @@ import path from 'node:path';
 import { baseWeightsUrl, loadBase, readManifest } from '@armature/policy/checkpoint';
 import { Engine } from '@armature/policy/engine';
 import { PolicyRuntime } from '@armature/policy/runtime';
+import { openStore } from '@armature/storage';
 import { z } from 'zod';
-import { makePolicy, putPolicy } from '../../../test/support/served-policy.ts';
 import { systemClock } from '../clock.ts';
 import { tokenVerifier } from '../gateway/index.ts';
 import { GraphBuilder } from '../graphs/index.ts';
@@ -14,21 +14,16 @@ import { ImagePool } from '../images/index.ts';
 import { Ledger } from '../ledger/index.ts';
 import { MemorySink, silent } from '../ledger/testing/entries.ts';
 import { startServe } from '../start.ts';
-import { loadSpec } from './robots.ts';
-import { MemoryStore } from './worker.ts';
 
 /** A worker in a process of its own, whole but for the database: the real model, real pictures. */
 const settings = z
-  .object({ jwksUrl: z.string(), tenant: z.string() })
+  .object({ jwksUrl: z.string(), root: z.string() })
   .parse(JSON.parse(process.argv[2] ?? ''));
 
 const buckets = [1, 2, 4, 8];
 const base = loadBase(readFileSync(baseWeightsUrl('nano')));
 const engine = await Engine.start({ threads: 2 });
 const graphs = await GraphBuilder.start({ base });
-const store = new MemoryStore();
-const put = (key: string, bytes: Uint8Array) => store.objects.set(key, bytes);
-const policy = await putPolicy(put, settings.tenant, makePolicy(base, loadSpec(), 3));
 const { gateway } = await startServe({
   worker: 'load',
   host: '127.0.0.1',
@@ -38,7 +33,12 @@ const { gateway } = await startServe({
   policySlots: 4,
   admissionFill: 1000,
   runtime: await PolicyRuntime.create({ engine, graphs, base, buckets, slots: 4 }),
-  store,
+  store: openStore({
+    kind: 'disk',
+    root: settings.root,
+    publicUrl: 'http://x',
+    secret: 'only-for-tests-and-long-enough-so',
+  }),
   readManifest,
   verify: tokenVerifier(settings.jwksUrl),
   images: await ImagePool.start(2, () => undefined),
@@ -50,4 +50,4 @@ const { gateway } = await startServe({
   clock: systemClock,
   log: silent,
 });
-process.stdout.write(`${JSON.stringify({ port: gateway.port, policy })}\n`);
+process.stdout.write(`${JSON.stringify({ port: gateway.port })}\n`);
