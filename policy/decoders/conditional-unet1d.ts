@@ -1,7 +1,8 @@
-import { dense, groups, lastDim } from '../nn/layers.ts';
+import { dense, groups, lastDim, toHalf } from '../nn/layers.ts';
 import { fanIn, zeros, type Params } from '../nn/params.ts';
 import {
   add,
+  cast,
   concat,
   conv1d,
   convTranspose1d,
@@ -27,11 +28,15 @@ export interface ConditionalUnet1dShape {
   readonly scales: boolean;
 }
 
+/** Modulates a block's features [B, L, channels] once more, behind step and condition; `p` is the block's own. */
+export type BlockVoice = (p: Params, x: Tensor) => Tensor;
+
 /**
  * The network's output for noisy actions: what its training had it predict.
  * @param x [B, H, actions]; H is a multiple of 2^(levels − 1)
  * @param t [B], diffusion steps
  * @param condition [B, C]
+ * @param voice of every block; the published network has none
  * @returns [B, H, actions]
  */
 export function conditionalUnet1d(
@@ -40,14 +45,15 @@ export function conditionalUnet1d(
   x: Tensor,
   t: Tensor,
   condition: Tensor,
+  voice: BlockVoice = (_, features) => features,
 ): Tensor {
   const { channels } = shape;
   const step = stepVector(p.scope('diffusion_step_encoder'), shape, t);
   // Every block passes the condition through Mish before its linear layer.
   const film = mish(concat([step, condition], 1));
   const pair = (level: Params, input: Tensor, out: number): Tensor => {
-    const first = residual(level.scope('0'), shape, input, film, out);
-    return residual(level.scope('1'), shape, first, film, out);
+    const first = residual(level.scope('0'), shape, input, { film, voice }, out);
+    return residual(level.scope('1'), shape, first, { film, voice }, out);
   };
   const kept: Tensor[] = [];
   let h = x;
@@ -80,16 +86,12 @@ function residual(
   p: Params,
   shape: ConditionalUnet1dShape,
   x: Tensor,
-  film: Tensor,
+  { film, voice }: { readonly film: Tensor; readonly voice: BlockVoice },
   out: number,
 ): Tensor {
   const first = convBlock(p.scope('conv1.block'), shape, x, out);
-  const second = convBlock(
-    p.scope('conv2.block'),
-    shape,
-    modulated(p.scope('cond_encoder.1'), shape, first, film),
-    out,
-  );
+  const turned = modulated(p.scope('cond_encoder.1'), shape, first, film);
+  const second = convBlock(p.scope('conv2.block'), shape, voice(p, turned), out);
   return add(second, lastDim(x) === out ? x : conv(p.scope('residual_conv'), x, out, 1, 1, 0));
 }
 
@@ -118,7 +120,23 @@ function conv(
   const width = lastDim(x);
   const weight = p.param('weight', [out, width, kernel], fanIn(width * kernel), true);
   const bias = p.param('bias', [out], zeros);
-  return conv1d(x, weight, { stride, padding, bias, weight: 'oik' });
+  return byType(
+    x,
+    weight,
+    (from, own) => conv1d(from, weight, { stride, padding, weight: 'oik', ...own }),
+    bias,
+  );
+}
+
+/** A convolution with a float16 weight multiplies in float16 and gives x's type again, as `affine` does. */
+function byType(
+  x: Tensor,
+  weight: Tensor,
+  convolve: (x: Tensor, own: { readonly bias?: Tensor }) => Tensor,
+  bias: Tensor,
+): Tensor {
+  if (weight.dtype === x.dtype) return convolve(x, { bias });
+  return add(cast(convolve(toHalf(x), {}), x.dtype), bias);
 }
 
 /** Doubles the horizon. */
@@ -126,5 +144,10 @@ function widen(p: Params, x: Tensor, out: number): Tensor {
   const width = lastDim(x);
   const weight = p.param('weight', [width, out, 4], fanIn(width * 4), true);
   const bias = p.param('bias', [out], zeros);
-  return convTranspose1d(x, weight, { stride: 2, padding: 1, bias, weight: 'iok' });
+  return byType(
+    x,
+    weight,
+    (from, own) => convTranspose1d(from, weight, { stride: 2, padding: 1, weight: 'iok', ...own }),
+    bias,
+  );
 }

@@ -1,5 +1,5 @@
 import { plainProject, type Project } from '../backbones/index.ts';
-import { zeros, paramsOf, type Params } from '../nn/params.ts';
+import { zeros, paramsOf, type Params, type ParamSpec } from '../nn/params.ts';
 import {
   add,
   blockLinear,
@@ -39,6 +39,7 @@ export interface StoreOptions {
 export class StoredWeights {
   readonly options: StoreOptions;
   private readonly known = new Map<string, StoredWeight>();
+  private readonly started = new Map<string, ParamSpec>();
 
   /** @throws ExportError for int8 with another rest than float32, which its operator multiplies with. */
   constructor(options: StoreOptions) {
@@ -53,11 +54,22 @@ export class StoredWeights {
     return [...this.known.values()];
   }
 
+  /** How a weight starts that no folder holds. @throws ExportError for one that no graph reads as it is. */
+  specOf(name: string): ParamSpec {
+    const spec = this.started.get(name);
+    if (spec === undefined) throw new ExportError(name, 'is read by no graph');
+    return spec;
+  }
+
   /**
    * Parameters and affine layers of a graph, read from the data file. Vectors are float32 whatever the
    * format; a matrix is quantised where a layer multiplies with it through `project`.
+   * @param isInput which parameters are inputs of the graph, in the type of a matrix that is not quantised
    */
-  reader(graph: Graph): { readonly params: Params; readonly project: Project } {
+  reader(
+    graph: Graph,
+    isInput: (name: string) => boolean = () => false,
+  ): { readonly params: Params; readonly project: Project } {
     const tensors = new Map<string, Tensor>();
     const open = (part: StoredPart): Tensor => {
       const tensor = tensors.get(part.name) ?? graph.external(part.name, part.dtype, part.shape);
@@ -65,7 +77,10 @@ export class StoredWeights {
       return tensor;
     };
     const { weights, rest } = this.options;
-    const params = paramsOf(({ name, shape }) => {
+    const params = paramsOf((spec) => {
+      const { name, shape } = spec;
+      if (isInput(name)) return graph.input(name, rest, shape);
+      this.started.set(name, spec);
       const format = shape.length > 1 ? rest : 'float32';
       return open(this.store({ name, shape, format, parts: [{ name, dtype: format, shape }] }));
     });

@@ -1,4 +1,13 @@
-import { add, gather, linear, matmul, reshape, rowLinear, type Tensor } from '../tensor/index.ts';
+import {
+  add,
+  cast,
+  gather,
+  linear,
+  matmul,
+  reshape,
+  rowLinear,
+  type Tensor,
+} from '../tensor/index.ts';
 import { lastDim } from './layers.ts';
 import { fanIn, zeros, type Params } from './params.ts';
 
@@ -17,7 +26,7 @@ export function bankDense(p: Params, bank: Bank, x: Tensor, out: number): Tensor
   const weights = p.param('weight', [bank.slots, width, out], fanIn(width), true);
   const biases = p.param('bias', [bank.slots, out], zeros);
   if (bank.kind === 'gathered') {
-    return rowLinear(x, gather(weights, bank.slot, 0), gather(biases, bank.slot, 0));
+    return rowLinear(x, ofSlot(weights, bank.slot, x), ofSlot(biases, bank.slot, x));
   }
   if (bank.slots === 1) {
     return linear(x, reshape(weights, [width, out]), reshape(biases, [out]), { weight: 'io' });
@@ -36,8 +45,13 @@ export function bankPair(p: Params, bank: Bank, x: Tensor, rank: number, out: nu
   const a = p.param('lora_A', [bank.slots, width, rank], fanIn(width), true);
   const b = p.param('lora_B', [bank.slots, rank, out], zeros, true);
   if (bank.kind === 'gathered') {
-    return rowLinear(rowLinear(x, gather(a, bank.slot, 0)), gather(b, bank.slot, 0));
+    return rowLinear(rowLinear(x, ofSlot(a, bank.slot, x)), ofSlot(b, bank.slot, x));
   }
   const grouped = reshape(x, [bank.slots, -1, width]);
   return reshape(matmul(matmul(grouped, a), b), [...x.shape.slice(0, -1), out]);
+}
+
+/** The rows' own entries of a bank in the type of `like`: a bank may lie in float16. */
+function ofSlot(bank: Tensor, slot: Tensor, like: Tensor): Tensor {
+  return cast(gather(bank, slot, 0), like.dtype);
 }

@@ -81,7 +81,7 @@ function partsOf(preset: LargePreset, options: PlanOptions): MemoryPart[] {
   return [
     { name: 'language layers', bytes: count.languageLayers * WEIGHT_BYTES[options.format] },
     { name: 'embeddings', bytes: count.languageRest * HALF },
-    { name: 'vision', bytes: (count.vision + count.resampler) * HALF },
+    { name: 'vision', bytes: (count.vision + count.joints) * HALF },
     { name: 'decoder', bytes: count.decoder * HALF },
     { name: 'cache', bytes: options.batch * cacheBytes(preset, options) },
     { name: 'activations', bytes: options.batch * activationBytes(preset, options) },
@@ -107,7 +107,8 @@ function cacheBytes(preset: LargePreset, options: PlanOptions): number {
  * their product), or the logits of one token.
  */
 function activationBytes(preset: LargePreset, options: PlanOptions): number {
-  const { vision, language } = preset;
+  const { language } = preset;
+  const vision = preset.vision.shape;
   const patches = siglipTokens(vision);
   const views = options.external + options.wrist;
   const seen =

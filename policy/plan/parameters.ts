@@ -1,9 +1,8 @@
-import { plainProject, siglip, type LanguageModel } from '../backbones/index.ts';
-import { conditionalUnet1d } from '../decoders/index.ts';
+import { plainProject, type LanguageModel } from '../backbones/index.ts';
+import { OWN_SCOPE, largeParams, type LargeConfig } from '../divla/large/index.ts';
 import { lora, type LoraConfig } from '../lora/index.ts';
 import { collectParams, elements, type ParamSpec } from '../nn/params.ts';
 import { causalBias } from '../tensor/index.ts';
-import type { LargePreset } from './presets.ts';
 
 /** Numbers of parameters, counted from the graphs of the models themselves. */
 export interface PresetParameters {
@@ -12,7 +11,8 @@ export interface PresetParameters {
   /** Its embedding table, its output layer where that is another, and its norms and biases. */
   readonly languageRest: number;
   readonly vision: number;
-  readonly resampler: number;
+  /** What joins the parts: resampler, projector, the reasoning's injection, the condition's layer. */
+  readonly joints: number;
   readonly decoder: number;
   /** One embodiment's own layers. */
   readonly head: number;
@@ -48,54 +48,21 @@ export function adapterParameters(model: LanguageModel, config: LoraConfig): num
   return countOf(specs.filter(({ name }) => /\.lora_[AB]\.weight$/.test(name)));
 }
 
-export function presetParameters(preset: LargePreset): PresetParameters {
-  const language = languageParameters(preset.language);
+export function presetParameters(config: LargeConfig): PresetParameters {
+  const { shared, head } = largeParams(config);
+  const under = (...scopes: readonly string[]): ParamSpec[] =>
+    shared.filter(({ name }) => scopes.some((scope) => name.startsWith(`${scope}.`)));
+  const language = under('model', 'lm_head');
   const layers = language.filter(
     ({ name, shape }) => name.startsWith('model.layers.') && shape.length === 2,
   );
-  const { vision, decoder } = preset;
+  const decoder = under(`${OWN_SCOPE}.decoder`);
   return {
     languageLayers: countOf(layers),
     languageRest: countOf(language) - countOf(layers),
-    vision: countOf(
-      collectParams((params, graph) => {
-        const side = vision.image;
-        siglip(params, vision, graph.input('pixels', 'float32', [1, vision.channels, side, side]));
-      }),
-    ),
-    resampler: resamplerParameters(preset),
-    decoder: countOf(
-      collectParams((params, graph) => {
-        const horizon = 2 ** decoder.channels.length;
-        conditionalUnet1d(
-          params,
-          decoder,
-          graph.input('x', 'float32', [1, horizon, decoder.actions]),
-          graph.input('t', 'int64', [1]),
-          graph.input('condition', 'float32', [1, preset.condition]),
-        );
-      }),
-    ),
-    head: headParameters(preset),
+    vision: countOf(under('vision_model', 'visual')),
+    joints: countOf(under(OWN_SCOPE)) - countOf(decoder),
+    decoder: countOf(decoder),
+    head: countOf(head),
   };
-}
-
-/** Queries of both kinds of view, one attention over the patches, a projection to the language model. */
-function resamplerParameters({ vision, tokens, language }: LargePreset): number {
-  const width = vision.hidden;
-  const attention = 4 * (width * width + width);
-  const norms = 3 * 2 * width;
-  const project = width * language.shape.hidden + language.shape.hidden;
-  return (tokens.external + tokens.wrist) * width + attention + norms + project;
-}
-
-/** State encoder, action encoder and action decoder: two layers each. */
-function headParameters({ head, condition, decoder }: LargePreset): number {
-  const mlp = (input: number, out: number): number =>
-    input * head.hidden + head.hidden + head.hidden * out + out;
-  return (
-    mlp(2 * head.dims, condition) +
-    mlp(head.dims, decoder.actions) +
-    mlp(decoder.actions, head.dims)
-  );
 }

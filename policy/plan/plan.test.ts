@@ -1,6 +1,12 @@
 import { describe, expect, it } from 'vitest';
+import { openReference } from '../../test/support/tiny-models.ts';
+import { TINY_SIGNATURE, tinyOf } from '../../test/support/tiny-large.ts';
 import { siglip, siglipPool } from '../backbones/index.ts';
+import { largeGraph, isBank } from '../divla/large/index.ts';
+import { StoredWeights } from '../export/index.ts';
 import { collectParams } from '../nn/params.ts';
+import { toOnnx, type Graph } from '../tensor/index.ts';
+import { modelProto } from '../tensor/onnx-schema.ts';
 import {
   LARGE_PRESETS,
   adapterParameters,
@@ -36,7 +42,7 @@ describe('the presets have the sizes of the published models', () => {
   });
 
   it('SigLIP so400m, its pooling head included', () => {
-    const { vision } = LARGE_PRESETS['2b'];
+    const vision = LARGE_PRESETS['2b'].vision.shape;
     const specs = collectParams((params, graph) => {
       const pixels = graph.input('pixels', 'float32', [1, 3, vision.image, vision.image]);
       siglipPool(params, vision, siglip(params, vision, pixels).last);
@@ -90,9 +96,80 @@ describe('a plan', () => {
     expect(() => planMemory(LARGE_PRESETS['2b'], { ...OPTIONS, batch: 0 })).toThrow('batch');
   });
 
-  it('has a decoder of the released code’s order', () => {
-    const { decoder } = presetParameters(LARGE_PRESETS['2b']);
-    expect(decoder / 1e6).toBeGreaterThan(60);
-    expect(decoder / 1e6).toBeLessThan(130);
+  it('counts what the graphs hold', async () => {
+    const config = tinyOf(
+      await openReference('qwen2-vl-tiny', 'folder'),
+      await openReference('siglip-tiny', 'folder-full'),
+    );
+    const store = new StoredWeights({ weights: 'float32', rest: 'float32' });
+    const graph = largeGraph('reason_and_act', {
+      config,
+      signature: TINY_SIGNATURE,
+      rows: 1,
+      slots: 3,
+      special: { end: 0, pad: 0 },
+      weights: (own: Graph) => ({ ...store.reader(own, isBank), half: false }),
+    });
+    const bytes = toOnnx(graph, {
+      external: (name) => {
+        const weight = store.list().find((one) => one.name === name);
+        return { location: 'x', offset: 0, length: 4 * countOf([weight ?? { shape: [0] }]) };
+      },
+    });
+    const model = modelProto.toObject(modelProto.decode(bytes)) as {
+      graph: { initializer: { dims: unknown[]; data_location?: number }[] };
+    };
+    const stored = model.graph.initializer.filter((one) => one.data_location === 1);
+    const size = (dims: readonly unknown[]) => dims.reduce<number>((n, d) => n * Number(d), 1);
+    const { head, ...shared } = presetParameters(config);
+    expect(stored.reduce((sum, { dims }) => sum + size(dims), 0)).toBe(
+      Object.values(shared).reduce((sum, count) => sum + count, 0),
+    );
+    const banks = graph.inputs.filter(({ name }) => isBank(name));
+    expect(banks.reduce((sum, { tensor }) => sum + size(tensor.shape), 0)).toBe(3 * head);
+  });
+
+  it('counts 2b as its sizes make it', () => {
+    const { joints, head, decoder } = presetParameters(LARGE_PRESETS['2b']);
+    const affine = (from: number, to: number) => from * to + to;
+    const [seen, hidden, said] = [1152, 1536, 1024];
+    expect(joints).toBe(
+      // Queries, one attention, two norms, projector; two MLPs of the injection; norm and layer of the condition.
+      (336 + 16) * seen +
+        4 * affine(seen, seen) +
+        2 * 2 * seen +
+        affine(seen, hidden) +
+        2 * (affine(hidden, said) + affine(said, said)) +
+        2 * hidden +
+        affine(hidden + 1024, 1024),
+    );
+    const mlp = (from: number, to: number) => affine(from, 512) + affine(512, to);
+    expect(head).toBe(mlp(2 * 32 + 1, 1024) + mlp(32, 512) + mlp(512, 32));
+    // Diffusion Policy's network by its own layers, each block with the reasoning's scales and shifts beside.
+    const block = (from: number, to: number) =>
+      affine(5 * from, to) +
+      affine(5 * to, to) +
+      2 * 2 * to +
+      affine(256 + 1024, 2 * to) +
+      affine(said, 2 * to) +
+      (from === to ? 0 : affine(from, to));
+    const level = (from: number, to: number) => block(from, to) + block(to, to);
+    expect(decoder).toBe(
+      affine(256, 1024) +
+        affine(1024, 256) +
+        level(512, 256) +
+        level(256, 512) +
+        level(512, 1024) +
+        affine(3 * 256, 256) +
+        affine(3 * 512, 512) +
+        2 * block(1024, 1024) +
+        level(2 * 1024, 512) +
+        level(2 * 512, 256) +
+        affine(4 * 512, 512) +
+        affine(4 * 256, 256) +
+        affine(5 * 256, 256) +
+        2 * 256 +
+        affine(256, 512),
+    );
   });
 });

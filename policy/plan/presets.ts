@@ -1,26 +1,30 @@
-import {
-  languageModel,
-  siglipShape,
-  type LanguageModel,
-  type SiglipShape,
-} from '../backbones/index.ts';
-import type { ConditionalUnet1dShape } from '../decoders/index.ts';
+import { languageModel, siglipShape } from '../backbones/index.ts';
+import { LARGE_DIFFUSION, type LargeConfig, type LargeVision } from '../divla/large/index.ts';
 
 export type LargePresetName = '2b' | '7b' | '72b';
 
 /** A model of published sizes: Qwen2-VL's language model, SigLIP, and DiVLA's decoder. */
-export interface LargePreset {
+export interface LargePreset extends LargeConfig {
   readonly name: LargePresetName;
-  readonly language: LanguageModel;
-  readonly vision: SiglipShape;
-  /** Visual tokens of one view after the resampler. */
-  readonly tokens: { readonly external: number; readonly wrist: number };
-  readonly decoder: ConditionalUnet1dShape;
-  /** Width of the decoder's condition. */
-  readonly condition: number;
-  /** An embodiment's own layers: padded dimensions, and the hidden width of its MLPs. */
-  readonly head: { readonly dims: number; readonly hidden: number };
+  readonly vision: Extract<LargeVision, { readonly kind: 'siglip' }>;
 }
+
+/** What is DiVLA's own of every preset, and of an import unless it asks for other sizes. */
+export const LARGE_OWN = {
+  tokens: { external: 336, wrist: 16 },
+  reasoning: 1024,
+  decoder: {
+    actions: 512,
+    channels: [256, 512, 1024],
+    kernel: 5,
+    groups: 8,
+    stepEmbedding: 256,
+    scales: true,
+  },
+  condition: 1024,
+  head: { dims: 32, hidden: 512 },
+  diffusion: LARGE_DIFFUSION,
+} as const satisfies Partial<LargeConfig>;
 
 /** SigLIP's so400m encoder at 384 pixels. */
 const SO400M = siglipShape({
@@ -92,22 +96,7 @@ function preset(name: LargePresetName): LargePreset {
     rope_scaling: { type: 'mrope', mrope_section: [16, 24, 24] },
     tie_word_embeddings: sizes.tied,
   });
-  return {
-    name,
-    language,
-    vision: SO400M,
-    tokens: { external: 336, wrist: 16 },
-    decoder: {
-      actions: 512,
-      channels: [256, 512, 1024],
-      kernel: 5,
-      groups: 8,
-      stepEmbedding: 256,
-      scales: true,
-    },
-    condition: 1024,
-    head: { dims: 32, hidden: 512 },
-  };
+  return { name, language, vision: { kind: 'siglip', shape: SO400M }, ...LARGE_OWN };
 }
 
 export const LARGE_PRESETS: Readonly<Record<LargePresetName, LargePreset>> = {

@@ -35,7 +35,11 @@ export function viewInputs(
 }
 
 /** Proprioception: normalised state, command relative to it or velocity, and whether that is known. */
-export function bodyInputs(graph: RowInputs, config: DivlaConfig, rows: number) {
+export function bodyInputs(
+  graph: RowInputs,
+  config: { readonly head: Pick<DivlaConfig['head'], 'dims'> },
+  rows: number,
+) {
   const { dims } = config.head;
   return {
     state: graph.input('state', 'float32', [rows, dims]),
