@@ -7,6 +7,7 @@ import { measureRtc } from './parts/rtc.ts';
 import { measureServe } from './parts/serve/index.ts';
 import { measureTrain } from './parts/train.ts';
 import {
+  largeOptionsSchema,
   type Figure,
   type PartMeasurement,
   type PartName,
@@ -33,6 +34,7 @@ const { values } = parseArgs({
     threads: { type: 'string' },
     scratch: { type: 'string' },
     dataset: { type: 'string' },
+    large: { type: 'string' },
     quick: { type: 'boolean', default: false },
   },
 });
@@ -42,6 +44,7 @@ const options = z
     threads: z.coerce.number().int().min(1),
     scratch: z.string(),
     dataset: z.string().optional(),
+    large: z.string().optional(),
     quick: z.boolean(),
   })
   .parse(values);
@@ -50,6 +53,7 @@ const { figures, summary = {} } = await measures[options.part]({
   threads: options.threads,
   scratch: options.scratch,
   dataset: options.dataset ?? null,
+  large: options.large === undefined ? null : largeOptionsSchema.parse(JSON.parse(options.large)),
   quick: options.quick,
 });
 const result: PartResult = {

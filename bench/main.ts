@@ -5,14 +5,29 @@ import os from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import Table from 'cli-table3';
-import { Argument, Command } from 'commander';
-import { type PartName, partNames, type PartResult, partResultSchema } from './result.ts';
+import { Argument, Command, Option } from 'commander';
+import {
+  cardNames,
+  largeFormats,
+  largeNames,
+  type LargeOptions,
+  type PartName,
+  partNames,
+  type PartResult,
+  partResultSchema,
+  providers,
+} from './result.ts';
 
 interface Flags {
   readonly json?: string;
   readonly threads: string;
   readonly dataset?: string;
   readonly quick?: true;
+  readonly large?: LargeOptions['preset'];
+  readonly provider: LargeOptions['provider'];
+  readonly weights?: LargeOptions['weights'];
+  readonly card?: LargeOptions['card'];
+  readonly layers?: string;
 }
 
 /** Real recordings beside the checkout, where there are some. */
@@ -27,6 +42,19 @@ const program = new Command('npm run bench --')
   .option('--threads <n>', 'threads of an engine', String(os.availableParallelism()))
   .option('--dataset <folder>', 'LeRobot set that ingest reads')
   .option('--quick', 'just enough to see that it works: figures of no worth')
+  .addOption(
+    new Option('--large <preset>', 'model: published sizes with random weights').choices(
+      largeNames,
+    ),
+  )
+  .addOption(new Option('--provider <name>', 'what runs --large').choices(providers).default('cpu'))
+  .addOption(
+    new Option('--weights <format>', 'of --large (default: float32 on cpu, else float16)').choices(
+      largeFormats,
+    ),
+  )
+  .addOption(new Option('--card <name>', 'whose limits stand beside --large').choices(cardNames))
+  .option('--layers <n>', 'of --large, at most so many')
   .parse();
 const flags = program.opts<Flags>();
 const asked = program.processedArgs[0] as PartName[];
@@ -57,6 +85,17 @@ if (flags.json !== undefined) {
   await writeFile(flags.json, `${JSON.stringify(all, null, 2)}\n`);
 }
 
+function largeOf(preset: LargeOptions['preset']): LargeOptions {
+  const { provider, weights, card, layers } = flags;
+  return {
+    preset,
+    provider,
+    weights: weights ?? (provider === 'cpu' ? 'float32' : 'float16'),
+    card: card ?? null,
+    layers: layers === undefined ? null : Number(layers),
+  };
+}
+
 /** Runs one part in a process of its own. @throws Error when it ends without a result. */
 async function measure(part: PartName): Promise<PartResult> {
   const scratch = await mkdtemp(path.join(os.tmpdir(), `armature-bench-${part}-`));
@@ -68,6 +107,7 @@ async function measure(part: PartName): Promise<PartResult> {
           ...['--part', part, '--threads', flags.threads, '--scratch', scratch],
           ...(dataset === undefined ? [] : ['--dataset', dataset]),
           ...(flags.quick === true ? ['--quick'] : []),
+          ...(flags.large === undefined ? [] : ['--large', JSON.stringify(largeOf(flags.large))]),
         ],
         { execArgv: ['--import', 'tsx'], serialization: 'advanced' },
       );

@@ -33,6 +33,23 @@ export interface Compared {
   readonly ratios: Record<string, number>;
 }
 
+export const largeNames = ['2b', '7b', '72b', 'tiny'] as const;
+export const providers = ['cpu', 'cuda', 'webgpu'] as const;
+export const cardNames = ['a6000', 'rtx4090', 'l40s', 'h100'] as const;
+export const largeFormats = ['float32', 'float16', 'int8', 'int4'] as const;
+
+/** A model of published sizes with random weights, in place of `nano`. */
+export const largeOptionsSchema = z.strictObject({
+  preset: z.enum(largeNames),
+  provider: z.enum(providers),
+  weights: z.enum(largeFormats),
+  /** Whose limits stand beside what is measured; the measured product rate’s without it. */
+  card: z.enum(cardNames).nullable(),
+  /** At most so many layers of the language model and of the vision encoder. */
+  layers: z.number().int().min(1).nullable(),
+});
+export type LargeOptions = z.infer<typeof largeOptionsSchema>;
+
 /** What a part may know. */
 export interface PartOptions {
   readonly threads: number;
@@ -40,6 +57,8 @@ export interface PartOptions {
   readonly quick: boolean;
   /** A LeRobot set for `ingest`; null: one is recorded in the simulator. */
   readonly dataset: string | null;
+  /** `model`: this alone. */
+  readonly large: LargeOptions | null;
   /** A folder of the part's own, removed afterwards. */
   readonly scratch: string;
 }

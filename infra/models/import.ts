@@ -8,26 +8,35 @@ import {
   openModelFolder,
   type HuggingFaceModel,
 } from '@armature/policy/backbones';
-import { SafetensorsError } from '@armature/policy/checkpoint';
+import { SafetensorsError, fromFloat32, writeSafetensors } from '@armature/policy/checkpoint';
 import {
   ExportError,
+  freshHead,
+  freshScopes,
+  isJoinable,
   isSiglip,
   modelBytes,
   modelManifestBytes,
   planImport,
+  planPolicy,
   planReference,
   restOf,
   writeWeightData,
   type FloatFormat,
+  type FreshWeights,
   type ImportPlan,
   type ImportSizes,
   type ModelManifest,
   type ModelSources,
+  type PolicySizes,
+  type StoreOptions,
   type WeightFormat,
 } from '@armature/policy/export';
+import { LARGE_OWN } from '@armature/policy/plan';
 import { ArmatureError } from '@armature/sdk/contract';
 import { loadEach, logitsError, read, withEngine, type LogitsError } from './check.ts';
 import { modelFolder } from './model-folder.ts';
+import { ADAPTED } from './plan.ts';
 import { staged } from './staging.ts';
 
 export interface ImportRequest extends ImportSizes {
@@ -38,11 +47,27 @@ export interface ImportRequest extends ImportSizes {
   readonly out: string;
   readonly weights: WeightFormat;
   readonly rest?: FloatFormat;
+  /** One joined model where there is something to see with; graphs of the parts alone when null. */
+  readonly policy: PolicyRequest | null;
   /** Whether the result is loaded and its logits are compared with float32's. */
   readonly check: boolean;
   readonly signal: AbortSignal;
   /** @param share 0 to 1 of the phase. */
   readonly onProgress: (phase: 'write' | 'check', share: number, text: string) => void;
+}
+
+/** What a joined model has beside its folders. */
+export interface PolicyRequest {
+  /** How many of the views are on the wrist. */
+  readonly wrist: number;
+  /** Actions of a chunk. */
+  readonly horizon: number;
+  /** Channels of the decoder's levels. */
+  readonly decoder: readonly number[];
+  /** Policies resident beside each other, and the rank of their adapters (0: none). */
+  readonly slots: number;
+  readonly loraRank: number;
+  readonly seed: number;
 }
 
 export interface ImportReport {
@@ -60,6 +85,8 @@ export interface ImportReport {
     readonly max: number;
     readonly rms: number;
   }[];
+  /** Weights that no folder holds and where they lie, by scope. */
+  readonly fresh: ModelManifest['fresh'];
   /** Against float32 on a fixed text; null where it was not compared, and then why not. */
   readonly logits: LogitsError | null;
   readonly not_compared: string | null;
@@ -67,6 +94,8 @@ export interface ImportReport {
 
 const DATA = 'model.data';
 const MANIFEST = 'model.json';
+/** One embodiment's head, fresh. */
+const HEAD = 'head.safetensors';
 /** What a runtime needs beside the weights. */
 const COPIED = ['config.json', 'tokenizer.json', 'tokenizer_config.json'];
 /** Kept free on the disk beside what is written. */
@@ -81,7 +110,7 @@ export async function importModel(request: ImportRequest): Promise<ImportReport>
   try {
     const sources = await openSources(request);
     const rest = request.rest ?? restOf(request.weights);
-    const plan = planImport(sources, { weights: request.weights, rest }, request, DATA);
+    const plan = planOf(sources, { weights: request.weights, rest }, request);
     if (plan.graphs.length === 0) {
       throw new ExportError('dir', 'there is nothing to import: no language model and no view');
     }
@@ -90,6 +119,26 @@ export async function importModel(request: ImportRequest): Promise<ImportReport>
   } catch (error) {
     throw asArmature(error, request.signal);
   }
+}
+
+function planOf(sources: ModelSources, store: StoreOptions, request: ImportRequest): ImportPlan {
+  const { policy, views } = request;
+  if (policy === null || views === 0 || !isJoinable(sources)) {
+    return planImport(sources, store, request, DATA);
+  }
+  if (policy.wrist > views) throw new ExportError('wrist', `there are ${views} views`);
+  const { batch, imageSize, textTokens, reasoningTokens } = request;
+  const { wrist, horizon, slots, loraRank, seed } = policy;
+  const sizes: PolicySizes = {
+    batch,
+    imageSize,
+    slots,
+    seed,
+    signature: { external: views - wrist, wrist, horizon, textTokens, reasoningTokens },
+    own: { ...LARGE_OWN, decoder: { ...LARGE_OWN.decoder, channels: policy.decoder } },
+    ...(loraRank === 0 ? {} : { lora: { rank: loraRank, scaling: 1, targets: ADAPTED } }),
+  };
+  return planPolicy(sources, store, sizes, DATA);
 }
 
 async function openSources({ dir, vision }: ImportRequest): Promise<ModelSources> {
@@ -133,6 +182,8 @@ async function fill(
   const data = await writeData(path.join(folder, DATA), plan, request, 'write');
   files.set(DATA, { sha256: data.sha256, size: plan.size });
   for (const graph of plan.graphs) await keep(`${graph.name}.onnx`, modelBytes(plan, graph));
+  if (plan.fresh.head.length > 0) await keep(HEAD, headBytes(plan.fresh));
+  const fresh = freshOf(plan.fresh);
   const checked = request.check
     ? await check(folder, request, sources, plan)
     : { logits: null, not_compared: 'not asked for' };
@@ -143,10 +194,11 @@ async function fill(
   });
   await copyBeside(request.dir, keep);
   const manifest: ModelManifest = {
-    format: 'armature-model/1',
+    format: 'armature-model/2',
     ...plan.store,
     signature: plan.signature,
     parameters: plan.parameters,
+    fresh,
     graphs: Object.fromEntries(
       plan.graphs.map((graph) => {
         const values = (list: typeof graph.inputs) =>
@@ -170,8 +222,22 @@ async function fill(
     bytes: sizes.reduce((sum, { bytes }) => sum + bytes, 0),
     files: sizes,
     errors,
+    fresh,
     ...checked,
   };
+}
+
+function headBytes(fresh: FreshWeights): Uint8Array {
+  const tensors = [...freshHead(fresh)].map(
+    ([name, { shape, data }]) => [name, fromFloat32(data, shape, 'F32')] as const,
+  );
+  return writeSafetensors(new Map(tensors));
+}
+
+function freshOf({ specs, head, seed }: FreshWeights): ModelManifest['fresh'] {
+  return [[DATA, specs.values()] as const, [HEAD, head] as const].flatMap(([file, own]) =>
+    [...freshScopes(own)].map(([scope, parameters]) => ({ file, scope, parameters, seed })),
+  );
 }
 
 async function writeData(

@@ -1,12 +1,15 @@
 import { execFile, spawn } from 'node:child_process';
-import { randomFillSync, randomUUID } from 'node:crypto';
+import { createHash, randomFillSync, randomUUID } from 'node:crypto';
 import { mkdir, mkdtemp, open, readFile, readdir, rm, stat, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { Engine } from '@armature/policy/engine';
+import { readSafetensors, toFloat32 } from '@armature/policy/checkpoint';
+import { samplerTable } from '@armature/policy/divla';
+import { Engine, type Value } from '@armature/policy/engine';
 import { readModelManifest } from '@armature/policy/export';
+import { toHalf } from '@armature/policy/tensor';
 import { fixturePath } from '../../test/support/fixtures.ts';
 import { largestDifference, readReference } from '../../test/support/parity.ts';
 import { feedOf } from '../../test/support/tiny-models.ts';
@@ -15,6 +18,7 @@ import * as tools from './index.ts';
 
 const BIN = path.resolve(import.meta.dirname, '../../sdk/bin/armature.mjs');
 const TINY = fixturePath('qwen2-vl-tiny', 'folder-bf16-sharded');
+const SIGLIP = fixturePath('siglip-tiny', 'folder-full');
 const run = promisify(execFile);
 
 let scratch: string;
@@ -126,7 +130,7 @@ describe('armature models plan', () => {
 describe('armature models import', () => {
   it('writes files that the manifest counts, and says how far they are from float32', async () => {
     const out = path.join(scratch, 'tiny');
-    const args = [TINY, '--out', out, '--weights', 'int8', '--image-size', '56'];
+    const args = [TINY, '--out', out, '--weights', 'int8', '--image-size', '56', '--parts'];
     const { code, stdout } = await armature('import', ...args, '--json');
     expect(code).toBe(0);
     const report = JSON.parse(stdout) as tools.ImportReport;
@@ -155,7 +159,7 @@ describe('armature models import', () => {
     const [batch = 0] = pixels.shape;
     const { code, stdout, stderr } = await armature(
       ...['import', TINY, '--vision', siglip, '--out', out, '--json'],
-      ...['--weights', 'float32', '--batch', String(batch), '--views', '1'],
+      ...['--weights', 'float32', '--batch', String(batch), '--views', '1', '--parts'],
     );
     expect(code, stderr).toBe(0);
     const report = JSON.parse(stdout) as tools.ImportReport;
@@ -173,11 +177,62 @@ describe('armature models import', () => {
     expect(largestDifference(tokens?.data ?? [], want.data)).toBeLessThan(1e-4);
   });
 
+  it('joins a language model and a vision encoder to one policy that acts', async () => {
+    const out = path.join(scratch, 'joined');
+    const args = [TINY, '--vision', SIGLIP, '--out', out, '--weights', 'int4', '--slots', '2'];
+    const sizes = ['--decoder', '16,32', '--text-tokens', '4', '--reasoning-tokens', '3'];
+    const { code, stdout } = await armature('import', ...args, ...sizes, '--json');
+    expect(code).toBe(0);
+    const report = JSON.parse(stdout) as tools.ImportReport;
+    expect(report.logits?.cosine).toBeGreaterThan(0.9);
+    const files = new Set(report.fresh.map(({ file }) => file));
+    expect([...files]).toEqual(['model.data', 'head.safetensors']);
+    expect(report.fresh.map(({ scope }) => scope)).toContain('divla.resampler');
+    const manifest = readModelManifest(await readFile(path.join(out, 'model.json')));
+    expect(manifest.fresh).toEqual(report.fresh);
+    expect(await readdir(out)).toEqual([...Object.keys(manifest.files), 'model.json'].sort());
+    for (const [name, { sha256 }] of Object.entries(manifest.files)) {
+      const bytes = await readFile(path.join(out, name));
+      expect(createHash('sha256').update(bytes).digest('hex')).toBe(sha256);
+    }
+    // Every input that is not asked for by the head is zero, as a blind robot's would be.
+    const { tensors } = readSafetensors(await readFile(path.join(out, 'head.safetensors')));
+    const { inputs } = manifest.graphs['reason_and_act']!;
+    const feeds = inputs.map(({ name, dtype, shape }): [string, Value] => {
+      const size = shape.reduce((product, length) => product * length, 1);
+      const type = dtype as Value['dtype'];
+      if (name === 'table') return [name, { dtype: type, shape, data: samplerTable(2, 100, 20) }];
+      if (name === 'steps') return [name, { dtype: type, shape, data: BigInt64Array.of(2n) }];
+      const head = tensors.get(name);
+      const data =
+        head !== undefined
+          ? Uint16Array.from({ length: size }, (_, i) =>
+              toHalf(toFloat32(head)[i % head.data.length] ?? NaN),
+            )
+          : type === 'int64'
+            ? new BigInt64Array(size)
+            : type === 'uint8'
+              ? new Uint8Array(size)
+              : new Float32Array(size).fill(name === 'previous_weight' ? 0 : 0.5);
+      return [name, { dtype: type, shape, data }];
+    });
+    const engine = await Engine.start({ threads: 1, name: 'joined' });
+    await engine.load('joined', path.join(out, 'reason_and_act.onnx'));
+    const acted = await engine.run('joined', Object.fromEntries(feeds));
+    await engine.close();
+    expect(acted['actions']?.shape).toEqual([1, 16, 32]);
+    expect(Array.from(acted['actions']?.data ?? [], Number).every(Number.isFinite)).toBe(true);
+    expect(acted['reasoning_tokens']?.shape[0]).toBe(1);
+  });
+
   it.each([
     [['/nowhere'], 'not_found'],
     [[TINY, '--image-size', '57'], 'image-size'],
     [[TINY, '--weights', 'int8', '--rest', 'float16'], 'rest'],
     [[TINY, '--vision', TINY], 'vision'],
+    [[TINY, '--vision', SIGLIP, '--wrist', '3'], 'wrist'],
+    [[TINY, '--vision', SIGLIP, '--decoder', '12,32'], 'decoder'],
+    [[TINY, '--vision', SIGLIP, '--horizon', '6'], 'horizon'],
   ])('refuses %j', async (args, told) => {
     const out = path.join(scratch, 'refused');
     const { code, stderr } = await armature('import', ...args, '--out', out, '--no-check');
@@ -193,7 +248,7 @@ describe('armature models import', () => {
     const source = `
       const { importModel } = await import(${JSON.stringify(path.join(import.meta.dirname, 'index.ts'))});
       await importModel({ dir: ${JSON.stringify(from)}, out: ${JSON.stringify(path.join(scratch, out))},
-        weights: 'int4', check: ${check}, batch: 1, views: 1, imageSize: 56, textTokens: 8,
+        weights: 'int4', check: ${check}, policy: null, batch: 1, views: 1, imageSize: 56, textTokens: 8,
         reasoningTokens: 2, signal: new AbortController().signal, onProgress: () => {} });
       console.log(process.resourceUsage().maxRSS * 1024);`;
     await writeFile(script, source);
@@ -257,7 +312,7 @@ describe('armature models import', () => {
     for (const name of kept) await mkdir(path.join(scratch, name));
     const { code } = await armature(
       ...['import', TINY, '--out', path.join(scratch, 'killed'), '--no-check'],
-      ...['--image-size', '56'],
+      ...['--image-size', '56', '--parts'],
     );
     expect(code).toBe(0);
     expect(await left('killed')).toEqual(['killed', ...kept].sort());

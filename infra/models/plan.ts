@@ -34,7 +34,15 @@ export interface PlanReport {
 }
 
 /** Layers of the language model that an adapter is given. */
-const ADAPTED = ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj'];
+export const ADAPTED = [
+  'q_proj',
+  'k_proj',
+  'v_proj',
+  'o_proj',
+  'gate_proj',
+  'up_proj',
+  'down_proj',
+];
 
 /** @throws ArmatureError invalid_request for a count that is none. */
 export function planModel(request: PlanRequest): PlanReport {

@@ -9,10 +9,10 @@ import {
   type HuggingFaceModel,
   type LanguageModel,
 } from '../backbones/index.ts';
-import { elements } from '../nn/params.ts';
+import { elements, initialValues, type ParamSpec } from '../nn/params.ts';
 import { toOnnx, type ExternalData, type Graph } from '../tensor/index.ts';
 import { DataFile, layOut, type ByteSink } from './data-file.ts';
-import { encode, type WeightError } from './encode.ts';
+import { encode, type ReadElements, type WeightError } from './encode.ts';
 import { ExportError } from './errors.ts';
 import {
   languageGraph,
@@ -54,7 +54,20 @@ export interface ImportPlan {
   readonly parameters: number;
   /** Where the elements of each weight are read. */
   readonly origins: ReadonlyMap<string, Origin>;
+  /** What no folder holds. */
+  readonly fresh: FreshWeights;
 }
+
+/** Weights that start from a seed. */
+export interface FreshWeights {
+  readonly seed: number;
+  /** Those in the data file, by name. */
+  readonly specs: ReadonlyMap<string, ParamSpec>;
+  /** One embodiment's head, in a file of its own. */
+  readonly head: readonly ParamSpec[];
+}
+
+const NOTHING_FRESH: FreshWeights = { seed: 0, specs: new Map(), head: [] };
 
 interface Origin {
   readonly folder: HuggingFaceModel;
@@ -118,6 +131,7 @@ export function planImport(
     size,
     parameters: weights.reduce((sum, { shape }) => sum + elements(shape), 0),
     origins: originsOf(sources, weights),
+    fresh: NOTHING_FRESH,
   };
 }
 
@@ -143,6 +157,7 @@ export function planReference(language: HuggingFaceModel, location: string): Imp
     ...layOut(weights, location),
     parameters: weights.reduce((sum, { shape }) => sum + elements(shape), 0),
     origins: originsOf({ language }, weights),
+    fresh: NOTHING_FRESH,
   };
 }
 
@@ -173,13 +188,12 @@ export async function writeWeightData(
   const errors = new Map<string, WeightError>();
   for (const weight of plan.weights) {
     progress(file.size, weight.name);
-    const origin = plan.origins.get(weight.name);
-    if (origin === undefined) throw new ExportError(weight.name, 'has no source');
+    const read = readerOf(plan, weight.name);
     const error = await encode(
       weight,
       async (range) => {
         signal?.throwIfAborted();
-        return origin.folder.read(origin.tensor, range);
+        return read(range);
       },
       async (part) => {
         const place = plan.places.get(weight.parts[part]?.name ?? '');
@@ -194,6 +208,20 @@ export async function writeWeightData(
     errors.set(weight.name, error);
   }
   return { sha256: file.digest(), errors };
+}
+
+/** Reads a weight's elements where they are stored, or makes them by the seed: then one weight is in memory. */
+function readerOf({ origins, fresh }: ImportPlan, name: string): ReadElements {
+  const origin = origins.get(name);
+  if (origin !== undefined) return (range) => origin.folder.read(origin.tensor, range);
+  const spec = fresh.specs.get(name);
+  if (spec === undefined) throw new ExportError(name, 'has no source');
+  const values = initialValues(spec, fresh.seed);
+  return async ({ from, to }) => ({
+    dtype: 'F32',
+    shape: [to - from],
+    data: values.subarray(from, to),
+  });
 }
 
 /** A text that every vocabulary has: ids spread over it. */
@@ -235,7 +263,8 @@ function planVision(
 
 const SIGLIP_SCOPE = 'vision_model.';
 
-function originsOf(
+/** The folder and the tensor of each weight. @throws ModelFolderError for one that is absent. */
+export function originsOf(
   { language, vision }: ModelSources,
   weights: readonly StoredWeight[],
 ): ReadonlyMap<string, Origin> {

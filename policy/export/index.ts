@@ -4,6 +4,7 @@ export { BLOCK, FLOAT_FORMATS, WEIGHT_FORMATS, restOf } from './formats.ts';
 export type { FloatFormat, WeightFormat } from './formats.ts';
 export { StoredWeights } from './stored-weights.ts';
 export type { StoreOptions, StoredPart, StoredWeight } from './stored-weights.ts';
+export { layOut } from './data-file.ts';
 export type { ByteSink } from './data-file.ts';
 export type { WeightError } from './encode.ts';
 export {
@@ -22,6 +23,8 @@ export {
   readingIds,
   writeWeightData,
 } from './import-model.ts';
-export type { ImportPlan, ImportSizes, ModelSources } from './import-model.ts';
+export type { FreshWeights, ImportPlan, ImportSizes, ModelSources } from './import-model.ts';
+export { freshHead, freshScopes, isJoinable, planPolicy, policyConfig } from './import-policy.ts';
+export type { PolicySizes } from './import-policy.ts';
 export { modelManifestBytes, modelManifestSchema, readModelManifest } from './manifest.ts';
 export type { ModelManifest } from './manifest.ts';

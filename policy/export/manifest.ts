@@ -4,11 +4,13 @@ import { FLOAT_FORMATS, WEIGHT_FORMATS } from './formats.ts';
 
 const count = z.number().int().nonnegative();
 const hash = z.string().regex(/^[0-9a-f]{64}$/);
-const value = z.object({ name: z.string(), dtype: z.string(), shape: z.array(count) });
+/** -1 in a shape: not known beforehand. */
+const shape = z.array(z.number().int().min(-1));
+const value = z.object({ name: z.string(), dtype: z.string(), shape });
 
 /** What an exported model is made of, and how far its weights are from its source's. */
 export const modelManifestSchema = z.object({
-  format: z.literal('armature-model/1'),
+  format: z.literal('armature-model/2'),
   weights: z.enum(WEIGHT_FORMATS),
   rest: z.enum(FLOAT_FORMATS),
   signature: z.object({
@@ -18,8 +20,10 @@ export const modelManifestSchema = z.object({
     textTokens: count,
     reasoningTokens: count,
   }),
-  /** Parameters of the source that were stored. */
+  /** Parameters that were stored in the data file. */
   parameters: count,
+  /** Those that no source holds: where they lie, by scope, and the seed that they start from. */
+  fresh: z.array(z.object({ file: z.string(), scope: z.string(), parameters: count, seed: count })),
   graphs: z.record(z.string(), z.object({ inputs: z.array(value), outputs: z.array(value) })),
   errors: z.object({
     /** Of each matrix that is not stored as its source has it. */

@@ -1,5 +1,5 @@
 /** Sizes of the large presets and their plan of memory. */
-export { LARGE_OWN, LARGE_PRESETS } from './presets.ts';
+export { LARGE_OWN, LARGE_PRESETS, largePreset } from './presets.ts';
 export type { LargePreset, LargePresetName } from './presets.ts';
 export { adapterParameters, countOf, languageParameters, presetParameters } from './parameters.ts';
 export type { PresetParameters } from './parameters.ts';

@@ -80,13 +80,18 @@ const QWEN2_VL: Readonly<Record<LargePresetName, Sizes>> = {
   },
 };
 
-function preset(name: LargePresetName): LargePreset {
+/**
+ * @param layers at most so many of the language model and of the vision encoder: what a machine that is too
+ * small for all of them can still run
+ */
+export function largePreset(name: LargePresetName, layers = Infinity): LargePreset {
   const sizes = QWEN2_VL[name];
+  const shape = { ...SO400M, layers: Math.min(SO400M.layers, layers) };
   const language = languageModel({
     model_type: 'qwen2_vl',
     hidden_size: sizes.hidden,
     intermediate_size: sizes.intermediate,
-    num_hidden_layers: sizes.layers,
+    num_hidden_layers: Math.min(sizes.layers, layers),
     num_attention_heads: sizes.heads,
     num_key_value_heads: sizes.kvHeads,
     vocab_size: sizes.vocabulary,
@@ -96,11 +101,11 @@ function preset(name: LargePresetName): LargePreset {
     rope_scaling: { type: 'mrope', mrope_section: [16, 24, 24] },
     tie_word_embeddings: sizes.tied,
   });
-  return { name, language, vision: { kind: 'siglip', shape: SO400M }, ...LARGE_OWN };
+  return { name, language, vision: { kind: 'siglip', shape }, ...LARGE_OWN };
 }
 
 export const LARGE_PRESETS: Readonly<Record<LargePresetName, LargePreset>> = {
-  '2b': preset('2b'),
-  '7b': preset('7b'),
-  '72b': preset('72b'),
+  '2b': largePreset('2b'),
+  '7b': largePreset('7b'),
+  '72b': largePreset('72b'),
 };

@@ -49,6 +49,15 @@ export interface ImportRequest {
   readonly out: string;
   readonly weights: (typeof WEIGHT_FORMATS)[number];
   readonly rest?: (typeof FLOAT_FORMATS)[number];
+  /** One model that sees, reasons and acts; graphs of the parts alone when null. */
+  readonly policy: {
+    readonly wrist: number;
+    readonly horizon: number;
+    readonly decoder: readonly number[];
+    readonly slots: number;
+    readonly loraRank: number;
+    readonly seed: number;
+  } | null;
   readonly check: boolean;
   readonly batch: number;
   readonly views: number;
@@ -73,6 +82,13 @@ export interface ImportReport {
     readonly format: string;
     readonly max: number;
     readonly rms: number;
+  }[];
+  /** Weights that no folder holds, which start from a seed, and the file that has them. */
+  readonly fresh: readonly {
+    readonly file: string;
+    readonly scope: string;
+    readonly parameters: number;
+    readonly seed: number;
   }[];
   /** Of logits against float32's; null where they were not compared, and then why not. */
   readonly logits: { readonly cosine: number; readonly max_difference: number } | null;

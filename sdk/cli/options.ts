@@ -18,6 +18,11 @@ export function decimal(min: number): (text: string) => number {
   };
 }
 
+/** Whole numbers of at least 1, with commas between. */
+export function integers(text: string): number[] {
+  return text.split(',').map(integer(1));
+}
+
 /** An option that takes one of the given words. */
 export function choice(flags: string, description: string, words: readonly string[]): Option {
   return new Option(flags, description).choices(words);

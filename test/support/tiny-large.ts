@@ -22,25 +22,25 @@ export const TINY_SIGNATURE: LargeSignature = {
   reasoningTokens: 5,
 };
 
+/** DiVLA's own sizes. */
+export const TINY_OWN: Omit<LargeConfig, 'name' | 'language' | 'vision'> = {
+  tokens: { external: 7, wrist: 3 },
+  reasoning: 12,
+  decoder: {
+    actions: 10,
+    channels: [8, 16],
+    kernel: 3,
+    groups: 4,
+    stepEmbedding: 8,
+    scales: true,
+  },
+  condition: 14,
+  head: { dims: 5, hidden: 9 },
+  diffusion: LARGE_DIFFUSION,
+};
+
 export function tinyLarge(language: LanguageModel, vision: LargeVision): LargeConfig {
-  return {
-    name: 'tiny',
-    language,
-    vision,
-    tokens: { external: 7, wrist: 3 },
-    reasoning: 12,
-    decoder: {
-      actions: 10,
-      channels: [8, 16],
-      kernel: 3,
-      groups: 4,
-      stepEmbedding: 8,
-      scales: true,
-    },
-    condition: 14,
-    head: { dims: 5, hidden: 9 },
-    diffusion: LARGE_DIFFUSION,
-  };
+  return { ...TINY_OWN, name: 'tiny', language, vision };
 }
 
 /** Pixels of a picture's side that Qwen2-VL's own tower is given. */

@@ -15,6 +15,7 @@ import { matmulRate } from '../../matmul.ts';
 import type { Figure, PartMeasurement, PartOptions } from '../../result.ts';
 import { latencyFigures, timed } from '../../timing.ts';
 import { againstPytorch } from './against-pytorch.ts';
+import { measureLarge } from './large.ts';
 
 const BATCHES = [1, 8, 32] as const;
 /** Calls that are timed, fewer of large batches. */
@@ -23,10 +24,11 @@ const [TURNS, CALLS_A_TURN] = [10, 10];
 
 /**
  * The model alone, in one engine: an external and a wrist view, chunks of 16, the sampler that a
- * fresh version has; then beside PyTorch.
+ * fresh version has; then beside PyTorch. With `large` a model of published sizes alone.
  */
 export async function measureModel(options: PartOptions): Promise<PartMeasurement> {
   const { threads } = options;
+  if (options.large !== null) return { figures: await measureLarge(options, options.large) };
   const engine = await Engine.start({ threads, name: 'bench' });
   const base = loadBase(await readFile(baseWeightsUrl('nano')));
   const policy = await freshPolicy(engine, base, trio);

@@ -75,24 +75,35 @@ export function promptLength({ tokens }: LargeConfig, signature: LargeSignature)
   return external * tokens.external + wrist * tokens.wrist + textTokens;
 }
 
-/** @throws RangeError naming what no graph can be built for. */
+/** Sizes that no graph can be built for. */
+export class LargeSizeError extends RangeError {
+  override readonly name = 'LargeSizeError';
+  /** The size at fault. */
+  readonly field: string;
+  readonly reason: string;
+  constructor(field: string, reason: string) {
+    super(`${field}: ${reason}`);
+    this.field = field;
+    this.reason = reason;
+  }
+}
+
+/** @throws LargeSizeError naming what no graph can be built for. */
 export function checkSizes(config: LargeConfig, signature: LargeSignature): void {
   const { vision, decoder } = config;
   const halved = 2 ** (decoder.channels.length - 1);
   if (signature.horizon % halved !== 0) {
-    throw new RangeError(`horizon: ${signature.horizon} is no multiple of ${halved}`);
+    throw new LargeSizeError('horizon', `${signature.horizon} is no multiple of ${halved}`);
   }
-  if (viewsOf(signature) === 0) throw new RangeError('views: a row has at least one');
-  if (signature.reasoningTokens < 1) throw new RangeError('reasoningTokens: at least 1');
-  if (vision.kind === 'qwen2-vl') {
-    const unit = vision.shape.patch * vision.shape.merge;
-    if (vision.image < unit || vision.image % unit !== 0) {
-      throw new RangeError(`image: ${vision.image} is no multiple of ${unit} pixels`);
-    }
-    if (vision.shape.out !== config.language.shape.hidden) {
-      throw new RangeError(
-        `vision: its tokens are ${vision.shape.out} wide, the language model ${config.language.shape.hidden}`,
-      );
-    }
+  const odd = decoder.channels.find((width) => width % decoder.groups !== 0);
+  if (odd !== undefined) {
+    throw new LargeSizeError('decoder', `${odd} is no multiple of ${decoder.groups}`);
+  }
+  if (viewsOf(signature) === 0) throw new LargeSizeError('views', 'a row has at least one');
+  if (signature.reasoningTokens < 1) throw new LargeSizeError('reasoningTokens', 'at least 1');
+  if (vision.kind === 'siglip') return;
+  const unit = vision.shape.patch * vision.shape.merge;
+  if (vision.image < unit || vision.image % unit !== 0) {
+    throw new LargeSizeError('image-size', `${vision.image} is no multiple of ${unit} pixels`);
   }
 }

@@ -79,7 +79,7 @@ export function largeInputs(
  * `reason`: images, tokens, token_mask, present, with adapters slot → reasoning_tokens i64 [B, up to R],
  * reasoning f32 [B, D].
  * `reason_and_act`: both; views and prompt are read once, and the new reasoning drives the actions.
- * @throws RangeError for sizes that no graph can be built for.
+ * @throws LargeSizeError for sizes that no graph can be built for.
  */
 export function largeGraph(kind: LargeGraph, options: LargeOptions): Graph {
   const { config, signature, rows } = options;

@@ -1,5 +1,13 @@
 /** DiVLA on published backbones: SigLIP or Qwen2-VL's tower, a causal language model, a conditional U-Net. */
-export { LARGE_DIFFUSION, checkSizes, featureSize, imageSide, promptLength } from './config.ts';
+export {
+  LARGE_DIFFUSION,
+  LargeSizeError,
+  checkSizes,
+  featureSize,
+  imageSide,
+  promptLength,
+  viewsOf,
+} from './config.ts';
 export type { LargeConfig, LargeSignature, LargeVision, ViewKind } from './config.ts';
 export { OWN_SCOPE, viewTokens } from './views.ts';
 export { promptOf } from './prompt.ts';

@@ -10,12 +10,16 @@ import {
   type PlanReport,
   type PlanRequest,
 } from '../model-tools.ts';
-import { choice, decimal, integer } from '../options.ts';
+import { choice, decimal, integer, integers } from '../options.ts';
 import { bytes, fields, note, show, table } from '../output.ts';
 import { progress } from '../progress.ts';
 
 type PlanFlags = Omit<PlanRequest, 'preset'>;
-type ImportFlags = Omit<ImportRequest, 'dir' | 'signal' | 'onProgress'>;
+type ImportFlags = Omit<ImportRequest, 'dir' | 'signal' | 'onProgress' | 'policy'> &
+  Omit<NonNullable<ImportRequest['policy']>, 'wrist'> & {
+    readonly wrist?: number;
+    readonly parts?: true;
+  };
 
 /** `models`: on this machine alone, without a control plane. */
 export function addModels(program: Command, run: Runner): void {
@@ -54,7 +58,7 @@ function addImport(models: Command, run: Runner): void {
   models
     .command('import')
     .description(
-      'write a published folder (Qwen2-VL, Llama, SigLIP) as graphs and one weights file',
+      'write published folders (Qwen2-VL, Llama, SigLIP) as one policy, or as graphs of their own, with one weights file',
     )
     .argument('<dir>', 'folder with config.json and safetensors')
     .requiredOption('--out <dir>', 'folder to make')
@@ -73,6 +77,13 @@ function addImport(models: Command, run: Runner): void {
     )
     .option('--batch <n>', 'rows of a batch', integer(1), 1)
     .option('--views <n>', 'views of a row, 0 for text alone', integer(0), 2)
+    .option('--wrist <n>', 'how many of them are on the wrist (default: all but one)', integer(0))
+    .option('--parts', 'vision and language as graphs of their own, not joined to a policy')
+    .option('--horizon <n>', 'actions of a policy’s chunk', integer(1), 16)
+    .option('--decoder <channels>', 'channels of the decoder’s levels', integers, [256, 512, 1024])
+    .option('--slots <n>', 'robots’ heads resident at once', integer(1), 8)
+    .option('--lora-rank <n>', 'rank of each slot’s adapter, 0 for none', integer(0), 0)
+    .option('--seed <n>', 'of the weights that no folder holds', integer(0), 0)
     .option('--image-size <px>', 'side of a picture, for Qwen2-VL’s own tower', integer(1), 224)
     .option(
       '--visual-tokens <n>',
@@ -88,6 +99,9 @@ function addImport(models: Command, run: Runner): void {
     .addHelpText(
       'after',
       `
+With a language model and something to see with (--vision, or the model's own tower) the result is one
+policy: act.onnx, reason.onnx and reason_and_act.onnx. What no folder holds starts from the seed: the
+resampler, the projector and the decoder in model.data, one robot's head in head.safetensors.
 The folder appears whole or not at all; Ctrl-C and SIGTERM leave nothing
 behind, and what a kill leaves beside it goes when the next import to that place begins. int8 runs on CPUs alone.
 Comparing logits writes the language model once more in float32, for a while, beside the result.
@@ -95,12 +109,19 @@ Comparing logits writes the language model once more in float32, for a while, be
     );
 }
 
-async function importFolder(context: Context, dir: string, flags: ImportFlags): Promise<void> {
+async function importFolder(
+  context: Context,
+  dir: string,
+  { wrist, parts, horizon, decoder, slots, loraRank, seed, ...flags }: ImportFlags,
+): Promise<void> {
+  const own = { horizon, decoder, slots, loraRank, seed };
+  const policy = parts ? null : { wrist: wrist ?? Math.max(0, flags.views - 1), ...own };
   const { importModel } = await loadModelTools();
   const bar = progress(context.output, 'import');
   try {
     const report = await importModel({
       ...flags,
+      policy,
       dir,
       signal: context.signal,
       onProgress: (phase, share, text) => {
@@ -149,10 +170,14 @@ function describeImport(report: ImportReport): string {
           ]),
         )}\n\n`;
   const { logits } = report;
+  const fresh = report.fresh.map(
+    ({ file, scope, parameters }) => `${scope} (${parameters}) in ${file}`,
+  );
   return `${errors}${fields([
     ['folder', report.out],
     ['weights', `${report.weights}, the rest ${report.rest}`],
     ['parameters', report.parameters],
+    ['fresh weights', fresh.length === 0 ? null : fresh.join(', ')],
     ['size', bytes(report.bytes)],
     ['files', report.files.map(({ name }) => name).join(', ')],
     ['logits, cosine', logits === null ? null : logits.cosine.toFixed(6)],
