@@ -8,3 +8,5 @@ export type { TrainGraphOptions } from './graph.ts';
 export { TrainSession } from './session.ts';
 export type { StepResult, TrainSettings, TrainState } from './session.ts';
 export { emaDecay, learningRate } from './schedule.ts';
+export { LARGE_MOVES, largeFeatureGraph, largeTrainGraph, largeTrainable } from './large.ts';
+export type { LargeMode, LargeTrainOptions } from './large.ts';

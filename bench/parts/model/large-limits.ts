@@ -77,7 +77,7 @@ export function largeLimits(
       read,
     ),
     decode: ms(2 * rows * (count.languageLayers + output), read + output * rest + rows * cache),
-    // Every position of a chunk passes each convolution once, about.
+    // A weight is used once a row or more: on a card its bytes are what counts.
     head: steps * ms(2 * rows * count.decoder, count.decoder * rest),
   };
 }

@@ -12,8 +12,11 @@ export type { LargeConfig, LargeSignature, LargeVision, ViewKind } from './confi
 export { OWN_SCOPE, viewTokens } from './views.ts';
 export { promptOf } from './prompt.ts';
 export type { LargePrompt } from './prompt.ts';
-export { inject, prefill, speak } from './reasoning.ts';
-export type { Prefilled, Reading, SpokenTokens } from './reasoning.ts';
+export { hear, inject, maskedMean, prefill, speak } from './reasoning.ts';
+export type { Heard, Prefilled, Reading, SpokenTokens } from './reasoning.ts';
+export { conditionOf } from './head.ts';
+export { predictNoise } from './decoder.ts';
+export type { Drive } from './decoder.ts';
 export { LARGE_MAX_STEPS, sample } from './sampler.ts';
 export {
   HEAD_SCOPE,

@@ -141,7 +141,7 @@ class Parts {
 
   async run(
     part: string,
-    build: (graph: Graph, params: Params) => Graph | void,
+    build: (graph: Graph, params: Params) => Graph,
     feeds: (specs: readonly ParamSpec[]) => Values,
   ): Promise<Values> {
     const id = `${this.name}/${part}`;
@@ -149,7 +149,7 @@ class Parts {
     if (known === undefined) {
       const graph = new Graph(part);
       const { params, specs } = watchedParams(graph);
-      const built = build(graph, params) ?? graph;
+      const built = build(graph, params);
       await engine.load(id, toOnnx(built));
       known = { specs, inputs: new Set(built.inputs.map(({ name }) => name)) };
       this.known.set(part, known);
@@ -415,6 +415,7 @@ class Apart {
         (graph, params) => {
           const given = graph.input('pixels', 'float32', pixels.shape);
           graph.output('y', siglip(params.scope('vision_model'), vision.shape, given).last);
+          return graph;
         },
         (specs) => ({ ...this.feeds(specs), pixels }),
       );
@@ -430,6 +431,7 @@ class Apart {
         const grids = [{ time: 1, height: cells, width: cells }];
         const given = graph.input('patches', 'float32', patches.shape);
         graph.output('y', qwenVision(params.scope('visual'), shape, grids, given).merged);
+        return graph;
       },
       (specs) => ({ ...this.feeds(specs), patches }),
     );
@@ -507,6 +509,7 @@ class Apart {
         });
         graph.output('states', out.hidden);
         graph.output('logits', language.logits(params, out.hidden));
+        return graph;
       },
       (specs) => ({
         ...this.feeds(specs, this.merged()),
@@ -644,6 +647,7 @@ class Apart {
           graph.input('c', 'float32', [1, condition.length]),
         );
         graph.output('y', y);
+        return graph;
       },
       (specs) => ({
         ...this.feeds(specs, folded),

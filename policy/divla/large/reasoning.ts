@@ -5,6 +5,7 @@ import {
   add,
   argmax,
   cast,
+  causalBias,
   concat,
   div,
   expand,
@@ -170,6 +171,54 @@ export function speak(
   return {
     tokens: transpose(reshape(spoken, [-1, rows]), [1, 0]),
     mean: div(total, add(count, 1e-6)),
+  };
+}
+
+/** What a prompt with a known reasoning comes to. */
+export interface Heard {
+  /** Means of the prompt's and of the reasoning's final states [B, hidden]. */
+  readonly pooled: Tensor;
+  readonly spoken: Tensor;
+  /** Final states that choose each token of the reasoning and what follows it, [B, R, hidden]. */
+  readonly choosing: Tensor;
+}
+
+/**
+ * Reads a prompt and a known reasoning behind it at once (teacher forcing).
+ * @param said i64 [B, R], the reasoning's tokens, padded on the right
+ * @param saidMask f32 [B, R], 1 for the reasoning's own tokens
+ */
+export function hear(
+  p: Params,
+  config: LargeConfig,
+  project: Project,
+  prompt: LargePrompt,
+  said: Tensor,
+  saidMask: Tensor,
+): Heard {
+  const { language } = config;
+  const { graph } = prompt.x;
+  const [rows, count] = prompt.x.shape as [number, number, number];
+  const tokens = said.shape[1] ?? 0;
+  const length = count + tokens;
+  const axes = language.shape.positionAxes;
+  const after = graph.constant(
+    Array.from({ length: tokens }, (_, i) => i),
+    [1, 1, tokens],
+  );
+  const behind = expand(add(reshape(prompt.start, [1, rows, 1]), after), [axes, rows, tokens]);
+  // What fills a reasoning up stands behind its tokens, where none of them looks.
+  const keep = concat([prompt.keep, filled(graph, 1, [rows, tokens])], 1);
+  const { hidden } = language.decode(p, {
+    x: concat([prompt.x, language.embed(p, said)], 1),
+    positions: concat([prompt.positions, behind], 2),
+    mask: add(hideAbsent(keep), causalBias(graph, length, length)),
+    project,
+  });
+  return {
+    pooled: maskedMean(slice(hidden, 1, 0, count), prompt.keep),
+    spoken: maskedMean(slice(hidden, 1, count, length), saidMask),
+    choosing: slice(hidden, 1, count - 1, length - 1),
   };
 }
 
