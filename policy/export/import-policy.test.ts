@@ -5,12 +5,20 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { hold } from '../../test/support/parity.ts';
 import { openReference, runOnce } from '../../test/support/tiny-models.ts';
 import { TINY_OWN, TINY_SIGNATURE } from '../../test/support/tiny-large.ts';
-import { languageName, modelWeights, siglipName } from '../backbones/index.ts';
+import {
+  languageModel,
+  languageName,
+  modelWeights,
+  siglipName,
+  type HuggingFaceModel,
+} from '../backbones/index.ts';
+import { fromFloat32, openSafetensors, writeSafetensors } from '../checkpoint/index.ts';
 import { seeded } from '../data/index.ts';
 import { samplerTable } from '../divla/index.ts';
 import { isBank, largeGraph, largeParams } from '../divla/large/index.ts';
 import { Engine, type Value, type Values } from '../engine/index.ts';
 import { elements, initialValues } from '../nn/params.ts';
+import { languageParameters } from '../plan/index.ts';
 import { toHalf } from '../tensor/index.ts';
 import {
   ExportError,
@@ -41,7 +49,40 @@ const SIZES: PolicySizes = {
   seed: 3,
   lora: { rank: 2, scaling: 1, targets: ['q_proj', 'down_proj'] },
 };
-const config = policyConfig({ language, vision }, SIZES);
+/** A tiny Llama of random weights, as a folder holds it. */
+async function tinyLlama(): Promise<HuggingFaceModel> {
+  const config = {
+    model_type: 'llama',
+    hidden_size: 24,
+    intermediate_size: 40,
+    num_hidden_layers: 2,
+    num_attention_heads: 6,
+    num_key_value_heads: 2,
+    vocab_size: 450,
+    rms_norm_eps: 1e-5,
+    hidden_act: 'silu',
+    attention_bias: false,
+    tie_word_embeddings: false,
+    rope_theta: 500_000,
+    eos_token_id: [7, 8],
+  };
+  const specs = languageParameters(languageModel(config));
+  const tensors = specs.map(
+    (spec) => [spec.name, fromFloat32(initialValues(spec, 1), spec.shape, 'F32')] as const,
+  );
+  const bytes = writeSafetensors(new Map(tensors));
+  const file = await openSafetensors({
+    size: bytes.length,
+    read: async (offset, length) => bytes.slice(offset, offset + length),
+  });
+  return {
+    config,
+    tensors: new Map(specs.map(({ name }) => [name, file])),
+    read: (name, range) => file.read(name, range),
+  };
+}
+const folders = { qwen2_vl: language, llama: await tinyLlama() } as const;
+type Family = keyof typeof folders;
 
 let engine: Engine;
 let scratch: string;
@@ -54,13 +95,18 @@ afterAll(async () => {
   await rm(scratch, { recursive: true, force: true });
 });
 
-function planOf(weights: WeightFormat, change: Partial<PolicySizes> = {}): ImportPlan {
+function planOf(
+  weights: WeightFormat,
+  change: Partial<PolicySizes> = {},
+  family: Family = 'qwen2_vl',
+): ImportPlan {
   const store = { weights, rest: restOf(weights) };
-  return planPolicy({ language, vision }, store, { ...SIZES, ...change }, DATA);
+  return planPolicy({ language: folders[family], vision }, store, { ...SIZES, ...change }, DATA);
 }
 
 /** What two robots send, and banks of heads and adapters; the same for every format. */
-function inputs(half: boolean): Values {
+function inputs(half: boolean, family: Family): Values {
+  const config = policyConfig({ language: folders[family], vision }, SIZES);
   const specs = largeParams(config, SIZES.lora);
   const head = freshHead({ seed: SIZES.seed, head: specs.head });
   const random = seeded(17);
@@ -115,8 +161,8 @@ function inputs(half: boolean): Values {
 }
 
 /** Writes a plan's files and runs its graph `reason_and_act`. */
-async function runFiles(name: string, plan: ImportPlan): Promise<Values> {
-  const at = await mkdtemp(path.join(scratch, `${name}-`));
+async function runFiles(family: Family, plan: ImportPlan): Promise<Values> {
+  const at = await mkdtemp(path.join(scratch, `${family}-`));
   const handle = await open(path.join(at, DATA), 'wx');
   await writeWeightData(plan, { write: (bytes) => handle.appendFile(bytes) });
   await handle.close();
@@ -125,16 +171,18 @@ async function runFiles(name: string, plan: ImportPlan): Promise<Values> {
   await writeFile(file, modelBytes(plan, graph));
   await engine.load(file, file, { prepack: false });
   try {
-    return await engine.run(file, inputs(plan.store.rest === 'float16'));
+    return await engine.run(file, inputs(plan.store.rest === 'float16', family));
   } finally {
     await engine.unload(file);
   }
 }
 
 /** The same graph with its weights as inputs: the folders' own, and what the seed makes. */
-async function runFed(): Promise<Values> {
+async function runFed(family: Family): Promise<Values> {
+  const language = folders[family];
+  const config = policyConfig({ language, vision }, SIZES);
   const { shared } = largeParams(config);
-  const feeds: Record<string, Value> = { ...inputs(false) };
+  const feeds: Record<string, Value> = { ...inputs(false, family) };
   for (const spec of shared.filter(({ name }) => name.startsWith('divla.'))) {
     feeds[spec.name] = {
       dtype: 'float32',
@@ -152,13 +200,13 @@ async function runFed(): Promise<Values> {
   for await (const { name, shape, data } of modelWeights(language, words, languageName)) {
     feeds[name] = { dtype: 'float32', shape, data };
   }
-  const special = { end: Number(language.config['eos_token_id']), pad: 0 };
+  const end = Number([language.config['eos_token_id']].flat()[0]);
   const graph = largeGraph('reason_and_act', {
     config,
     signature: TINY_SIGNATURE,
     rows: ROWS,
     slots: SLOTS,
-    special: { ...special, pad: special.end },
+    special: { end, pad: end },
     ...(SIZES.lora === undefined ? {} : { lora: SIZES.lora }),
   });
   return runOnce(engine, graph, feeds);
@@ -175,26 +223,30 @@ function relative(got: Value | undefined, want: Value | undefined): number {
 describe('an imported policy', () => {
   // Bounds on the root of the mean squared error over that of the values.
   it.each([
-    ['float32', 1e-5],
-    ['float16', 5e-3],
-    ['int8', 0.1],
-    ['int4', 0.4],
-  ] as const)('loaded by path reasons and acts in %s as its folders do', async (weights, bound) => {
-    const got = await runFiles(weights, planOf(weights));
-    const want = await runFed();
-    for (const name of ['reasoning', 'actions']) {
-      hold({
-        fixture: 'imported tiny policy',
-        quantity: `${weights}, relative`,
-        detail: name,
-        error: relative(got[name], want[name]),
-        tolerance: bound,
-      });
-    }
-    if (weights === 'float32') {
-      expect(got['reasoning_tokens']?.data).toEqual(want['reasoning_tokens']?.data);
-    }
-  });
+    ['qwen2_vl', 'float32', 1e-5],
+    ['qwen2_vl', 'float16', 5e-3],
+    ['qwen2_vl', 'int8', 0.1],
+    ['qwen2_vl', 'int4', 0.4],
+    ['llama', 'float32', 1e-5],
+  ] as const)(
+    '%s loaded by path reasons and acts in %s as its folders do',
+    async (family, weights, bound) => {
+      const got = await runFiles(family, planOf(weights, {}, family));
+      const want = await runFed(family);
+      for (const name of ['reasoning', 'actions']) {
+        hold({
+          fixture: `imported tiny policy, ${family}`,
+          quantity: `${weights}, relative`,
+          detail: name,
+          error: relative(got[name], want[name]),
+          tolerance: bound,
+        });
+      }
+      if (weights === 'float32') {
+        expect(got['reasoning_tokens']?.data).toEqual(want['reasoning_tokens']?.data);
+      }
+    },
+  );
 
   it('is stored once, whatever the number of its graphs', () => {
     const plan = planOf('int4');
