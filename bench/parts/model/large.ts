@@ -68,6 +68,9 @@ export async function measureLarge(
       // As in serving, banks lie in the engine and do not cross to it with every call.
       await engine.put('banks', Object.fromEntries(banks));
       const resident = Object.fromEntries(banks.map(([name]) => [name, `banks/${name}`]));
+      const first = await engine.run(file, feeds, { resident });
+      const said = first['reasoning_tokens']?.shape[1];
+      if (said !== undefined && said !== SPOKEN) throw new RangeError(`${said} tokens were said`);
       const times = await timed(runs, quick ? 0 : 2, () => engine.run(file, feeds, { resident }));
       measured.set(graph.name, quantile(times, 0.5));
       await engine.drop('banks');
