@@ -126,7 +126,8 @@ function reportOf(child: ChildProcess, set: SetToCheck): Promise<DatasetReport> 
         (mib) => {
           if (mib !== null && mib > set.memoryMib) end(() => reject(new TooLarge(reading)));
         },
-        (error: unknown) => end(() => reject(error)),
+        (error: unknown) =>
+          end(() => reject(error instanceof Error ? error : new Error(String(error)))),
       );
     }, WATCH_MS);
     const end = (settle: () => void): void => {
