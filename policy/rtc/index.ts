@@ -5,5 +5,5 @@ export { withPrefix } from './held.ts';
 export type { HeldPrefix } from './held.ts';
 export { flowSample, guidedVelocity, paddedChunk } from './flow.ts';
 export type { FlowGuide, FlowOptions, GuidedVelocity, Velocity } from './flow.ts';
-export { towardsPrevious } from './ddim.ts';
+export { pulledBack, towardsPrevious } from './ddim.ts';
 export type { Correction, DdimGuide } from './ddim.ts';

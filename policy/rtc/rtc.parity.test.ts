@@ -8,11 +8,15 @@ import {
   Graph,
   add,
   concat,
+  expand,
+  gather,
   linear,
+  loop,
   matmul,
   mul,
   reshape,
   slice,
+  sub,
   type Tensor,
 } from '../tensor/index.ts';
 import {
@@ -22,6 +26,7 @@ import {
   paddedChunk,
   prefixMask,
   prefixWeights,
+  pulledBack,
   type Correction,
   type FlowGuide,
   type PrefixSchedule,
@@ -211,4 +216,40 @@ it('a sample without guidance, and with a hard prefix', async () => {
   const got = held?.data as Float32Array;
   expect(got.filter((value, i) => inside(i) && value !== want[i])).toHaveLength(0);
   expect(got.some((value, i) => !inside(i) && value !== plain?.data[i])).toBe(true);
+});
+
+it('sample_full.x, with its steps in a loop of the graph as serving has them', async () => {
+  const settings = sampleSettings();
+  const { steps } = settings;
+  const graph = new Graph('loop');
+  const { noise, previous, velocity } = toy(graph);
+  const guide = guideOf(graph, previous, length, settings, 'pulled-back');
+  const times = Array.from({ length: steps }, (_, k) => 1 - k / steps);
+  const table = graph.constant(
+    times.flatMap((time) => [time, guidanceWeight(time, guide.most)]),
+    [steps, 2],
+  );
+  const held = reshape(guide.weights, [1, length, 1]);
+  const { carried } = loop(graph, {
+    trips: steps,
+    carried: [noise],
+    body: (_, i, [x]) => {
+      if (x === undefined) throw new RangeError('the sampler carries the chunk');
+      const [time, factor] = [0, 1].map((column) => slice(gather(table, i), 0, column, column + 1));
+      if (time === undefined || factor === undefined) throw new RangeError('two columns');
+      const plain = velocity(x, expand(reshape(time, [1, 1]), [batch, length]));
+      const clean = sub(x, mul(plain, time));
+      const slope = pulledBack(clean, x, mul(sub(guide.previous, clean), held));
+      return { carried: [add(x, mul(sub(plain, mul(slope, factor)), -1 / steps))] };
+    },
+  });
+  const [end] = carried;
+  if (end === undefined) throw new RangeError('the loop gave no chunk');
+  graph.output('x', end);
+  const got = (await runOnce(engine, graph, feeds))['x'];
+  const want = guided.at('sample_full.x');
+  const last = batch * length * actions;
+  const expected = numbers([batch, length, actions], [...toFloat32(want).slice(-last)]);
+  const tolerance = toleranceOf(meta.tolerance, 'sample_full.x');
+  holdClose(label('pulled-back sample', 'in a loop'), got, expected, tolerance);
 });

@@ -2,6 +2,7 @@ import type { BaseModel } from '../checkpoint/index.ts';
 import { special } from '../data/index.ts';
 import { serveGraph, type ServeGraph, type Signature } from '../divla/index.ts';
 import { TRUNK_LORA } from '../lora/trunk.ts';
+import type { Correction } from '../rtc/index.ts';
 import { toOnnx } from '../tensor/index.ts';
 
 /** Which graph of the model is wanted. */
@@ -15,6 +16,8 @@ export interface GraphRequest {
   readonly packed: boolean;
   /** The trunk's layers have the rows' low-rank pairs beside them. */
   readonly paired: boolean;
+  /** How guidance gets from the predicted chunk to the noisy one. */
+  readonly correction: Correction;
 }
 
 /** A graph as ONNX, and the names of its inputs. */
@@ -40,7 +43,7 @@ export type GraphBase = Pick<BaseModel, 'config' | 'trunk'>;
 /** Writes a serving graph. It takes tens of milliseconds in which its thread does nothing else. */
 export function emitGraph(
   { config, trunk }: GraphBase,
-  { kind, signature, rows, slots, packed, paired }: GraphRequest,
+  { kind, signature, rows, slots, packed, paired, correction }: GraphRequest,
 ): EmittedGraph {
   const graph = serveGraph(kind, {
     config,
@@ -48,6 +51,7 @@ export function emitGraph(
     rows,
     slots,
     special,
+    correction,
     ...(packed ? { trunk } : {}),
     ...(paired ? { lora: TRUNK_LORA } : {}),
   });

@@ -1,6 +1,6 @@
 import type { PolicyManifest } from '../checkpoint/index.ts';
 import type { EarlierState } from '../data/index.ts';
-import type { PrefixSchedule } from '../rtc/index.ts';
+import type { Correction, PrefixSchedule } from '../rtc/index.ts';
 
 /** A policy that is loaded: where its weights lie in the engine. */
 export interface PolicyHandle {
@@ -36,6 +36,11 @@ export interface PreviousChunk {
    * free, for versions that were trained so; a delay beyond theirs is guided by `exp`.
    */
   readonly schedule: PrefixSchedule | 'trained';
+  /**
+   * How the hold reaches the sample: `direct` unless told; `pulled-back` is for runtimes that have graphs
+   * for it. What is given by `trained` is not corrected.
+   */
+  readonly correction?: Correction;
 }
 
 /** One robot's question. */

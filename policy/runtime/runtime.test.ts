@@ -282,6 +282,69 @@ describe('a chunk that goes on from the one before it', () => {
   });
 });
 
+describe('guidance through the network', () => {
+  const turned = (row: ActRow, correction?: 'direct' | 'pulled-back'): ActRow => {
+    const actions = new Float32Array(8 * row.state.length).fill(0.3);
+    const previous = { actions, delay: 3, schedule: 'exp' } as const;
+    return { ...row, previous: correction === undefined ? previous : { ...previous, correction } };
+  };
+
+  it('is refused where there are no graphs for it, by field', async () => {
+    const row = rowOf(handles[0] as PolicyHandle, 0);
+    await expect(runtime.act([turned(row, 'pulled-back')])).rejects.toMatchObject({
+      code: 'invalid_row',
+      field: 'previous.correction',
+    });
+  });
+
+  it('shares a batch with free and guided rows and those of other tenants, each as alone', async () => {
+    const options = { engine, base, buckets: [1, 4], slots: 4, name: 'pulled', pulledBack: true };
+    const own = await PolicyRuntime.create(options);
+    const [first, second] = [
+      await own.load(policies[0] as FinishedPolicy),
+      await own.load(policies[1] as FinishedPolicy),
+    ];
+    const row = rowOf(first, 1);
+    const rows = [
+      row,
+      turned(row, 'direct'),
+      turned(row, 'pulled-back'),
+      turned(rowOf(second, 2), 'pulled-back'),
+    ];
+    const solo = await Promise.all(rows.map(async (one) => (await own.act([one]))[0]));
+    const none = new Float32Array();
+    for (const order of [
+      [0, 1, 2, 3],
+      [3, 1, 0, 2],
+    ]) {
+      const together = await own.act(order.map((i) => rows[i] as ActRow));
+      order.forEach((i, place) => {
+        const [alone, joint] = [solo[i]?.actions ?? none, together[place]?.actions ?? none];
+        expect(difference(alone, joint)).toBeLessThan(1e-4);
+      });
+    }
+    const [free, direct, pulled] = solo.map((one) => one?.actions ?? none);
+    if (free === undefined || direct === undefined || pulled === undefined) throw new RangeError();
+    // The last step is all but clean, so there both keep what has been executed.
+    const previous = rows[1]?.previous?.actions ?? none;
+    const kept = previous.slice(0, 3 * row.state.length);
+    expect(difference(kept, direct.slice(0, kept.length))).toBeLessThan(1e-5);
+    expect(difference(kept, pulled.slice(0, kept.length))).toBeLessThan(0.05);
+    expect(difference(direct, pulled)).toBeGreaterThan(1e-4);
+    expect(difference(free, pulled)).toBeGreaterThan(1e-2);
+    // Where nothing is held, the graph with the backward pass gives the free chunk.
+    const nothing = {
+      actions: none,
+      delay: 0,
+      schedule: 'exp',
+      correction: 'pulled-back',
+    } as const;
+    const [loose] = await own.act([{ ...row, previous: nothing }]);
+    expect(difference(free, loose?.actions ?? none)).toBeLessThan(1e-5);
+    await own.close();
+  });
+});
+
 describe('a policy that reads velocities', () => {
   it('acts by how fast the robot moves, and as without where that is not known', async () => {
     const reads = await runtime.load(await freshPolicy(engine, 3, 6, { velocity: 'use' }));

@@ -11,6 +11,7 @@ import type { ServeGraph, Signature } from '../divla/index.ts';
 import type { Engine, Value, Values } from '../engine/index.ts';
 import { TRUNK_LORA, trunkPairs } from '../lora/trunk.ts';
 import { elements, type ParamSpec } from '../nn/params.ts';
+import type { Correction } from '../rtc/index.ts';
 import { PolicyError } from './errors.ts';
 import { actFeeds, reasoningFeed, slotFeed, viewFeeds } from './feeds.ts';
 import { emitGraph, type GraphRequest, type GraphSource } from './graph.ts';
@@ -27,6 +28,11 @@ export interface RuntimeOptions {
   readonly graphs?: GraphSource;
   /** Heads that fit the bank at once. */
   readonly slots?: number;
+  /**
+   * Whether there are graphs that take guidance through the network, which cost a session and its memory
+   * more for each that acts; rows that ask for it are refused without.
+   */
+  readonly pulledBack?: boolean;
   /** Prefix of everything that this runtime keeps in the engine; runtimes of one engine differ in it. */
   readonly name?: string;
 }
@@ -52,6 +58,7 @@ export class PolicyRuntime {
   private readonly buckets: readonly number[];
   private readonly free: number[];
   private readonly slots: number;
+  private readonly pulledBack: boolean;
   private readonly name: string;
   private readonly baseTrunk: string;
   private readonly bank: string;
@@ -71,6 +78,7 @@ export class PolicyRuntime {
     this.graphs = options.graphs;
     this.buckets = options.buckets ?? DEFAULT_BUCKETS;
     this.slots = options.slots ?? 32;
+    this.pulledBack = options.pulledBack ?? false;
     this.name = options.name ?? 'policy';
     this.baseTrunk = `${this.name}.trunk.base`;
     this.bank = `${this.name}.bank`;
@@ -168,10 +176,19 @@ export class PolicyRuntime {
       state: Float32Array.from(handle.manifest.normalisation.state.mean),
       seed: 0,
     };
+    const previous = {
+      actions: new Float32Array(spec.action.length),
+      delay: 0,
+      schedule: 'exp',
+      correction: 'pulled-back',
+    } as const;
+    const kinds = this.pulledBack ? [row, { ...row, previous }] : [row];
     for (const size of batches) {
-      const rows = Array.from({ length: size }, () => row);
-      await this.act(rows);
-      await this.reasonAndAct(rows);
+      for (const kind of kinds) {
+        const rows = Array.from({ length: size }, () => kind);
+        await this.act(rows);
+        await this.reasonAndAct(rows);
+      }
     }
   }
 
@@ -180,17 +197,18 @@ export class PolicyRuntime {
    * run takes no longer than any other.
    */
   async prepare(kind: ServeGraph, rows: readonly ActRow[]): Promise<void> {
-    await this.graphOf(kind, this.signature(rows), this.bucket(rows.length), rows);
+    const correction = rows[0] === undefined ? 'direct' : this.samplingOf(rows[0]).correction;
+    await this.graphOf(kind, this.signature(rows), this.bucket(rows.length), rows, correction);
   }
 
   /** Chunks for rows of one batch key, driven by the reasonings that the rows carry. */
   async act(rows: readonly ActRow[]): Promise<ActResult[]> {
-    return this.bySteps(rows, (same, steps) => this.runAct('act', same, steps));
+    return this.bySampler(rows, (same, how) => this.runAct('act', same, how));
   }
 
   /** New reasonings and the chunks that they drive, views encoded once. */
   async reasonAndAct(rows: readonly ActRow[]): Promise<ActResult[]> {
-    return this.bySteps(rows, (same, steps) => this.runAct('reason_and_act', same, steps));
+    return this.bySampler(rows, (same, how) => this.runAct('reason_and_act', same, how));
   }
 
   /** New reasonings alone. */
@@ -245,7 +263,7 @@ export class PolicyRuntime {
   private async runAct(
     kind: 'act' | 'reason_and_act',
     rows: readonly ActRow[],
-    steps: number,
+    { steps, correction }: Sampling,
   ): Promise<ActResult[]> {
     const { config } = this.base;
     const signature = this.signature(rows);
@@ -255,7 +273,7 @@ export class PolicyRuntime {
       ...actFeeds(config, signature, rows, size, steps),
     };
     if (kind === 'act') feeds['reasoning'] = reasoningFeed(config, rows, size);
-    const out = await this.run(kind, signature, size, rows, feeds);
+    const out = await this.run(kind, signature, size, rows, feeds, correction);
     const actions = out['actions']?.data;
     if (!(actions instanceof Float32Array)) throw new PolicyError('invalid_row', 'no actions');
     const spoken = kind === 'act' ? undefined : reasonings(out, rows.length);
@@ -283,9 +301,10 @@ export class PolicyRuntime {
     size: number,
     rows: readonly ActRow[],
     feeds: Values,
+    correction: Correction = 'direct',
   ): Promise<Values> {
     const trunk = this.trunkOf(rows);
-    const graph = await this.graphOf(kind, signature, size, rows);
+    const graph = await this.graphOf(kind, signature, size, rows, correction);
     const resident: Record<string, string> = {};
     for (const name of graph.trunkInputs) resident[name] = `${trunk}/${name}`;
     for (const name of graph.headInputs) resident[name] = `${this.bank}/${name}`;
@@ -303,12 +322,14 @@ export class PolicyRuntime {
     signature: Signature,
     size: number,
     rows: readonly ActRow[],
+    correction: Correction,
   ): Promise<LoadedGraph> {
     const { external, wrist, width, height, horizon } = signature;
     const packed = this.trunkOf(rows) === this.baseTrunk && size <= PACKED_ROWS;
     const shape = `${external}e${wrist}w/${width}x${height}/${horizon}/${size}`;
     const paired = hasPairs(rows);
-    const id = `${this.name}/${kind}${packed ? '/base' : ''}${paired ? '/pairs' : ''}/${shape}`;
+    const pulled = correction === 'direct' ? '' : `/${correction}`;
+    const id = `${this.name}/${kind}${packed ? '/base' : ''}${paired ? '/pairs' : ''}${pulled}/${shape}`;
     return this.session(id, {
       kind,
       signature,
@@ -316,6 +337,7 @@ export class PolicyRuntime {
       slots: this.slots,
       packed,
       paired,
+      correction,
     });
   }
 
@@ -344,30 +366,46 @@ export class PolicyRuntime {
     return made;
   }
 
-  /** Runs rows of different step counts apart, and puts the answers back in order. */
-  private async bySteps(
+  /** Runs rows of different step counts or corrections apart, and puts the answers back in order. */
+  private async bySampler(
     rows: readonly ActRow[],
-    run: (rows: readonly ActRow[], steps: number) => Promise<ActResult[]>,
+    run: (rows: readonly ActRow[], how: Sampling) => Promise<ActResult[]>,
   ): Promise<ActResult[]> {
     if (rows.length === 0 || rows.length > this.maxBatch) {
       throw new PolicyError('invalid_row', `a batch has 1 to ${this.maxBatch} rows`);
     }
-    const groups = new Map<number, number[]>();
+    const groups = new Map<string, { how: Sampling; indices: number[] }>();
     rows.forEach((row, i) => {
-      const steps = (row.sampler ?? row.policy.manifest.sampler).steps;
-      groups.set(steps, [...(groups.get(steps) ?? []), i]);
+      const how = this.samplingOf(row);
+      const key = `${how.steps} ${how.correction}`;
+      const group = groups.get(key) ?? { how, indices: [] };
+      group.indices.push(i);
+      groups.set(key, group);
     });
     const results = new Array<ActResult>(rows.length);
-    for (const [steps, indices] of groups) {
+    for (const { how, indices } of groups.values()) {
       const answers = await run(
         indices.map((i) => rows[i] as ActRow),
-        steps,
+        how,
       );
       indices.forEach((i, k) => {
         results[i] = answers[k] as ActResult;
       });
     }
     return results;
+  }
+
+  private samplingOf({ sampler, policy, previous }: ActRow): Sampling {
+    const { steps } = sampler ?? policy.manifest.sampler;
+    const correction = previous?.correction ?? 'direct';
+    if (correction === 'pulled-back' && !this.pulledBack) {
+      throw new PolicyError(
+        'invalid_row',
+        'this runtime has no graphs that take guidance through the network',
+        'previous.correction',
+      );
+    }
+    return { steps, correction };
   }
 
   private bucket(count: number): number {
@@ -438,6 +476,12 @@ export class PolicyRuntime {
       throw new PolicyError('invalid_weights', `${name}: ${reason}`, name, error);
     }
   }
+}
+
+/** What the rows of a run have in common beside their graph's shape. */
+interface Sampling {
+  readonly steps: number;
+  readonly correction: Correction;
 }
 
 function hasPairs(rows: readonly ActRow[]): boolean {

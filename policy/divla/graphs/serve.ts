@@ -8,11 +8,11 @@ import {
   toOnnx,
   type Tensor,
 } from '../../tensor/index.ts';
-import { ddimStep, type DdimLevels } from '../../decoders/ddim.ts';
+import { ddimStep, type CleanChange, type DdimLevels } from '../../decoders/ddim.ts';
 import { adaptTrunk, type TrunkLora } from '../../lora/trunk.ts';
 import type { Bank } from '../../nn/bank.ts';
 import { collectParams, paramsOf, type Params, type ParamSpec } from '../../nn/params.ts';
-import { towardsPrevious, withPrefix } from '../../rtc/index.ts';
+import { towardsPrevious, withPrefix, type Correction } from '../../rtc/index.ts';
 import { viewSlots, type DivlaConfig, type Signature } from '../config.ts';
 import { SAMPLER_COLUMNS } from '../diffusion.ts';
 import { conditionFilm, modulationAt, reasoningFilm, steadyFilm } from '../film.ts';
@@ -41,6 +41,11 @@ export interface ServeOptions {
   readonly trunk?: ReadonlyMap<string, Float32Array>;
   /** Low-rank pairs of the trunk's layers as banks (`lora.…`), gathered by `slot`; none without it. */
   readonly lora?: TrunkLora;
+  /**
+   * How `previous_weight` turns a chunk to the one before: `direct` unless told. `pulled-back` has a
+   * backward pass through the decoder in every denoising step.
+   */
+  readonly correction?: Correction;
 }
 
 /**
@@ -89,7 +94,11 @@ export function serveGraph(kind: ServeGraph, options: ServeOptions): Graph {
       summary,
       viewSlots(config, signature),
     );
-    graph.output('actions', sample(graph, params, config, signature, bank, given, reasoning));
+    const correction = options.correction ?? 'direct';
+    graph.output(
+      'actions',
+      sample(graph, params, config, signature, bank, given, reasoning, correction),
+    );
   }
   return graph;
 }
@@ -123,6 +132,7 @@ function sample(
   bank: Bank,
   felt: Tensor,
   reasoning: Tensor,
+  mode: Correction,
 ): Tensor {
   const rows = felt.shape[0] ?? 1;
   const noise = graph.input('noise', 'float32', [rows, signature.horizon, config.head.dims]);
@@ -137,7 +147,10 @@ function sample(
   const { dims } = config.head;
   const previous = graph.input('previous', 'float32', [rows, signature.horizon, dims]);
   const held = graph.input('previous_weight', 'float32', [rows, signature.horizon]);
-  const guide = towardsPrevious({ previous, weights: held, mode: 'direct' });
+  const towards = towardsPrevious({ previous, weights: held, mode });
+  // What the network says of padded dimensions is nobody's: its error may not reach the others.
+  const guide: CleanChange =
+    mode === 'direct' ? towards : (clean, x, root) => towards(mul(clean, kept), x, root);
   const mask = graph.input('previous_given', 'float32', [rows, signature.horizon]);
   const given = { previous, mask };
   const decoder = params.scope('trunk').scope('decoder');
@@ -183,7 +196,7 @@ export function modelParams(config: DivlaConfig): { trunk: ParamSpec[]; head: Pa
     const body = bodyInputs(graph, config, 1);
     const slots = viewSlots(config, signature);
     const given = condition(params.scope('head'), config, bank, body, seen.summary, slots);
-    sample(graph, params, config, signature, bank, given, spoken.embedding);
+    sample(graph, params, config, signature, bank, given, spoken.embedding, 'direct');
   });
   return {
     trunk: specs.filter((spec) => spec.name.startsWith('trunk.')),
