@@ -52,13 +52,14 @@ const PACKED_ROWS = 2;
  */
 export class PolicyRuntime {
   readonly maxBatch: number;
+  /** Whether rows may ask for guidance through the network. */
+  readonly pulledBack: boolean;
   private readonly engine: Engine;
   private readonly reasonEngine: Engine;
   private readonly base: BaseModel;
   private readonly buckets: readonly number[];
   private readonly free: number[];
   private readonly slots: number;
-  private readonly pulledBack: boolean;
   private readonly name: string;
   private readonly baseTrunk: string;
   private readonly bank: string;

@@ -34,7 +34,9 @@ const inARow = z.number().int().min(1).max(1000).optional();
 /**
  * Real-time chunking: whether new chunks go on from the one in execution. `guided` pulls the sampled
  * chunk to what is left of that one: the actions that the delay takes are kept as they are, the hold
- * on the rest lets go by `schedule` (`exp` unless told; `zeros` at once, `ones` not at all). `trained`
+ * on the rest lets go by `schedule` (`exp` unless told; `zeros` at once, `ones` not at all). `pulled_back`
+ * is `guided` with what it asks of the chunk taken back through the network in every denoising step, which
+ * costs a backward pass each: for workers that have graphs for it, others refuse it. `trained`
  * samples behind the actions that the delay takes, which a policy version has to be trained for
  * (`prefix_delay_max` of its fine-tune): one that was not refuses it, and a delay longer than what it was
  * trained for is `guided` by `exp`, since a robot that moves needs its chunk.
@@ -42,7 +44,7 @@ const inARow = z.number().int().min(1).max(1000).optional();
 export const chunkingSchema = z.discriminatedUnion('mode', [
   z.strictObject({ mode: z.literal('off') }),
   z.strictObject({
-    mode: z.literal('guided'),
+    mode: z.enum(['guided', 'pulled_back']),
     schedule: z.enum(['exp', 'linear', 'zeros', 'ones']).optional(),
     max_in_a_row: inARow,
   }),

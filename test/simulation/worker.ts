@@ -95,7 +95,7 @@ export class SimWorker {
         onError: (error) => this.violations.push(String(error)),
       }),
       warm: { admit: async () => () => undefined },
-      runtime: { batchKey: () => 'trunk' },
+      runtime: { batchKey: () => 'trunk', pulledBack: false },
       images: {
         prepare: async (images) => {
           await clock.sleep(options.decodeMs);

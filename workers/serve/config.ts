@@ -27,6 +27,8 @@ const envSchema = z.object({
   ENGINE_THREADS: count(1, 256).default(availableParallelism()),
   /** Threads of a second engine that renews reasonings beside the chunks; 0 leaves that to the first. */
   REASON_THREADS: count(0, 256).default(1),
+  /** Whether robots may ask for guidance through the network: twice as many graphs to build and hold. */
+  GUIDANCE_PULLED_BACK: z.enum(['on', 'off']).default('off'),
   EXECUTION_PROVIDER: z.enum(['cpu', 'webgpu', 'cuda']).default('cpu'),
   /** Threads that decode and pre-process pictures. */
   IMAGE_THREADS: count(1, 64).default(2),

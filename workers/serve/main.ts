@@ -48,6 +48,7 @@ const runtime = await PolicyRuntime.create({
   graphs,
   buckets,
   slots: config.POLICY_SLOTS,
+  pulledBack: config.GUIDANCE_PULLED_BACK === 'on',
 });
 const images = await ImagePool.start(config.IMAGE_THREADS, (err) =>
   log.error({ err }, 'an image thread ended; another takes its place'),

@@ -43,6 +43,7 @@ beforeAll(async () => {
   runtime = await PolicyRuntime.create({ engine, base, graphs, buckets: [1, 2], slots: 4 });
   const port: PolicyPort = {
     maxBatch: runtime.maxBatch,
+    pulledBack: runtime.pulledBack,
     load: (policy) => runtime.load(policy),
     unload: (handle) => runtime.unload(handle),
     batchKey: (handle) => runtime.batchKey(handle),

@@ -81,6 +81,7 @@ export async function startServe(parts: ServeParts): Promise<Serve> {
     prepare: (kind, rows) => runtime.prepare(kind, rows),
     groupOf: (handle) => runtime.batchKey(handle),
     buckets: parts.buckets,
+    pulledBack: runtime.pulledBack,
     onWarm: (shape) => log.info({ ...shape, ms: Math.round(shape.ms) }, 'graph warm'),
     onError: (err) => log.error({ err }, 'a graph could not be warmed'),
   });

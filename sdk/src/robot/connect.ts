@@ -20,8 +20,9 @@ interface CommonOptions<S extends EmbodimentShape> {
   readonly requestTimeoutMs?: number;
   /**
    * Real-time chunking: `{ mode: 'guided' }` makes every chunk go on from the one in execution, which
-   * the worker knows by what `run` or `report` tells; `{ mode: 'trained' }` does it for versions whose
-   * fine-tune had `prefix_delay_max`. Off unless told; `welcome.chunking` has the modes.
+   * the worker knows by what `run` or `report` tells; `pulled_back` does it through the network, for workers
+   * that have graphs for it; `{ mode: 'trained' }` does it for versions whose fine-tune had
+   * `prefix_delay_max`. Off unless told; `welcome.chunking` has the modes.
    */
   readonly chunking?: Chunking;
   readonly reconnect?: Partial<ReconnectOptions>;

@@ -536,6 +536,32 @@ describe('real-time chunking', () => {
     made.close();
   });
 
+  it('through the network is refused, or offered by a worker that has graphs for it', async () => {
+    const made = await robot(off);
+    made.send(observation(0, jpeg, { chunking: { mode: 'pulled_back' } }));
+    expect(await made.next('error')).toMatchObject({
+      code: 'invalid_request',
+      field: 'chunking.mode',
+      message: 'this worker has no graphs for chunks that are pulled_back',
+      fix: 'Ask for one of: off, guided; or start it with GUIDANCE_PULLED_BACK=on.',
+    });
+    made.close();
+    worker.runtime.pulledBack = true;
+    const claims = worker.claims({ sub: session(), ...off });
+    const other = await TestRobot.open(worker.port, await worker.issuer.sign(claims));
+    expect((await other.next('welcome')).chunking).toEqual(['off', 'guided', 'pulled_back']);
+    other.send(observation(0, jpeg, { chunking: { mode: 'pulled_back', schedule: 'linear' } }));
+    const first = await other.next('chunk');
+    const executed = { chunk_id: first.chunk_id, steps: 3 };
+    other.send(observation(1, jpeg, { executed, delay: { steps: 2, latency_ms: 200 } }));
+    await other.next('chunk');
+    const actions = first.actions.toFloat32().slice(3 * 2);
+    const left = { actions, delay: 2, schedule: 'linear' };
+    expect(previousOf()).toEqual({ ...left, correction: 'pulled-back' });
+    worker.runtime.pulledBack = false;
+    other.close();
+  });
+
   it('lets every so many chunks be free, where the robot asks for that', async () => {
     const made = await robot(off);
     made.send(observation(0, jpeg, { chunking: { mode: 'guided', max_in_a_row: 2 } }));

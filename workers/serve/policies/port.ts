@@ -12,7 +12,15 @@ import type {
 /** What this process needs of the model: `PolicyRuntime`, or in a test something that acts like it. */
 export type PolicyPort = Pick<
   PolicyRuntime,
-  'load' | 'unload' | 'batchKey' | 'maxBatch' | 'prepare' | 'act' | 'reason' | 'reasonAndAct'
+  | 'load'
+  | 'unload'
+  | 'batchKey'
+  | 'maxBatch'
+  | 'pulledBack'
+  | 'prepare'
+  | 'act'
+  | 'reason'
+  | 'reasonAndAct'
 >;
 export type {
   ActResult,

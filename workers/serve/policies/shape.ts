@@ -15,15 +15,22 @@ export interface Shape {
   readonly views: Views;
   /** Whether there are low-rank pairs beside the trunk, which graphs without such rows know nothing of. */
   readonly paired: boolean;
+  /** Whether guidance goes through the network; rows with it never share a run with others. */
+  readonly pulled: boolean;
 }
 
-export function shapeOf(manifest: Pick<PolicyManifest, 'image' | 'spec' | 'mode'>): Shape {
+/** @param pulled whether the row asks for guidance through the network */
+export function shapeOf(
+  manifest: Pick<PolicyManifest, 'image' | 'spec' | 'mode'>,
+  pulled = false,
+): Shape {
   const { image, spec, mode } = manifest;
   const trunk = standsOnBase(manifest) ? 'base' : 'own';
   return {
     family: `${image.width}x${image.height}/${spec.horizon}/${trunk}`,
     views: viewsOf(spec),
     paired: mode === 'lora',
+    pulled,
   };
 }
 
@@ -33,7 +40,7 @@ function viewsOf(spec: EmbodimentSpec): Views {
 }
 
 /**
- * The shape of a run of these rows, which are of one family.
+ * The shape of a run of these rows, which are of one family and guided in one way.
  * @throws RangeError for none.
  */
 export function runShape(shapes: readonly Shape[]): Shape {
@@ -46,5 +53,6 @@ export function runShape(shapes: readonly Shape[]): Shape {
       wrist: Math.max(...shapes.map(({ views }) => views.wrist)),
     },
     paired: shapes.some(({ paired }) => paired),
+    pulled: first.pulled,
   };
 }

@@ -26,19 +26,27 @@ const both = shapeOf(policy('both', 1, 1).manifest);
 const pairs = shapeOf(policy('pairs', 1, 0, 'lora').manifest);
 const own = shapeOf(policy('own', 1, 0, 'full').manifest);
 
-function bench() {
+function bench(pulledBack = false) {
   const runs: string[] = [];
   const note = async (kind: string, rows: readonly ActRow[]) => {
     const cameras = Math.max(...rows.map((row) => Object.keys(row.images).length));
     const paired = rows.some((row) => row.policy.manifest.mode === 'lora') ? ' with pairs' : '';
-    runs.push(`${kind} ${rows.length} rows ${cameras} views${paired}`);
+    const pulled = rows.every((row) => row.previous?.correction === 'pulled-back');
+    runs.push(`${kind} ${rows.length} rows ${cameras} views${paired}${pulled ? ' pulled' : ''}`);
   };
   const [run, prepare] = [vi.fn(note), vi.fn(note)];
   const onError = vi.fn();
   /** As the real runtime has it: a trunk of one's own is shared with nobody. */
   const groupOf = ({ digest, manifest }: PolicyHandle) =>
     manifest.mode === 'full' ? digest : 'base';
-  const warm = new WarmShapes({ run, prepare, groupOf, buckets: [1, 2, 4, 8], onError });
+  const warm = new WarmShapes({
+    run,
+    prepare,
+    groupOf,
+    buckets: [1, 2, 4, 8],
+    pulledBack,
+    onError,
+  });
   const settled = () => new Promise((resolve) => setImmediate(resolve));
   return { warm, runs, run, prepare, onError, settled };
 }
@@ -117,6 +125,27 @@ describe('WarmShapes', () => {
       'act 2 rows 1 views',
       'act 4 rows 1 views with pairs',
     ]);
+  });
+
+  it('warms guidance through the network apart, for a worker that has graphs for it', async () => {
+    const { warm, runs, settled } = bench(true);
+    const cadence = { when: 'interval', ms: 100 } as const;
+    await warm.admit(policy('a', 1, 0), cadence);
+    expect(runs).toEqual([
+      'act 1 rows 1 views',
+      'act 1 rows 1 views pulled',
+      'reason_and_act 1 rows 1 views',
+      'reason_and_act 1 rows 1 views pulled',
+      'reason 1 rows 1 views',
+    ]);
+    const pulled = shapeOf(policy('one', 1, 0).manifest, true);
+    expect(warm.fits('act', [pulled, pulled])).toBe(false);
+    await warm.admit(policy('b', 1, 0), off);
+    await settled();
+    expect(warm.fits('act', [pulled, pulled])).toBe(true);
+    const { warm: without } = bench();
+    await without.admit(policy('a', 1, 0), off);
+    expect(without.fits('act', [pulled])).toBe(false);
   });
 
   it('warms a trunk of its own apart from the base, and never together with another', async () => {

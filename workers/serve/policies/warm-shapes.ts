@@ -15,10 +15,13 @@ export interface WarmShapesOptions {
   readonly groupOf: (handle: PolicyHandle) => string;
   /** Batch sizes that the runtime builds graphs for, ascending. */
   readonly buckets: readonly number[];
+  /** Whether there are graphs that take guidance through the network; none unless told. */
+  readonly pulledBack?: boolean;
   readonly onWarm?: (warm: {
     readonly kind: RowKind;
     readonly family: string;
     readonly paired: boolean;
+    readonly pulled: boolean;
     readonly rows: number;
     readonly ms: number;
   }) => void;
@@ -64,7 +67,9 @@ export class WarmShapes {
    */
   async admit(policy: LoadedPolicy, cadence: ReasoningCadence): Promise<() => void> {
     const member = { policy, shape: shapeOf(policy.manifest), kinds: kindsOf(cadence) };
-    for (const kind of member.kinds) await this.ensure(kind, [member], 1);
+    for (const kind of member.kinds) {
+      for (const pulled of this.waysOf(kind)) await this.ensure(kind, [member], 1, pulled);
+    }
     const group = this.options.groupOf(policy.handle);
     const members = this.members.get(group) ?? new Set<Member>();
     this.members.set(group, members.add(member));
@@ -84,8 +89,10 @@ export class WarmShapes {
         const enough = this.bucket(length) ?? this.options.buckets.at(-1) ?? 0;
         for (const bucket of this.options.buckets.filter((size) => size > 1 && size <= enough)) {
           // Robots come and go meanwhile: what is warmed is what is there now.
-          const now = this.using(group, kind, paired);
-          if (now.length > 0) await this.ensure(kind, now, bucket);
+          for (const pulled of this.waysOf(kind)) {
+            const now = this.using(group, kind, paired);
+            if (now.length > 0) await this.ensure(kind, now, bucket, pulled);
+          }
         }
       }
     }
@@ -99,21 +106,26 @@ export class WarmShapes {
   }
 
   /** Runs a blank row of the member, or makes the graph for several, unless that has been done. */
-  private ensure(kind: RowKind, members: readonly Member[], bucket: number): Promise<void> {
+  private ensure(
+    kind: RowKind,
+    members: readonly Member[],
+    bucket: number,
+    pulled: boolean,
+  ): Promise<void> {
     const rows = cover(members, bucket);
-    const shape = runShape(rows.map((member) => member.shape));
+    const shape = { ...runShape(rows.map((member) => member.shape)), pulled };
     const key = keyOf(kind, shape, bucket);
     const known = this.warm.get(key);
     if (known !== undefined) return known;
     const started = performance.now();
-    const blank = rows.map((member) => blankRow(member.policy));
+    const blank = rows.map((member) => blankRow(member.policy, pulled));
     const { run, prepare } = this.options;
     const made = (bucket === 1 ? run(kind, blank) : prepare(kind, blank)).then(
       () => {
         this.done.add(key);
         const { family, paired } = shape;
         const ms = performance.now() - started;
-        this.options.onWarm?.({ kind, family, paired, rows: bucket, ms });
+        this.options.onWarm?.({ kind, family, paired, pulled, rows: bucket, ms });
       },
       (error: unknown) => {
         this.warm.delete(key);
@@ -122,6 +134,11 @@ export class WarmShapes {
     );
     this.warm.set(key, made);
     return made;
+  }
+
+  /** Guided without the network's backward pass and, where there are graphs for it, with it. */
+  private waysOf(kind: RowKind): readonly boolean[] {
+    return this.options.pulledBack === true && kind !== 'reason' ? [false, true] : [false];
   }
 
   private bucket(rows: number): number | undefined {
@@ -159,6 +176,7 @@ function kindsOf(cadence: ReasoningCadence): readonly RowKind[] {
   }
 }
 
-function keyOf(kind: string, { family, views, paired }: Shape, rows: number): string {
-  return `${kind} ${family}${paired ? ' pairs' : ''} ${views.external}e${views.wrist}w ${rows}`;
+function keyOf(kind: string, { family, views, paired, pulled }: Shape, rows: number): string {
+  const variant = `${paired ? ' pairs' : ''}${pulled ? ' pulled' : ''}`;
+  return `${kind} ${family}${variant} ${views.external}e${views.wrist}w ${rows}`;
 }

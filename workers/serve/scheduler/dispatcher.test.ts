@@ -42,7 +42,7 @@ function bench(engines: EngineLane[] = [{ name: 'one', serves: ['act', 'reason']
       cost: 1,
       job: {
         kind: lane,
-        shape: { family: 'f', views: { external: 1, wrist: 0 }, paired: false },
+        shape: { family: 'f', views: { external: 1, wrist: 0 }, paired: false, pulled: false },
         row: () => session,
         done: (result, info) => {
           log.push(result);

@@ -131,9 +131,11 @@ export class Admission {
     this.delay = delay?.steps ?? this.delay;
     if (this.chunking.mode === 'off') return undefined;
     const actions = this.history.remaining(executed);
-    const schedule =
-      this.chunking.mode === 'trained' ? 'trained' : (this.chunking.schedule ?? 'exp');
-    return actions === undefined ? undefined : { actions, delay: this.delay, schedule };
+    if (actions === undefined) return undefined;
+    const left = { actions, delay: this.delay };
+    if (this.chunking.mode === 'trained') return { ...left, schedule: 'trained' };
+    const guided = { ...left, schedule: this.chunking.schedule ?? 'exp' };
+    return this.chunking.mode === 'guided' ? guided : { ...guided, correction: 'pulled-back' };
   }
 
   /** What a chunk goes on from, but for one that the robot wants free after so many that did. */

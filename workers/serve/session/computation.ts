@@ -47,7 +47,7 @@ export interface ComputationOptions {
 export class Computation {
   private readonly options: ComputationOptions;
   private readonly reasoning: ReasoningLine;
-  private readonly shape: Shape;
+  private readonly shapes: { readonly plain: Shape; readonly pulled: Shape };
   /** What rows of this session may share a run with. */
   private readonly batchKey: string;
 
@@ -55,8 +55,9 @@ export class Computation {
     const { claims, policy, deps } = options;
     this.options = options;
     this.reasoning = new ReasoningLine(claims.reasoning);
-    this.shape = shapeOf(policy.manifest);
-    const { steps } = claims.sampler ?? policy.manifest.sampler;
+    const { manifest } = policy;
+    this.shapes = { plain: shapeOf(manifest), pulled: shapeOf(manifest, true) };
+    const { steps } = claims.sampler ?? manifest.sampler;
     this.batchKey = `${deps.runtime.batchKey(policy.handle)} steps=${steps}`;
   }
 
@@ -67,7 +68,8 @@ export class Computation {
     let used: CurrentReasoning | undefined;
     this.enqueue('act', admitted, {
       kind: plan.kind,
-      shape: this.shape,
+      shape:
+        admitted.previous?.correction === 'pulled-back' ? this.shapes.pulled : this.shapes.plain,
       row: () => {
         used = plan.kind === 'act' ? this.reasoning.current(admitted.instruction) : undefined;
         return this.row(prepared, used);
@@ -98,7 +100,7 @@ export class Computation {
     begun();
     this.enqueue('reason', prepared.admitted, {
       kind: 'reason',
-      shape: this.shape,
+      shape: this.shapes.plain,
       row: () => this.row(prepared, undefined),
       done: (result) => {
         settled();
@@ -137,7 +139,7 @@ export class Computation {
       session: key,
       tenant: claims.tenant,
       lane,
-      group: `${job.kind} ${this.batchKey}`,
+      group: `${job.kind} ${this.batchKey}${job.shape.pulled ? ' pulled' : ''}`,
       deadline: lane === 'act' ? admitted.deadline : this.reasoning.due(admitted.observedAt),
       expires: lane === 'act' ? admitted.expires : Infinity,
       inFlightLimit: claims.limits.max_in_flight,

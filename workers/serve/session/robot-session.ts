@@ -120,7 +120,7 @@ export class RobotSession {
       policy_version: versionId,
       stats_hash: manifest.stats_hash,
       preprocess_hash: manifest.preprocess_hash,
-      chunking: chunkingModes(manifest),
+      chunking: chunkingModes(manifest, this.deps.runtime),
     };
   }
 
@@ -139,7 +139,8 @@ export class RobotSession {
           fix: 'Wait for the welcome frame.',
         });
       }
-      const modes = chunkingModes(this.serving.lease.policy.manifest);
+      const { manifest } = this.serving.lease.policy;
+      const modes = chunkingModes(manifest, this.deps.runtime);
       const admitted = this.admission.admit(observation, modes);
       this.computing += 1;
       this.intake.offer(admitted);

@@ -12,6 +12,7 @@ export interface FakeRun {
  */
 export class FakeRuntime implements PolicyPort {
   readonly maxBatch: number = 32;
+  pulledBack = false;
   readonly runs: FakeRun[] = [];
   /** Graphs that were made ready: kind and rows. */
   readonly warmups: string[] = [];
