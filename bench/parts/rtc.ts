@@ -1,11 +1,17 @@
 import { readFile } from 'node:fs/promises';
 import { type BaseModel, baseWeightsUrl, loadBase } from '@armature/policy/checkpoint';
 import { Engine } from '@armature/policy/engine';
-import { type PolicyHandle, PolicyRuntime } from '@armature/policy/runtime';
+import {
+  type ActRow,
+  type PolicyHandle,
+  PolicyRuntime,
+  type PreviousChunk,
+} from '@armature/policy/runtime';
 import { Finetune, type FinishedPolicy, type TrainingEpisode } from '@armature/policy/train';
 import { type PolicySession, runClosedLoop, trio } from '@armature/sim';
 import { demonstrations, finetuneInput } from '../fresh-policy.ts';
 import type { Figure, PartOptions } from '../result.ts';
+import { quantile, timed } from '../timing.ts';
 import { Seams } from './rtc/seams.ts';
 
 /** Steps of a chunk that pass before the robot looks again: the next chunk is asked for then. */
@@ -13,8 +19,18 @@ const EXECUTE = 8;
 const LONGEST_DELAY = 4;
 const SCENES_SEED = 900;
 
-const ways = ['off', 'guided', 'trained'] as const;
-type Way = (typeof ways)[number];
+/** How a chunk goes on from the one before it, of which something is left. */
+const holds = {
+  off: undefined,
+  guided: { schedule: 'exp' },
+  'pulled back': { schedule: 'exp', correction: 'pulled-back' },
+  trained: { schedule: 'trained' },
+} as const satisfies Record<string, Omit<PreviousChunk, 'actions' | 'delay'> | undefined>;
+type Way = keyof typeof holds;
+const ways = Object.keys(holds) as Way[];
+/** Delay and denoising steps of the chunks whose time is taken. */
+const [TIMED_DELAY, TIMED_STEPS] = [2, 10];
+const [TURNS, CALLS_A_TURN] = [10, 10];
 
 const sizes = {
   full: { demos: 50, mode: 'policy', steps: 500, batch: 64, episodes: 60 },
@@ -24,8 +40,9 @@ const sizes = {
 /**
  * Real-time chunking in the simulator: a chunk arrives 0 to 4 control steps after what it was made from,
  * and the robot executes the chunk before it meanwhile. Success, and how far the commands bend where a chunk
- * takes over, of chunks that know nothing of one another, guided ones, and ones of a version that was
- * trained with prefixes of up to 4 actions; the first two of a version that was trained without.
+ * takes over, of chunks that know nothing of one another, guided ones, ones guided through the network, and
+ * ones of a version that was trained with prefixes of up to 4 actions; all but these of a version that was
+ * trained without. Then the time that a chunk of each takes.
  */
 export async function measureRtc({ threads, quick }: PartOptions): Promise<Figure[]> {
   const size = quick ? sizes.quick : sizes.full;
@@ -36,7 +53,13 @@ export async function measureRtc({ threads, quick }: PartOptions): Promise<Figur
   const train = (prefix: number): Promise<FinishedPolicy> =>
     trained(engine, base, episodes, { mode, steps, batch_size: batch, prefix_delay_max: prefix });
   const versions = [await train(0), await train(LONGEST_DELAY)] as const;
-  const runtime = await PolicyRuntime.create({ engine, base, buckets: [1], slots: 2 });
+  const runtime = await PolicyRuntime.create({
+    engine,
+    base,
+    buckets: [1],
+    slots: 2,
+    pulledBack: true,
+  });
   const [plain, prefixed] = [await runtime.load(versions[0]), await runtime.load(versions[1])];
   const figures: Figure[] = [];
   for (let delay = 0; delay <= LONGEST_DELAY; delay++) {
@@ -57,9 +80,47 @@ export async function measureRtc({ threads, quick }: PartOptions): Promise<Figur
       figures.push({ name: `${name}: bend at a seam`, value: seams.bend, unit: 'std' });
     }
   }
+  figures.push(...(await costs(runtime, { plain, prefixed }, episodes[0], quick)));
   await runtime.close();
   await engine.close();
   return figures;
+}
+
+/** Time of a chunk in each way, by turns. */
+async function costs(
+  runtime: PolicyRuntime,
+  policies: { readonly plain: PolicyHandle; readonly prefixed: PolicyHandle },
+  episode: TrainingEpisode | undefined,
+  quick: boolean,
+): Promise<Figure[]> {
+  if (episode === undefined) throw new RangeError('there is no episode');
+  const width = trio.spec.action.length;
+  const actions = episode.action.slice(0, EXECUTE * width);
+  const rows = ways.map((way): ActRow => {
+    const hold = holds[way];
+    return {
+      policy: way === 'trained' ? policies.prefixed : policies.plain,
+      images: Object.fromEntries(
+        trio.spec.cameras.map(({ name }) => [name, episode.image(name, 0)]),
+      ),
+      instruction: episode.instruction,
+      state: episode.state.slice(0, trio.spec.state.length),
+      seed: 1,
+      sampler: { steps: TIMED_STEPS, noise_scale: 1 },
+      ...(hold && { previous: { ...hold, actions, delay: TIMED_DELAY } }),
+    };
+  });
+  const times = rows.map((): number[] => []);
+  for (let turn = 0; turn < (quick ? 1 : TURNS); turn++) {
+    for (const [i, row] of rows.entries()) {
+      times[i]?.push(...(await timed(CALLS_A_TURN, 2, () => runtime.act([row]))));
+    }
+  }
+  return ways.map((way, i) => ({
+    name: `${way}: a chunk of ${TIMED_STEPS} steps, p50`,
+    value: quantile(times[i] ?? [], 0.5),
+    unit: 'ms',
+  }));
 }
 
 async function trained(
@@ -90,7 +151,7 @@ function delayed(
   return {
     act: async ({ images, state, lastCommand }) => {
       const left = before?.subarray(EXECUTE * width);
-      const schedule = o.way === 'trained' ? 'trained' : 'exp';
+      const hold = holds[o.way];
       const [answer] = await runtime.act([
         {
           policy,
@@ -99,7 +160,7 @@ function delayed(
           instruction: o.instruction,
           seed: o.episode * 1000 + asked,
           ...(lastCommand && { lastCommand }),
-          ...(left && o.way !== 'off' && { previous: { actions: left, delay: o.delay, schedule } }),
+          ...(left && hold && { previous: { ...hold, actions: left, delay: o.delay } }),
         },
       ]);
       if (answer === undefined) throw new RangeError('the policy gave no actions');
