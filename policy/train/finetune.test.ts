@@ -10,7 +10,8 @@ import {
   smallSpec,
 } from '../../test/support/small-policy.ts';
 import type { TrainingEpisode } from './episodes.ts';
-import { Finetune, FinetuneError, type FinishedPolicy } from './finetune.ts';
+import { Finetune } from './finetune.ts';
+import { FinetuneError, type FinishedPolicy } from './finetune-input.ts';
 import { resolveOptions, trainsOnPictures, type ResolvedFinetuneOptions } from './options.ts';
 
 const base = shippedBase();

@@ -1,129 +1,77 @@
 import {
-  movesAllOf,
-  longestPrefix,
-  type EmbodimentSpec,
-  type FeatureStats,
-} from '@armature/sdk/contract';
-import {
   canonicalJson,
-  manifestDigest,
   readSafetensors,
-  readWeights,
   sha256,
   toFloat32,
   writeSafetensors,
-  writeWeights,
-  type BaseModel,
   type PolicyManifest,
 } from '../checkpoint/index.ts';
-import {
-  PREPROCESS_HASH,
-  fitNormalisation,
-  fitVelocity,
-  imageSize,
-  outsideOf,
-  type Motion,
-  type Normalisation,
-} from '../data/index.ts';
-import type { Signature } from '../divla/index.ts';
-import type { Engine, Values } from '../engine/index.ts';
-import { mergePairs, trunkPairs } from '../lora/trunk.ts';
-import { flatLayout, unpackFlat, type FlatLayout } from '../nn/flat.ts';
-import { initialValues, type ParamSpec } from '../nn/params.ts';
+import type { Values } from '../engine/index.ts';
+import { unpackFlat, type FlatLayout } from '../nn/flat.ts';
 import { actionWeights } from './action-weights.ts';
 import { trainingBatch, type BatchSource } from './batch.ts';
-import { framesOf, orderedCameras, setAside, type TrainingEpisode } from './episodes.ts';
+import { checkInput, checkMixture, normalisationFor, ofMember, signatureOf } from './checks.ts';
+import { framesOf, setAside, type TrainingEpisode } from './episodes.ts';
 import { computeFeatures } from './features.ts';
-import { isTrainable, trainsOnPictures, type ResolvedFinetuneOptions } from './options.ts';
+import {
+  FinetuneError,
+  type FinetuneCommon,
+  type FinetuneInput,
+  type FinishedPolicy,
+  type MixedFinetuneInput,
+} from './finetune-input.ts';
+import type { TrainGraphOptions } from './graph.ts';
+import { joined, shareOf } from './mixture.ts';
+import { trainsOnPictures } from './options.ts';
+import { packed, sharedFiles } from './packing.ts';
 import { postureSpread } from './posture.ts';
 import { chooseSampler, DEFAULT_SAMPLER } from './sampler-choice.ts';
-import { softened } from './softened.ts';
-import type { TrainGraphOptions } from './graph.ts';
 import { TrainSession, type StepResult, type TrainState } from './session.ts';
-
-/** A fine-tune that cannot start or go on; names the field. */
-export class FinetuneError extends Error {
-  override readonly name = 'FinetuneError';
-  readonly field: string;
-
-  constructor(message: string, field: string) {
-    super(message);
-    this.field = field;
-  }
-}
-
-/** Something slow before the first step or after the last, which a fine-tune's steps do not tell of. */
-export type FinetuneProgress =
-  | {
-      readonly phase: 'compile' | 'sampler';
-      readonly done: number;
-      readonly total: number;
-    }
-  | {
-      /** Passes of the frozen parts, a frame each, whose results are kept. */
-      readonly phase: 'features';
-      readonly done: number;
-      readonly total: number;
-      /** Passes that the steps to come would take without them: a row each. */
-      readonly reads: number;
-    };
-
-export interface FinetuneInput {
-  readonly engine: Engine;
-  readonly base: BaseModel;
-  /** References as this version has them. */
-  readonly spec: EmbodimentSpec;
-  /** True statistics of the training set. */
-  readonly stats: { readonly state: FeatureStats; readonly action: FeatureStats };
-  readonly episodes: readonly TrainingEpisode[];
-  readonly options: ResolvedFinetuneOptions;
-  /** An earlier version whose weights and normalisation training goes on from. */
-  readonly from?: FinishedPolicy;
-  /** A checkpoint of this very job. */
-  readonly resume?: Uint8Array;
-  readonly onProgress?: (progress: FinetuneProgress) => void;
-  readonly signal?: AbortSignal;
-}
-
-export interface FinishedPolicy {
-  readonly digest: string;
-  readonly manifest: PolicyManifest;
-  readonly files: Readonly<Record<string, Uint8Array>>;
-}
+import { parameters, slotOf } from './starts.ts';
 
 const OPTIMISER = { beta1: 0.9, beta2: 0.98, eps: 1e-8, clip: 1 } as const;
 
-/** A fine-tune of one embodiment from a base: steps, checkpoints, and a policy version at the end. */
+/** One embodiment of a fine-tune, a slot of the bank of heads. */
+interface Track {
+  readonly input: FinetuneInput;
+  readonly source: BatchSource;
+  /** Episodes that are set aside for the sampler. */
+  readonly aside: readonly number[];
+}
+
+/**
+ * A fine-tune from a base: steps, checkpoints, and a policy version at the end, or one an embodiment where
+ * several train together.
+ */
 export class Finetune {
   readonly totalSteps: number;
   /** What a step's graph is built from; absent where there are no steps. */
   readonly graph: TrainGraphOptions | undefined;
-  private readonly input: FinetuneInput;
-  private readonly normalisation: Normalisation;
+  private readonly common: FinetuneCommon;
+  /** Names this job in its checkpoints. */
+  private readonly job: string;
+  private readonly tracks: readonly Track[];
   private readonly layout: FlatLayout;
   private readonly session: TrainSession | undefined;
-  private readonly source: BatchSource;
-  private readonly aside: readonly number[];
   private readonly start: (name: string) => Float32Array;
   private next: { readonly step: number; readonly batch: Values } | undefined;
 
   private constructor(o: {
-    input: FinetuneInput;
+    common: FinetuneCommon;
+    job: string;
+    tracks: readonly Track[];
     layout: FlatLayout;
     session: TrainSession | undefined;
     graph?: TrainGraphOptions;
-    source: BatchSource;
-    aside: readonly number[];
     start: (name: string) => Float32Array;
   }) {
-    this.input = o.input;
-    this.totalSteps = o.input.options.steps;
-    this.normalisation = o.source.normalisation;
+    this.common = o.common;
+    this.totalSteps = o.common.options.steps;
+    this.job = o.job;
+    this.tracks = o.tracks;
     this.layout = o.layout;
     this.session = o.session;
     this.graph = o.graph;
-    this.source = o.source;
-    this.aside = o.aside;
     this.start = o.start;
   }
 
@@ -133,66 +81,60 @@ export class Finetune {
    * training goes on from, that version fits no job of this kind, or the checkpoint is of another job.
    */
   static async create(input: FinetuneInput): Promise<Finetune> {
-    const { engine, base, spec, episodes, options } = input;
-    checkInput(input);
-    const cameras = orderedCameras(spec);
-    const size = imageSize(spec);
-    const signature: Signature = {
-      external: cameras.external,
-      wrist: cameras.wrist,
-      ...size,
-      horizon: spec.horizon,
-    };
-    const { training, aside } = setAside(episodes.length);
-    const trained = training.map((i) => episodes[i] as TrainingEpisode);
-    const normalisation = normalisationFor(input, trained);
-    const frames = framesOf(episodes, training);
-    const { layout, start } = parameters(input);
-    const common = {
-      config: base.config,
-      signature,
-      spec,
-      normalisation,
-      episodes,
-      frames,
-      options,
-      spread: postureSpread(normalisation, trained),
-      weights: actionWeights(normalisation, input.stats.action.std, options.actionWeighting),
-    };
+    return Finetune.open(input, jobKey(input), [input]);
+  }
+
+  /**
+   * Prepares a fine-tune of several embodiments: a batch has equally many rows of each, what moves of the trunk
+   * is one for all, and every embodiment has a head and a normalisation of its own.
+   * @throws FinetuneError as `create` does, naming `members.N.…`; also where the members' views, picture
+   * sizes or horizons differ, the batch does not divide among them, or the mode moves nothing that they share.
+   */
+  static async createMixed(input: MixedFinetuneInput): Promise<Finetune> {
+    const { members, ...common } = input;
+    checkMixture(input);
+    const inputs = members.map((member, slot) => ({
+      ...common,
+      ...member,
+      options: shareOf(common.options, members.length, slot),
+    }));
+    const job = sha256(canonicalJson({ members: inputs.map(jobKey), options: common.options }));
+    return Finetune.open(common, job, inputs);
+  }
+
+  private static async open(
+    common: FinetuneCommon,
+    job: string,
+    inputs: readonly FinetuneInput[],
+  ): Promise<Finetune> {
+    const { engine, base, options } = common;
+    const prepared = inputs.map((input, slot) => {
+      try {
+        return trackOf(input);
+      } catch (error) {
+        throw inputs.length === 1 ? error : ofMember(slot, error);
+      }
+    });
+    const { layout, start } = parameters(inputs);
+    const [first] = prepared;
+    if (first === undefined) throw new FinetuneError('there is no embodiment', 'members');
     if (options.steps === 0) {
-      return new Finetune({ input, layout, session: undefined, source: common, aside: [], start });
+      return new Finetune({ common, job, tracks: prepared, layout, session: undefined, start });
     }
-    const state =
-      input.resume === undefined ? undefined : readCheckpoint(input.resume, jobKey(input));
+    const state = common.resume === undefined ? undefined : readCheckpoint(common.resume, job);
     const fromImages = trainsOnPictures(options.mode);
     const reads = (options.steps - (state?.step ?? 0)) * options.batchSize;
-    const features = fromImages
-      ? undefined
-      : await computeFeatures({
-          engine,
-          config: base.config,
-          signature,
-          spec,
-          weights: base.trunk,
-          specs: base.trunkSpecs,
-          episodes,
-          frames,
-          blank: options.images === 'blank',
-          onProgress: (done, total) => {
-            input.onProgress?.({ phase: 'features', done, total, reads });
-          },
-          ...(input.signal === undefined ? {} : { signal: input.signal }),
-        });
-    input.onProgress?.({ phase: 'compile', done: 0, total: 1 });
+    const tracks = fromImages ? prepared : await withFeatures(common, prepared, reads);
+    common.onProgress?.({ phase: 'compile', done: 0, total: 1 });
     const graph: TrainGraphOptions = {
       config: base.config,
-      signature,
+      signature: first.source.signature,
       pictures: options.batchSize,
       instructions: 1,
       draws: options.draws,
       prefixed: options.prefixDelayMax > 0,
-      spoken: options.spoken,
-      slots: 1,
+      spoken: first.input.options.spoken,
+      slots: inputs.length,
       passes: options.passes,
       from: fromImages ? 'images' : 'features',
       trainable: layout,
@@ -215,9 +157,8 @@ export class Finetune {
       weights: start,
       ...(state === undefined ? {} : { state }),
     });
-    input.onProgress?.({ phase: 'compile', done: 1, total: 1 });
-    const source = features === undefined ? common : { ...common, features };
-    return new Finetune({ input, layout, session, graph, source, aside, start });
+    common.onProgress?.({ phase: 'compile', done: 1, total: 1 });
+    return new Finetune({ common, job, tracks, layout, session, graph, start });
   }
 
   get stepIndex(): number {
@@ -236,7 +177,7 @@ export class Finetune {
     // The next batch is made while the engine is at work on this one.
     this.next = { step: this.session.stepIndex + 1, batch: this.batch(this.session.stepIndex + 1) };
     const result = await running;
-    return { ...result, samples: this.input.options.batchSize };
+    return { ...result, samples: this.common.options.batchSize };
   }
 
   /** Everything that a resumed job needs to go on bit for bit. */
@@ -252,26 +193,55 @@ export class Finetune {
         ['v', flat(state.v)],
         ['ema', flat(state.ema)],
       ]),
-      { step: String(state.step), job: jobKey(this.input) },
+      { step: String(state.step), job: this.job },
     );
   }
 
-  /** Packs the averaged weights as a policy version, with the sampler chosen on episodes set aside. */
+  /**
+   * Packs the averaged weights as a policy version, with the sampler chosen on episodes set aside.
+   * @throws RangeError for several embodiments, which have a version each: `finishAll`.
+   */
   async finish(): Promise<FinishedPolicy> {
-    const weights = await this.averaged();
-    const draft = this.pack(weights, DEFAULT_SAMPLER);
-    if (this.aside.length === 0) return draft;
-    const sampler = await chooseSampler({
-      engine: this.input.engine,
-      base: this.input.base,
-      policy: draft,
-      episodes: this.aside.map((i) => this.input.episodes[i] as TrainingEpisode),
-      onProgress: (done, total) => {
-        this.input.onProgress?.({ phase: 'sampler', done, total });
-      },
-      ...(this.input.signal === undefined ? {} : { signal: this.input.signal }),
-    });
-    return this.pack(weights, sampler);
+    const [only, ...others] = await this.finishAll();
+    if (only === undefined || others.length > 0) throw new RangeError('there are several versions');
+    return only;
+  }
+
+  /**
+   * A version of each embodiment, in order: its head, and the trunk or pairs that all of them share, which are
+   * the same bytes.
+   */
+  async finishAll(): Promise<FinishedPolicy[]> {
+    const averaged = await this.averaged();
+    const shared = sharedFiles(this.common, averaged(0));
+    const made: FinishedPolicy[] = [];
+    for (const [slot, { input, source, aside }] of this.tracks.entries()) {
+      const { normalisation } = source;
+      const pack = (sampler: PolicyManifest['sampler']): FinishedPolicy =>
+        packed(input, { normalisation, sampler, weights: averaged(slot), shared });
+      const draft = pack(DEFAULT_SAMPLER);
+      made.push(
+        aside.length === 0
+          ? draft
+          : pack(
+              await chooseSampler({
+                engine: input.engine,
+                base: input.base,
+                policy: draft,
+                episodes: aside.map((i) => input.episodes[i] as TrainingEpisode),
+                onProgress: (done, total) => {
+                  input.onProgress?.({
+                    phase: 'sampler',
+                    done: slot * total + done,
+                    total: this.tracks.length * total,
+                  });
+                },
+                ...(input.signal === undefined ? {} : { signal: input.signal }),
+              }),
+            ),
+      );
+    }
+    return made;
   }
 
   async close(): Promise<void> {
@@ -279,221 +249,77 @@ export class Finetune {
   }
 
   private batch(step: number): Values {
-    return this.next?.step === step ? this.next.batch : trainingBatch(this.source, step);
+    if (this.next?.step === step) return this.next.batch;
+    return joined(this.tracks.map(({ source }) => trainingBatch(source, step)));
   }
 
-  private async averaged(): Promise<(name: string) => Float32Array> {
-    if (this.session === undefined) return this.start;
-    const { ema } = await this.session.state();
-    const trained = unpackFlat(this.layout, ema);
-    return (name) => trained.get(name) ?? this.start(name);
-  }
-
-  private pack(
-    weights: (name: string) => Float32Array,
-    sampler: PolicyManifest['sampler'],
-  ): FinishedPolicy {
-    const { base, spec, stats, options, episodes, from } = this.input;
-    const files: Record<string, Uint8Array> = {
-      'head.safetensors': writeWeights(base.headSpecs, weights, 'F32', {}),
+  /** The weights that a version of the embodiment of a slot has. */
+  private async averaged(): Promise<(slot: number) => (name: string) => Float32Array> {
+    const trained =
+      this.session === undefined
+        ? new Map<string, Float32Array>()
+        : unpackFlat(this.layout, (await this.session.state()).ema);
+    const slots = this.tracks.length;
+    return (slot) => (name) => {
+      const data = trained.get(name) ?? this.start(name);
+      return name.startsWith('head.') ? slotOf(data, slot, slots) : data;
     };
-    if (options.lora !== undefined) {
-      const pairs = trunkPairs(options.lora, base.trunkSpecs);
-      files['lora.safetensors'] = writeWeights(pairs, weights, 'F32', {});
-    } else if (options.mode !== 'head') {
-      files['trunk.safetensors'] = writeWeights(base.trunkSpecs, weights, 'F32', {});
-    }
-    const sources = new Set(episodes.flatMap((episode) => episode.labels.map((l) => l.source)));
-    const manifest: PolicyManifest = {
-      format: 'armature-policy/1',
-      preset: 'nano',
-      base_digest: base.digest,
-      mode: options.mode,
-      ...(options.lora === undefined ? {} : { lora: options.lora }),
+  }
+}
+
+/** Figures of an embodiment's set, and how its batches are made. */
+function trackOf(input: FinetuneInput): Track {
+  const { base, spec, episodes, options } = input;
+  checkInput(input);
+  const { training, aside } = setAside(episodes.length);
+  const trained = training.map((i) => episodes[i] as TrainingEpisode);
+  const normalisation = normalisationFor(input, trained);
+  const source = {
+    config: base.config,
+    signature: signatureOf(spec),
+    spec,
+    normalisation,
+    episodes,
+    frames: framesOf(episodes, training),
+    options,
+    spread: postureSpread(normalisation, trained),
+    weights: actionWeights(normalisation, input.stats.action.std, options.actionWeighting),
+  };
+  return { input, source, aside: options.steps === 0 ? [] : aside };
+}
+
+/** The same with the features that the frozen trunk gives of every frame. */
+async function withFeatures(
+  common: FinetuneCommon,
+  tracks: readonly Track[],
+  reads: number,
+): Promise<Track[]> {
+  const { base, engine, options, onProgress, signal } = common;
+  const total = tracks.reduce((sum, { source }) => sum + source.frames.length, 0);
+  const made: Track[] = [];
+  let before = 0;
+  for (const track of tracks) {
+    const { config, signature, spec, episodes, frames } = track.source;
+    const at = before;
+    const features = await computeFeatures({
+      engine,
+      config,
+      signature,
       spec,
-      normalisation: this.normalisation,
-      stats,
-      stats_hash: sha256(canonicalJson({ stats, normalisation: this.normalisation })),
-      preprocess_hash: PREPROCESS_HASH,
-      image: imageSize(spec),
-      sampler,
-      images: options.images,
-      ...(options.prefixDelayMax === 0 ? {} : { prefix_delay_max: options.prefixDelayMax }),
-      labels: sources.size === 0 ? 'none' : [...sources].sort().join(', '),
-      ...(from === undefined ? {} : { continues: from.digest }),
-      files: Object.fromEntries(
-        Object.entries(files).map(([name, bytes]) => [
-          name,
-          { sha256: sha256(bytes), size: bytes.length },
-        ]),
-      ),
-    };
-    return { digest: manifestDigest(manifest), manifest, files };
+      weights: base.trunk,
+      specs: base.trunkSpecs,
+      episodes,
+      frames,
+      blank: options.images === 'blank',
+      onProgress: (done) => {
+        onProgress?.({ phase: 'features', done: at + done, total, reads });
+      },
+      ...(signal === undefined ? {} : { signal }),
+    });
+    made.push({ ...track, source: { ...track.source, features } });
+    before += frames.length;
   }
-}
-
-function checkInput({ base, spec, episodes, options }: FinetuneInput): void {
-  const { dims } = base.config.head;
-  const { maxViews } = base.config;
-  const cameras = orderedCameras(spec);
-  const most = longestPrefix(spec);
-  if (options.prefixDelayMax > most) {
-    throw new FinetuneError(
-      `a prefix may have up to ${most} of the ${spec.horizon} actions of a chunk, got ${options.prefixDelayMax}`,
-      'options.prefix_delay_max',
-    );
-  }
-  if (episodes.length === 0) throw new FinetuneError('the set has no episodes', 'dataset_id');
-  for (const [field, strength] of [
-    ['options.random_crop', options.augment.crop],
-    ['options.colour_jitter', options.augment.colour],
-  ] as const) {
-    if (strength > 0 && !trainsOnPictures(options.mode)) {
-      throw new FinetuneError(
-        `mode ${options.mode} trains on features that are computed once, of pictures as they are`,
-        field,
-      );
-    }
-  }
-  if (spec.state.length > dims || spec.action.length > dims) {
-    throw new FinetuneError(
-      `${base.config.name} takes at most ${dims} state and action dimensions`,
-      'embodiment.spec',
-    );
-  }
-  if (cameras.external > maxViews.external || cameras.wrist > maxViews.wrist) {
-    throw new FinetuneError(
-      `${base.config.name} takes at most ${maxViews.external} external and ${maxViews.wrist} wrist views`,
-      'embodiment.spec.cameras',
-    );
-  }
-  for (const { index, length, state, action } of episodes) {
-    if (state.length !== length * spec.state.length) {
-      throw new FinetuneError(
-        `episode ${index} has states of another dimension than the embodiment's ${spec.state.length}`,
-        'embodiment.spec.state',
-      );
-    }
-    if (action.length !== length * spec.action.length) {
-      throw new FinetuneError(
-        `episode ${index} has actions of another dimension than the embodiment's ${spec.action.length}`,
-        'embodiment.spec.action',
-      );
-    }
-  }
-}
-
-/**
- * How numbers are normalised: as the set says, or as the version did that training goes on from,
- * since its weights mean what they mean in its figures alone.
- */
-function normalisationFor(input: FinetuneInput, trained: readonly Motion[]): Normalisation {
-  const { from, spec, base } = input;
-  if (from === undefined) return freshNormalisation(input, trained);
-  checkStart(input, from.manifest);
-  const { normalisation } = from.manifest;
-  const [worst] = outsideOf(normalisation, spec, trained, base.config.diffusion.clip);
-  if (worst === undefined) return normalisation;
-  throw new FinetuneError(
-    `${(worst.share * 100).toFixed(1)} % of ${worst.feature} ${worst.name} lies outside of what the version to go on from can express`,
-    FROM,
-  );
-}
-
-function freshNormalisation(
-  { spec, options }: FinetuneInput,
-  trained: readonly Motion[],
-): Normalisation {
-  const normalisation = fitNormalisation(spec, trained);
-  const byCommand = normalisation.action.some(({ reference }) => reference === 'last_command');
-  if (options.velocity === 'ignore' || byCommand) return normalisation;
-  if (trained.every(({ length }) => length <= spec.horizon / 2)) {
-    throw new FinetuneError(
-      `velocities need an episode of more than ${spec.horizon / 2} frames`,
-      'options.velocity',
-    );
-  }
-  return { ...normalisation, velocity: fitVelocity(spec, trained, normalisation.state.std) };
-}
-
-/** Field that names the version to go on from. */
-const FROM = 'options.base_policy_version_id';
-
-function checkStart({ base, spec, options }: FinetuneInput, manifest: PolicyManifest): void {
-  if (manifest.base_digest !== base.digest) {
-    throw new FinetuneError('the version to go on from was made from another base model', FROM);
-  }
-  if (manifest.preprocess_hash !== PREPROCESS_HASH) {
-    throw new FinetuneError('the version to go on from has another pre-processing', FROM);
-  }
-  if (canonicalJson(manifest.spec) !== canonicalJson(spec)) {
-    throw new FinetuneError(
-      'the version to go on from is of another embodiment or has other references',
-      FROM,
-    );
-  }
-  if (!movesAllOf(options.mode, manifest.mode)) {
-    throw new FinetuneError(
-      `a version of mode ${manifest.mode} moved more than mode ${options.mode} keeps`,
-      FROM,
-    );
-  }
-  const goesOn = options.lora !== undefined && manifest.lora !== undefined;
-  if (goesOn && canonicalJson(manifest.lora) !== canonicalJson(options.lora)) {
-    throw new FinetuneError('the version to go on from has pairs of another kind', FROM);
-  }
-}
-
-/** Trainable parameters as a flat layout, and where each parameter starts. */
-function parameters(input: FinetuneInput): {
-  layout: FlatLayout;
-  start: (name: string) => Float32Array;
-} {
-  const { base, options, from } = input;
-  const pairs = options.lora === undefined ? [] : trunkPairs(options.lora, base.trunkSpecs);
-  const own = [...pairs, ...base.headSpecs];
-  const specs = new Map([...base.trunkSpecs, ...own].map((spec) => [spec.name, spec] as const));
-  const fresh = options.seed + 1;
-  const withSlot = (spec: ParamSpec): ParamSpec => ({ ...spec, shape: [1, ...spec.shape] });
-  const layout = flatLayout([
-    ...base.trunkSpecs.filter((spec) => isTrainable(options.mode, spec)),
-    ...own.filter((spec) => isTrainable(options.mode, spec)).map(withSlot),
-  ]);
-  const earlier = from === undefined ? new Map<string, Float32Array>() : weightsOf(input, from);
-  const start = (name: string): Float32Array => {
-    const continued = earlier.get(name);
-    if (continued !== undefined) return continued;
-    const known = base.trunk.get(name);
-    const spec = specs.get(name);
-    if (spec === undefined) throw new RangeError(`the model has no parameter ${name}`);
-    if (known === undefined) return initialValues(spec, fresh);
-    // A head to go on from was fitted to this very trunk.
-    const gives = from === undefined && isTrainable(options.mode, spec);
-    return gives ? softened(spec, known, options.baseShare, fresh) : known;
-  };
-  return { layout, start };
-}
-
-/** A version's own weights: its head, and its trunk or its pairs where it has them. */
-function weightsOf(
-  { base, options }: FinetuneInput,
-  { manifest, files }: FinishedPolicy,
-): Map<string, Float32Array> {
-  const read = (name: string, specs: readonly ParamSpec[]): Map<string, Float32Array> => {
-    const bytes = files[name];
-    if (bytes === undefined) throw new RangeError(`the version to go on from lacks ${name}`);
-    return readWeights(specs, bytes).weights;
-  };
-  const beside = (): Map<string, Float32Array> => {
-    const { mode, lora } = manifest;
-    if (mode === 'head') return new Map();
-    if (mode !== 'lora') return read('trunk.safetensors', base.trunkSpecs);
-    if (lora === undefined) throw new RangeError('the version to go on from has no pairs');
-    const pairs = read('lora.safetensors', trunkPairs(lora, base.trunkSpecs));
-    // A trunk that moves itself takes the pairs in: the same outputs, of which all may change.
-    return options.lora === undefined ? mergePairs(lora, base.trunk, pairs) : pairs;
-  };
-  return new Map([...beside(), ...read('head.safetensors', base.headSpecs)]);
+  return made;
 }
 
 /** What makes two jobs the same as far as a checkpoint goes. */

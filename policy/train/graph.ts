@@ -108,7 +108,8 @@ export function trainGraph(options: TrainGraphOptions): Graph {
     state.theta,
     trainable,
     (spec) => graph.input(spec.name, 'float32', spec.shape),
-    options.lora && adaptTrunk(options.lora, { kind: 'grouped', slots }),
+    // Embodiments that train together share what moves of the trunk.
+    options.lora && adaptTrunk(options.lora, { kind: 'grouped', slots: 1 }),
   );
   const batch = new BatchInputs(graph, { slots, passes });
   const counts = countsOf(graph, batch, options);

@@ -1,5 +1,12 @@
-export { Finetune, FinetuneError } from './finetune.ts';
-export type { FinetuneInput, FinetuneProgress, FinishedPolicy } from './finetune.ts';
+export { Finetune } from './finetune.ts';
+export { FinetuneError } from './finetune-input.ts';
+export type {
+  FinetuneInput,
+  FinetuneMember,
+  FinetuneProgress,
+  FinishedPolicy,
+  MixedFinetuneInput,
+} from './finetune-input.ts';
 export { resolveOptions } from './options.ts';
 export type { ResolvedFinetuneOptions } from './options.ts';
 export type { ReasoningLabel, TrainingEpisode } from './episodes.ts';

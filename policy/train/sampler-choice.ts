@@ -5,7 +5,7 @@ import { earlierInEpisode } from '../data/index.ts';
 import type { Engine } from '../engine/index.ts';
 import { PolicyRuntime, type ActRow } from '../runtime/index.ts';
 import type { TrainingEpisode } from './episodes.ts';
-import type { FinishedPolicy } from './finetune.ts';
+import type { FinishedPolicy } from './finetune-input.ts';
 
 /** The paper's sampler: ten steps from full noise. */
 export const DEFAULT_SAMPLER: Sampler = { steps: 10, noise_scale: 1 };
