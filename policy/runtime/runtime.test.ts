@@ -156,6 +156,49 @@ describe('mixed batches', () => {
     await runtime.unload(own);
   });
 
+  it('versions with one trunk share it and their runs, until the last of them leaves', async () => {
+    const own = await PolicyRuntime.create({
+      engine,
+      base,
+      buckets: [1, 4],
+      slots: 4,
+      name: 'shared',
+    });
+    const before = (await engine.stats()).residentBytes;
+    const moved = new Map(
+      [...base.trunk].map(([name, values]) => [name, values.map((value) => value * 1.01)]),
+    );
+    const weightOf = (name: string): Float32Array => moved.get(name) ?? new Float32Array();
+    const trunk = writeWeights(base.trunkSpecs, weightOf, 'F32', {});
+    const together = await Promise.all(
+      policies.slice(0, 2).map(({ digest, manifest, files }) =>
+        own.load({
+          digest: `${digest} together`,
+          manifest: { ...manifest, mode: 'policy' },
+          files: { ...files, 'trunk.safetensors': trunk },
+        }),
+      ),
+    );
+    const [first, second] = together as [PolicyHandle, PolicyHandle];
+    const once = base.trunkSpecs.reduce((sum, { shape }) => sum + 4 * elements(shape), 0);
+    expect((await engine.stats()).residentBytes - before).toBe(once);
+    expect(own.batchKey(first)).toBe(own.batchKey(second));
+    const rows = together.map((handle, i) => rowOf(handle, i));
+    const solo = await Promise.all(rows.map((row) => own.act([row])));
+    const mixed = await own.act([...rows].reverse());
+    const none = new Float32Array();
+    for (const i of [0, 1]) {
+      const [alone, joint] = [solo[i]?.[0]?.actions ?? none, mixed[1 - i]?.actions ?? none];
+      expect(difference(alone, joint)).toBeLessThan(1e-4);
+    }
+    await own.unload(first);
+    const [still] = await own.act([rows[1] as ActRow]);
+    expect(still?.actions).toEqual(solo[1]?.[0]?.actions);
+    await own.unload(second);
+    expect((await engine.stats()).residentBytes).toBe(before);
+    await own.close();
+  });
+
   it('a slot freed and filled again leaves the others as they were', async () => {
     const row = rowOf(handles[0] as PolicyHandle, 0);
     const [before] = await runtime.act([row]);

@@ -2,6 +2,7 @@ import {
   WeightsError,
   canonicalJson,
   readWeights,
+  sha256,
   standsOnBase,
   type BaseModel,
   type PolicyManifest,
@@ -37,6 +38,7 @@ export interface RuntimeOptions {
   readonly name?: string;
 }
 
+const TRUNK_FILE = 'trunk.safetensors';
 const DEFAULT_BUCKETS = [1, 2, 4, 8, 16, 32] as const;
 /**
  * Batch sizes up to this have the base's trunk in their graphs, packed for its products: a fifth less
@@ -67,6 +69,8 @@ export class PolicyRuntime {
   private readonly pairSpecs: readonly ParamSpec[];
   private pairsMade: Promise<void> | undefined;
   private readonly loaded = new Map<string, PolicyHandle>();
+  /** Trunks that versions brought, by key: how many have it, and when it is in the engines. */
+  private readonly trunks = new Map<string, { uses: number; readonly there: Promise<void> }>();
   private readonly sessions = new Map<string, Promise<LoadedGraph>>();
   private readonly graphs: GraphSource | undefined;
   /** The last graph that is being loaded: the engine takes one at a time, runs in between. */
@@ -114,7 +118,7 @@ export class PolicyRuntime {
     const head = this.weights(policy.files, 'head.safetensors', this.base.headSpecs);
     const trunk = standsOnBase(manifest)
       ? undefined
-      : this.weights(policy.files, 'trunk.safetensors', this.base.trunkSpecs);
+      : this.weights(policy.files, TRUNK_FILE, this.base.trunkSpecs);
     const pairs =
       manifest.mode === 'lora'
         ? this.weights(policy.files, 'lora.safetensors', this.pairSpecs)
@@ -128,8 +132,8 @@ export class PolicyRuntime {
       if (data === undefined) throw new PolicyError('invalid_weights', `no ${spec.name}`);
       await this.engine.patch(this.bank, spec.name, slot * elements(spec.shape), data);
     }
-    const key = trunk === undefined ? this.baseTrunk : `${this.name}.trunk.${digest}`;
-    if (trunk !== undefined) await this.putTrunk(key, trunk);
+    const key = trunk === undefined ? this.baseTrunk : this.trunkKey(policy.files);
+    if (trunk !== undefined) await this.takeTrunk(key, trunk);
     if (pairs !== undefined) await this.putPairs(slot, pairs);
     const handle = handleOf(digest, manifest, slot, key);
     this.loaded.set(digest, handle);
@@ -139,7 +143,7 @@ export class PolicyRuntime {
   /** Drops a policy; its slot is free for another. */
   async unload(handle: PolicyHandle): Promise<void> {
     if (!this.loaded.delete(handle.digest)) return;
-    if (handle.trunk !== this.baseTrunk) await this.dropTrunk(handle.trunk);
+    if (handle.trunk !== this.baseTrunk) await this.leaveTrunk(handle.trunk);
     // A head alone that gets the slot next may share runs with pairs: its own are zero.
     if (handle.manifest.mode === 'lora') await this.putPairs(handle.slot);
     this.free.push(handle.slot);
@@ -246,6 +250,41 @@ export class PolicyRuntime {
         await engine.patch(this.pairBank, name, slot * size, data);
       }
     }
+  }
+
+  /** Names a trunk by its bytes: versions that were trained together have one, and share runs. */
+  private trunkKey(files: Readonly<Record<string, Uint8Array>>): string {
+    const bytes = files[TRUNK_FILE];
+    if (bytes === undefined) {
+      throw new PolicyError('invalid_weights', `the policy lacks ${TRUNK_FILE}`, TRUNK_FILE);
+    }
+    return `${this.name}.trunk.${sha256(bytes)}`;
+  }
+
+  private async takeTrunk(key: string, weights: ReadonlyMap<string, Float32Array>): Promise<void> {
+    const known = this.trunks.get(key);
+    if (known !== undefined) known.uses += 1;
+    const { there } = known ?? this.newTrunk(key, weights);
+    await there;
+  }
+
+  private newTrunk(
+    key: string,
+    weights: ReadonlyMap<string, Float32Array>,
+  ): { readonly there: Promise<void> } {
+    const made = { uses: 1, there: this.putTrunk(key, weights) };
+    this.trunks.set(key, made);
+    made.there.catch(() => this.trunks.delete(key));
+    return made;
+  }
+
+  private async leaveTrunk(key: string): Promise<void> {
+    const trunk = this.trunks.get(key);
+    if (trunk === undefined) return;
+    trunk.uses -= 1;
+    if (trunk.uses > 0) return;
+    this.trunks.delete(key);
+    await this.dropTrunk(key);
   }
 
   private async putTrunk(key: string, weights: ReadonlyMap<string, Float32Array>): Promise<void> {
