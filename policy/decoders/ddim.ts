@@ -31,8 +31,9 @@ export interface DdimLevels {
  * Replaces a step's clean actions; the noise is moved against them, so that x stays on its level.
  * What it leaves as it was is sampled as without it, bit for bit.
  * @param root √ā of the step
+ * @param found the clean actions before they are clipped, whose gradient clipping does not end
  */
-export type CleanChange = (clean: Tensor, x: Tensor, root: Level) => Tensor;
+export type CleanChange = (clean: Tensor, x: Tensor, root: Level, found: Tensor) => Tensor;
 
 /**
  * One DDIM step with η = 0 (Song et al. 2021, eq. 12; the clean actions clipped).
@@ -50,7 +51,7 @@ export function ddimStep(
   const { found, noise } = parts(x, predicted, levels, prediction);
   const clean = clamp(found, -clip, clip);
   if (change === undefined) return add(mul(clean, rootBefore), mul(noise, restBefore));
-  const turned = change(clean, x, root);
+  const turned = change(clean, x, root, found);
   const left = sub(noise, mul(sub(turned, clean), ratio(root, rest)));
   return add(mul(turned, rootBefore), mul(left, restBefore));
 }

@@ -19,16 +19,16 @@ export interface DdimGuide {
  * Turns a DDIM sample towards a previous chunk: what `ddimStep` does to each step's clean chunk x̂. With
  * W the prefix weights it becomes x̂ + W·(previous − x̂) (`direct`), or x̂ + √ā·Jᵀ·W·(previous − x̂) with
  * J = ∂x̂/∂x (`pulled-back`; the factor makes both the same for a network that does not look at x), or
- * `previous` where W is 1 (`hard`).
+ * `previous` where W is 1 (`hard`). J is that of x̂ before it is clipped: a clipped action would feel no pull.
  */
 export function towardsPrevious(guide: DdimGuide): CleanChange {
-  return (clean, x, root) => {
+  return (clean, x, root, found) => {
     const [rows = 1, length = 1] = guide.weights.shape;
     const weights = reshape(guide.weights, [rows, length, 1]);
     if (guide.mode === 'hard') return where(weights, guide.previous, clean);
     const error = mul(sub(guide.previous, clean), weights);
     if (guide.mode === 'direct') return add(clean, error);
-    return add(clean, mul(pulledBack(clean, x, error), root));
+    return add(clean, mul(pulledBack(found, x, error), root));
   };
 }
 

@@ -35,12 +35,20 @@ const hasPairs = ({ policy }: ActRow) => policy.manifest.mode === 'lora';
 /** What every run of actions waits for, and how many do. */
 let hold = Promise.resolve();
 let held = 0;
-/** Rows of the runs that there is a graph for, and whether pairs are among them. */
+const isPulled = ({ previous }: ActRow) => previous?.correction === 'pulled-back';
+/** Rows of the runs that there is a graph for, whether pairs are among them, and how they are guided. */
 const warm = new Set<string>();
 beforeAll(async () => {
   engine = await Engine.start({ threads: 1, spin: false });
   graphs = await GraphBuilder.start({ base });
-  runtime = await PolicyRuntime.create({ engine, base, graphs, buckets: [1, 2], slots: 4 });
+  runtime = await PolicyRuntime.create({
+    engine,
+    base,
+    graphs,
+    buckets: [1, 2],
+    slots: 4,
+    pulledBack: true,
+  });
   const port: PolicyPort = {
     maxBatch: runtime.maxBatch,
     pulledBack: runtime.pulledBack,
@@ -56,7 +64,9 @@ beforeAll(async () => {
     },
     prepare: async (kind, rows) => {
       await runtime.prepare(kind, rows);
-      if (kind === 'act') warm.add(`${rows.length}${rows.some(hasPairs) ? ' with pairs' : ''}`);
+      if (kind !== 'act') return;
+      const pairs = rows.some(hasPairs) ? ' with pairs' : '';
+      warm.add(`${rows.length}${pairs}${rows.some(isPulled) ? ', pulled' : ''}`);
     },
     reason: (rows) => runtime.reason(rows),
     reasonAndAct: (rows) => runtime.reasonAndAct(rows),
@@ -102,7 +112,8 @@ async function expectAsAlone(name: string, plan: readonly Asked[], ready: string
     }),
   );
   for (const { robot } of robots) await robot.next('welcome', 60_000);
-  await expect.poll(() => warm.has(ready), { timeout: 60_000 }).toBe(true);
+  // Of a size the graphs with guidance through the network are the last.
+  await expect.poll(() => warm.has(`${ready}, pulled`), { timeout: 60_000 }).toBe(true);
   const built = vi.spyOn(engine, 'load');
   let go = () => {};
   held = 0;
@@ -185,6 +196,33 @@ describe('the real model behind the gateway', () => {
       robot.close();
     },
   );
+
+  it('guides through the network where a robot asks for it, in a graph that is there already', async () => {
+    const robot = await connect(await session('ses_pulled', 'ten_a', makePolicy(base, arm, 3)));
+    expect((await robot.next('welcome', 60_000)).chunking).toEqual([
+      'off',
+      'guided',
+      'pulled_back',
+    ]);
+    const built = vi.spyOn(engine, 'load');
+    robot.send({ ...seen(0, [0.2, 0.1]), chunking: { mode: 'pulled_back' } });
+    const width = arm.action.length;
+    let last = await robot.next('chunk');
+    for (let seq = 1; seq <= 3; seq++) {
+      const executed = { chunk_id: last.chunk_id, steps: 2 };
+      robot.send({ ...seen(seq, [0.2, 0.1]), executed, delay: { steps: 2, latency_ms: 200 } });
+      const next = await robot.next('chunk');
+      const [was, is] = [last.actions.toFloat32(), next.actions.toFloat32()];
+      // Held by its gradient: near what the robot executes meanwhile, though not to the bit.
+      for (let k = 0; k < 2 * width; k++) {
+        expect(Math.abs((is[k] ?? NaN) - (was[2 * width + k] ?? NaN))).toBeLessThan(0.1);
+      }
+      last = next;
+    }
+    expect(built).not.toHaveBeenCalled();
+    built.mockRestore();
+    robot.close();
+  });
 
   it('reasons when asked to, and says what with', async () => {
     const claims = await session('ses_r8', 'ten_a', makePolicy(base, arm, 11));

@@ -178,4 +178,29 @@ describe('guidance in the loop of the serving graph', () => {
     expect(none).toEqual(direct);
     expect(apart(direct[0] ?? noise, pulled[0] ?? noise)).toBeGreaterThan(0.05);
   });
+
+  it('pulls what is clipped as well', async () => {
+    const far = noise.map((value) => 2 * Math.sign(value));
+    const run = (weight: number) =>
+      sampled(
+        [far],
+        {
+          table: f32(
+            [MAX_STEPS, SAMPLER_COLUMNS],
+            samplerTable(1, base.config.diffusion.trainSteps, MAX_STEPS),
+          ),
+          steps: steps(1),
+          previous: padded([previous]),
+          previous_weight: f32(
+            [1, HORIZON],
+            weights.map(() => weight),
+          ),
+        },
+        'pulled-back',
+      );
+    const [[free = noise], [held = noise]] = [await run(0), await run(1)];
+    const { clip } = base.config.diffusion;
+    expect(free.every((value) => Math.abs(Math.abs(value) - clip) < 1e-6)).toBe(true);
+    expect(apart(held, previous)).toBeLessThan(0.05);
+  });
 });

@@ -150,7 +150,9 @@ function sample(
   const towards = towardsPrevious({ previous, weights: held, mode });
   // What the network says of padded dimensions is nobody's: its error may not reach the others.
   const guide: CleanChange =
-    mode === 'direct' ? towards : (clean, x, root) => towards(mul(clean, kept), x, root);
+    mode === 'direct'
+      ? towards
+      : (clean, x, root, found) => towards(mul(clean, kept), x, root, mul(found, kept));
   const mask = graph.input('previous_given', 'float32', [rows, signature.horizon]);
   const given = { previous, mask };
   const decoder = params.scope('trunk').scope('decoder');

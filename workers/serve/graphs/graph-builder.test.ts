@@ -31,7 +31,7 @@ it('makes graphs whose answers have the same bits as those that are made where t
         ...source,
       });
       const handle = await runtime.load(policy);
-      const blank = blankRow({ digest: 'one', handle, manifest: policy.manifest });
+      const blank = blankRow({ digest: 'one', handle, manifest: policy.manifest }, false);
       const rows = Array.from({ length: count }, (_, seed) => ({ ...blank, seed }));
       answers.push(await runtime[kind](rows));
       await runtime.close();
