@@ -4,4 +4,7 @@ export { featureGraph, featureModel } from './graphs/features.ts';
 export { nano, summaryWidth, viewSlots } from './config.ts';
 export type { DivlaConfig, Signature } from './config.ts';
 export { SAMPLER_COLUMNS, alphasCumprod, samplerTable } from './diffusion.ts';
-export type { ReasoningTokens } from './reasoning.ts';
+export { promptPositions } from './model.ts';
+export { prefill, reason } from './reasoning.ts';
+export { tokenTable } from './instruction.ts';
+export type { Prompt, ReasoningTokens } from './reasoning.ts';

@@ -147,7 +147,7 @@ export function promptOf(
  * without a wrist view reads the same alone as beside one that has it: the first external and wrist
  * view lie before the text, further pairs before those.
  */
-function promptPositions(
+export function promptPositions(
   config: DivlaConfig,
   signature: Signature,
 ): Pick<Prompt, 'positions' | 'next'> {

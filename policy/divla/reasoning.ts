@@ -111,6 +111,23 @@ export function teacherForced(
   };
 }
 
+/** The language model over a prompt alone: hidden states [B, P, hidden] and what later tokens read of it. */
+export function prefill(
+  p: Params,
+  config: DivlaConfig,
+  prompt: Prompt,
+): { hidden: Tensor; caches: LayerCache[] } {
+  const [b, count] = prompt.embedded.shape as [number, number, number];
+  const { graph } = prompt.embedded;
+  return decode(
+    p.scope('language'),
+    config,
+    prompt.embedded,
+    positionsOf(graph, b, prompt, 0),
+    add(causalBias(graph, count, count), keyMask(prompt.mask)),
+  );
+}
+
 /**
  * Greedy reasoning: the prompt once, then one token a step inside the graph over a growing cache.
  * @returns tokens i64 [B, up to R] (`end` and what follows are padding) and the embedding to inject [B, D]
@@ -122,17 +139,8 @@ export function reason(
   prompt: Prompt,
   special: ReasoningTokens,
 ): { tokens: Tensor; embedding: Tensor } {
-  const graph = prompt.embedded.graph;
-  const [b, count] = prompt.embedded.shape as [number, number, number];
-  const language = p.scope('language');
-  const first = decode(
-    language,
-    config,
-    prompt.embedded,
-    positionsOf(graph, b, prompt, 0),
-    add(causalBias(graph, count, count), keyMask(prompt.mask)),
-  );
-  const spoken = generate(language, config, table, prompt, first.caches, special);
+  const first = prefill(p, config, prompt);
+  const spoken = generate(p.scope('language'), config, table, prompt, first.caches, special);
   return {
     tokens: spoken.tokens,
     embedding: inject(

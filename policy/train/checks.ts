@@ -1,26 +1,18 @@
-import { longestPrefix, movesAllOf, type EmbodimentSpec } from '@armature/sdk/contract';
+import { longestPrefix, movesAllOf } from '@armature/sdk/contract';
 import { canonicalJson, type PolicyManifest } from '../checkpoint/index.ts';
 import {
   PREPROCESS_HASH,
   fitNormalisation,
   fitVelocity,
-  imageSize,
   outsideOf,
   type Motion,
   type Normalisation,
 } from '../data/index.ts';
-import type { Signature } from '../divla/index.ts';
-import { orderedCameras } from './episodes.ts';
+import { orderedCameras, signatureOf } from './episodes.ts';
 import { FinetuneError, type FinetuneInput, type MixedFinetuneInput } from './finetune-input.ts';
 import { trainsOnPictures } from './options.ts';
 
 /** What may be trained on what: every refusal of a fine-tune before it starts, and its normalisation. */
-
-/** Views and picture size of a robot, as graphs are built for. */
-export function signatureOf(spec: EmbodimentSpec): Signature {
-  const { external, wrist } = orderedCameras(spec);
-  return { external, wrist, ...imageSize(spec), horizon: spec.horizon };
-}
 
 /** The same error of one of several embodiments. */
 export function ofMember(slot: number, error: unknown): unknown {

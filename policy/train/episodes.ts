@@ -1,4 +1,6 @@
 import type { EmbodimentSpec } from '@armature/sdk/contract';
+import { imageSize } from '../data/index.ts';
+import type { Signature } from '../divla/index.ts';
 
 /** A sentence that was true for the frames [from, to). */
 export interface ReasoningLabel {
@@ -69,4 +71,10 @@ export function orderedCameras(spec: EmbodimentSpec): {
   const external = of('external');
   const wrist = of('wrist');
   return { names: [...external, ...wrist], external: external.length, wrist: wrist.length };
+}
+
+/** What graphs for an embodiment are built for: its views by kind, the size of their pictures, its horizon. */
+export function signatureOf(spec: EmbodimentSpec): Signature {
+  const { external, wrist } = orderedCameras(spec);
+  return { external, wrist, ...imageSize(spec), horizon: spec.horizon };
 }

@@ -10,8 +10,8 @@ import type { Values } from '../engine/index.ts';
 import { unpackFlat, type FlatLayout } from '../nn/flat.ts';
 import { actionWeights } from './action-weights.ts';
 import { trainingBatch, type BatchSource } from './batch.ts';
-import { checkInput, checkMixture, normalisationFor, ofMember, signatureOf } from './checks.ts';
-import { framesOf, setAside, type TrainingEpisode } from './episodes.ts';
+import { checkInput, checkMixture, normalisationFor, ofMember } from './checks.ts';
+import { framesOf, setAside, signatureOf, type TrainingEpisode } from './episodes.ts';
 import { computeFeatures } from './features.ts';
 import {
   FinetuneError,

@@ -9,6 +9,7 @@ export type {
 } from './finetune-input.ts';
 export { resolveOptions } from './options.ts';
 export type { ResolvedFinetuneOptions } from './options.ts';
+export { signatureOf } from './episodes.ts';
 export type { ReasoningLabel, TrainingEpisode } from './episodes.ts';
 export { rowsOf, trainGraph } from './graph.ts';
 export type { TrainGraphOptions } from './graph.ts';

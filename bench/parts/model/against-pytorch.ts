@@ -1,12 +1,18 @@
 import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { type BaseModel, writeSafetensors, type SafeTensor } from '@armature/policy/checkpoint';
-import { imageSize, special } from '@armature/policy/data';
-import { type DivlaConfig, samplerTable, serveGraph, type Signature } from '@armature/policy/divla';
+import { special } from '@armature/policy/data';
+import { type DivlaConfig, samplerTable, serveGraph } from '@armature/policy/divla';
 import type { Engine, Value, Values } from '@armature/policy/engine';
 import { elements, initialValues, unpackFlat } from '@armature/policy/nn';
 import { toOnnx } from '@armature/policy/tensor';
-import { Finetune, TrainSession, trainGraph, type TrainGraphOptions } from '@armature/policy/train';
+import {
+  Finetune,
+  signatureOf,
+  TrainSession,
+  trainGraph,
+  type TrainGraphOptions,
+} from '@armature/policy/train';
 import { trio } from '@armature/sim';
 import { demonstrations, finetuneInput } from '../../fresh-policy.ts';
 import type { Compared, Figure, PartOptions } from '../../result.ts';
@@ -204,7 +210,7 @@ async function prepare(
   const settings = {
     threads,
     config: base.config,
-    signature: signature(),
+    signature: signatureOf(trio.spec),
     decayed: specs.filter((spec) => spec.decay).map((spec) => spec.name),
     modes,
     act: {
@@ -214,17 +220,6 @@ async function prepare(
   };
   await writeFile(path.join(folder, 'settings.json'), JSON.stringify(settings));
   return { ...(ours as Record<(typeof MODES)[number], Ours>), act: acting.ours };
-}
-
-function signature(): Signature {
-  const { spec } = trio;
-  const wrist = spec.cameras.filter((camera) => camera.kind === 'wrist').length;
-  return {
-    external: spec.cameras.length - wrist,
-    wrist,
-    ...imageSize(spec),
-    horizon: spec.horizon,
-  };
 }
 
 async function training(
@@ -290,7 +285,7 @@ async function act(
   const { config, trunk, headSpecs } = base;
   const graph = serveGraph('act', {
     config,
-    signature: signature(),
+    signature: signatureOf(trio.spec),
     rows: 1,
     slots: SLOTS,
     special,

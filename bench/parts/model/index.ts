@@ -16,6 +16,7 @@ import type { Figure, PartMeasurement, PartOptions } from '../../result.ts';
 import { latencyFigures, timed } from '../../timing.ts';
 import { againstPytorch } from './against-pytorch.ts';
 import { measureLarge } from './large.ts';
+import { againstLimits } from './limits.ts';
 
 const BATCHES = [1, 8, 32] as const;
 /** Calls that are timed, fewer of large batches. */
@@ -68,9 +69,13 @@ export async function measureModel(options: PartOptions): Promise<PartMeasuremen
   const { steps } = policy.manifest.sampler;
   figures.push({ name: 'sampler', value: steps, unit: 'steps' });
   await runtime.close();
+  const limits = await againstLimits(engine, base, options.quick);
   const compared = await againstPytorch(engine, base, options);
   await engine.close();
-  return { figures: [...figures, ...compared.figures], summary: { ratios: compared.ratios } };
+  return {
+    figures: [...figures, ...limits.figures, ...compared.figures],
+    summary: { ratios: compared.ratios, share_of_limit: limits.ratios },
+  };
 }
 
 /**
