@@ -5,6 +5,7 @@ import { measureIngest } from './parts/ingest.ts';
 import { measureModel } from './parts/model/index.ts';
 import { measureRtc } from './parts/rtc.ts';
 import { measureServe } from './parts/serve/index.ts';
+import { measureSteps } from './parts/steps.ts';
 import { measureTrain } from './parts/train.ts';
 import {
   largeOptionsSchema,
@@ -26,6 +27,7 @@ const measures: Record<PartName, (options: PartOptions) => Promise<PartMeasureme
   train: (options) => only(measureTrain(options)),
   api: measureApi,
   rtc: (options) => only(measureRtc(options)),
+  steps: measureSteps,
 };
 
 const { values } = parseArgs({

@@ -18,11 +18,12 @@ const SEED = 1;
 export async function demonstrations(
   embodiment: Embodiment,
   count: number,
+  seed = SEED,
 ): Promise<TrainingEpisode[]> {
   const { spec } = embodiment;
   const target = imageSize(spec);
   const episodes: TrainingEpisode[] = [];
-  for await (const episode of recordDemos({ embodiment, episodes: count, seed: SEED })) {
+  for await (const episode of recordDemos({ embodiment, episodes: count, seed })) {
     const pictures = new Map(
       spec.cameras.map((camera) => [
         camera.name,
@@ -82,6 +83,17 @@ export function finetuneInput(
   };
 }
 
+/** A policy version trained on these demonstrations, with the sampler that training chose. */
+export async function trainedPolicy(
+  ...given: Parameters<typeof finetuneInput>
+): Promise<FinishedPolicy> {
+  const finetune = await Finetune.create(finetuneInput(...given));
+  while (finetune.stepIndex < finetune.totalSteps) await finetune.step();
+  const policy = await finetune.finish();
+  await finetune.close();
+  return policy;
+}
+
 /** A policy version with a fresh head: as fast as a trained one. */
 export async function freshPolicy(
   engine: Engine,
@@ -89,9 +101,5 @@ export async function freshPolicy(
   embodiment: Embodiment,
 ): Promise<FinishedPolicy> {
   const episodes = await demonstrations(embodiment, 3);
-  const input = finetuneInput(engine, base, embodiment, episodes, { mode: 'head', steps: 0 });
-  const finetune = await Finetune.create(input);
-  const policy = await finetune.finish();
-  await finetune.close();
-  return policy;
+  return trainedPolicy(engine, base, embodiment, episodes, { mode: 'head', steps: 0 });
 }

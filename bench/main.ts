@@ -35,7 +35,7 @@ const RECORDINGS = fileURLToPath(new URL('../../shared/data/g1-bottle-heldout', 
 
 const program = new Command('npm run bench --')
   .description(
-    'Measures this machine: the model, serving, ingest, training, the control plane and real-time chunking.',
+    'Measures this machine: the model, serving, ingest, training, the control plane, real-time chunking and denoising steps.',
   )
   .addArgument(new Argument('[parts...]', 'what to measure').choices([...partNames]))
   .option('--json <file>', 'write the figures as JSON')

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 
-export const partNames = ['model', 'serve', 'ingest', 'train', 'api', 'rtc'] as const;
+export const partNames = ['model', 'serve', 'ingest', 'train', 'api', 'rtc', 'steps'] as const;
 export type PartName = (typeof partNames)[number];
 
 /** One measured figure. */

@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises';
-import { type BaseModel, baseWeightsUrl, loadBase } from '@armature/policy/checkpoint';
+import { baseWeightsUrl, loadBase } from '@armature/policy/checkpoint';
 import { Engine } from '@armature/policy/engine';
 import {
   type ActRow,
@@ -7,9 +7,9 @@ import {
   PolicyRuntime,
   type PreviousChunk,
 } from '@armature/policy/runtime';
-import { Finetune, type FinishedPolicy, type TrainingEpisode } from '@armature/policy/train';
+import type { FinishedPolicy, TrainingEpisode } from '@armature/policy/train';
 import { type PolicySession, runClosedLoop, trio } from '@armature/sim';
-import { demonstrations, finetuneInput } from '../fresh-policy.ts';
+import { demonstrations, trainedPolicy } from '../fresh-policy.ts';
 import type { Figure, PartOptions } from '../result.ts';
 import { quantile, timed } from '../timing.ts';
 import { Seams } from './rtc/seams.ts';
@@ -51,7 +51,12 @@ export async function measureRtc({ threads, quick }: PartOptions): Promise<Figur
   const episodes = await demonstrations(trio, size.demos);
   const { mode, steps, batch } = size;
   const train = (prefix: number): Promise<FinishedPolicy> =>
-    trained(engine, base, episodes, { mode, steps, batch_size: batch, prefix_delay_max: prefix });
+    trainedPolicy(engine, base, trio, episodes, {
+      mode,
+      steps,
+      batch_size: batch,
+      prefix_delay_max: prefix,
+    });
   const versions = [await train(0), await train(LONGEST_DELAY)] as const;
   const runtime = await PolicyRuntime.create({
     engine,
@@ -121,19 +126,6 @@ async function costs(
     value: quantile(times[i] ?? [], 0.5),
     unit: 'ms',
   }));
-}
-
-async function trained(
-  engine: Engine,
-  base: BaseModel,
-  episodes: readonly TrainingEpisode[],
-  options: Parameters<typeof finetuneInput>[4],
-): Promise<FinishedPolicy> {
-  const finetune = await Finetune.create(finetuneInput(engine, base, trio, episodes, options));
-  while (finetune.stepIndex < finetune.totalSteps) await finetune.step();
-  const policy = await finetune.finish();
-  await finetune.close();
-  return policy;
 }
 
 /**

@@ -7,6 +7,8 @@ export type {
   FinishedPolicy,
   MixedFinetuneInput,
 } from './finetune-input.ts';
+export { chunkErrors, spacedFrames } from './held-out.ts';
+export type { HeldOutFrame } from './held-out.ts';
 export { resolveOptions } from './options.ts';
 export type { ResolvedFinetuneOptions } from './options.ts';
 export { signatureOf } from './episodes.ts';

@@ -1,11 +1,11 @@
 import type { Sampler } from '@armature/sdk/contract';
 import { deviation, mean, sort } from 'd3-array';
 import type { BaseModel } from '../checkpoint/index.ts';
-import { earlierInEpisode } from '../data/index.ts';
 import type { Engine } from '../engine/index.ts';
-import { PolicyRuntime, type ActRow } from '../runtime/index.ts';
+import { PolicyRuntime } from '../runtime/index.ts';
 import type { TrainingEpisode } from './episodes.ts';
 import type { FinishedPolicy } from './finetune-input.ts';
+import { chunkErrors, spacedFrames } from './held-out.ts';
 
 /** The paper's sampler: ten steps from full noise. */
 export const DEFAULT_SAMPLER: Sampler = { steps: 10, noise_scale: 1 };
@@ -64,65 +64,23 @@ export async function chooseSampler(o: {
     name: 'sampler',
   });
   const handle = await runtime.load(o.policy);
-  const { spec, stats } = o.policy.manifest;
-  const [states, actions] = [spec.state.length, spec.action.length];
   const frames = spacedFrames(o.episodes, FRAMES);
   const candidates = STEPS.flatMap((steps) =>
     NOISE_SCALES.map((noise_scale) => ({ steps, noise_scale })),
   );
   const scored: ScoredSampler[] = [];
   for (const sampler of candidates) {
-    const errors: number[] = [];
-    for (let start = 0; start < frames.length; start += BATCH) {
-      o.signal?.throwIfAborted();
-      const batch = frames.slice(start, start + BATCH);
-      const rows = batch.map(({ episode, t }, i): ActRow => {
-        const earlier = earlierInEpisode(episode, t, { horizon: spec.horizon, width: states });
-        return {
-          policy: handle,
-          images: Object.fromEntries(
-            spec.cameras.map((camera) => [camera.name, episode.image(camera.name, t)]),
-          ),
-          instruction: episode.instruction,
-          state: episode.state.subarray(t * states, (t + 1) * states),
-          ...(t === 0
-            ? {}
-            : { lastCommand: episode.action.subarray((t - 1) * actions, t * actions) }),
-          seed: start + i,
-          sampler,
-          ...(earlier === undefined ? {} : { earlier }),
-        };
-      });
-      const answers = await runtime.act(rows);
-      batch.forEach(({ episode, t }, i) => {
-        const predicted = answers[i]?.actions;
-        if (predicted === undefined) throw new RangeError('the policy gave no actions');
-        const steps = Math.min(spec.horizon, episode.length - t);
-        let total = 0;
-        for (let k = 0; k < steps * actions; k++) {
-          const std = Math.max(1e-6, stats.action.std[k % actions] ?? 1);
-          const error =
-            ((predicted[k] as number) - (episode.action[t * actions + k] as number)) / std;
-          total += error * error;
-        }
-        errors.push(total / (steps * actions));
-      });
-    }
+    const errors = await chunkErrors({
+      runtime,
+      policy: handle,
+      frames,
+      sampler,
+      batch: BATCH,
+      ...(o.signal === undefined ? {} : { signal: o.signal }),
+    });
     scored.push({ sampler, errors });
     o.onProgress?.(scored.length, candidates.length);
   }
   await runtime.close();
   return pickSampler(scored);
-}
-
-/** About `count` frames, evenly spaced over the episodes. */
-function spacedFrames(
-  episodes: readonly TrainingEpisode[],
-  count: number,
-): { episode: TrainingEpisode; t: number }[] {
-  const all = episodes.flatMap((episode) =>
-    Array.from({ length: episode.length }, (_, t) => ({ episode, t })),
-  );
-  const stride = Math.max(1, Math.floor(all.length / count));
-  return all.filter((_, i) => i % stride === 0).slice(0, count);
 }

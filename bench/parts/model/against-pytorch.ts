@@ -1,11 +1,9 @@
 import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { type BaseModel, writeSafetensors, type SafeTensor } from '@armature/policy/checkpoint';
-import { special } from '@armature/policy/data';
-import { type DivlaConfig, samplerTable, serveGraph } from '@armature/policy/divla';
-import type { Engine, Value, Values } from '@armature/policy/engine';
-import { elements, initialValues, unpackFlat } from '@armature/policy/nn';
-import { toOnnx } from '@armature/policy/tensor';
+import { type DivlaConfig, samplerTable } from '@armature/policy/divla';
+import type { Engine, Values } from '@armature/policy/engine';
+import { initialValues, unpackFlat } from '@armature/policy/nn';
 import {
   Finetune,
   signatureOf,
@@ -18,6 +16,7 @@ import { demonstrations, finetuneInput } from '../../fresh-policy.ts';
 import type { Compared, Figure, PartOptions } from '../../result.ts';
 import { latencyFigures, quantile, timed } from '../../timing.ts';
 import { PytorchPeer, type Subject, type Way } from './pytorch-peer.ts';
+import { loadServing } from './serving.ts';
 import { syntheticInputs } from './synthetic.ts';
 
 /** Largest difference to PyTorch's outputs, of what `difference` makes relative. */
@@ -25,7 +24,6 @@ const TOLERANCE = 1e-3;
 /** Gradients below this share of the largest one are rounding, and so is the direction of their step. */
 const SETTLED = 1e-2;
 const STEPS = 10;
-const SLOTS = 32;
 const MODES = ['head', 'full'] as const;
 const SIZES = {
   full: { turns: 6, calls: { head: 8, full: 2, act: 30 } },
@@ -276,39 +274,22 @@ async function training(
   };
 }
 
-/** A chunk for one row in the graph that serves it: the base's trunk packed, its head in a bank. */
+/** A chunk for one row in the graph that serves it. */
 async function act(
   engine: Engine,
   base: BaseModel,
   weightOf: (name: string) => Float32Array,
 ): Promise<{ ours: Ours; feeds: Values }> {
-  const { config, trunk, headSpecs } = base;
-  const graph = serveGraph('act', {
-    config,
+  const { feeds, call } = await loadServing({
+    engine,
+    id: 'beside PyTorch, act',
+    kind: 'act',
+    base,
     signature: signatureOf(trio.spec),
-    rows: 1,
-    slots: SLOTS,
-    special,
-    trunk,
-  });
-  const id = 'beside PyTorch, act';
-  await engine.load(id, toOnnx(graph));
-  const bank = headSpecs.map(({ name, shape }): readonly [string, Value] => {
-    const whole = [SLOTS, ...shape];
-    const data = new Float32Array(elements(whole));
-    data.set(weightOf(name));
-    return [name, { dtype: 'float32', shape: whole, data }];
-  });
-  await engine.put(id, Object.fromEntries(bank));
-  const inputs = new Set(graph.inputs.map((input) => input.name));
-  const resident = Object.fromEntries(
-    headSpecs.filter(({ name }) => inputs.has(name)).map(({ name }) => [name, `${id}/${name}`]),
-  );
-  const feeds = syntheticInputs(graph, config, {
     actions: trio.spec.action.length,
     steps: STEPS,
+    weightOf,
   });
-  const call = (): Promise<Values> => engine.run(id, feeds, { resident });
   const actions = (await call())['actions']?.data;
   if (!(actions instanceof Float32Array)) throw new Error('the graph gave no actions');
   return { feeds, ours: { outputs: new Map([['actions', actions]]), call, rows: 1 } };

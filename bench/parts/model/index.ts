@@ -17,6 +17,7 @@ import { latencyFigures, timed } from '../../timing.ts';
 import { againstPytorch } from './against-pytorch.ts';
 import { measureLarge } from './large.ts';
 import { againstLimits } from './limits.ts';
+import { costOfTokens } from './tokens.ts';
 
 const BATCHES = [1, 8, 32] as const;
 /** Calls that are timed, fewer of large batches. */
@@ -70,11 +71,16 @@ export async function measureModel(options: PartOptions): Promise<PartMeasuremen
   figures.push({ name: 'sampler', value: steps, unit: 'steps' });
   await runtime.close();
   const limits = await againstLimits(engine, base, options.quick);
+  const tokens = await costOfTokens(engine, base, options.quick);
   const compared = await againstPytorch(engine, base, options);
   await engine.close();
   return {
-    figures: [...figures, ...limits.figures, ...compared.figures],
-    summary: { ratios: compared.ratios, share_of_limit: limits.ratios },
+    figures: [...figures, ...limits.figures, ...tokens.figures, ...compared.figures],
+    summary: {
+      ratios: compared.ratios,
+      share_of_limit: limits.ratios,
+      cost_of_views: tokens.ratios,
+    },
   };
 }
 
