@@ -355,6 +355,15 @@ describe('a fine-tune', () => {
     expect((await create(training, { prefix_delay_max: most })).status).toBe(200);
   });
 
+  it('wants layers in few bits only where a mode leaves them as they are', async () => {
+    const training = await ready();
+    expect(await create(training, { frozen_weights: 'int8', mode: 'lora' })).toMatchObject({
+      status: 400,
+      problem: { code: 'invalid_request', field: 'options.frozen_weights' },
+    });
+    expect((await create(training, { frozen_weights: 'int8', mode: 'policy' })).status).toBe(200);
+  });
+
   it('is queued with its job and its history, and cancelled while it waits', async () => {
     const made = (await create(await ready(), { steps: 3 })).ok;
     if (made === undefined) throw new Error('not created');

@@ -4,6 +4,7 @@ import {
   embodimentSpecSchema,
   finetuneModeSchema,
   finetuneOptionsSchema,
+  keepsFeatures,
   longestPrefix,
   movesAllOf,
   type EmbodimentSpec,
@@ -81,6 +82,7 @@ export async function findFinetuneSets(
   checkVelocity(spec, input.options);
   checkReference(spec, input.options);
   checkPrefix(spec, input.options);
+  checkFrozenWeights(input.options);
   await checkStart(tx, tenant, dataset.embodimentId, input.options);
   const all = [dataset, ...added, ...(heldout === null ? [] : [heldout])];
   const ready = all.every(({ status }) => status === 'ready');
@@ -175,7 +177,14 @@ async function checkStart(
   }
   if (version.finetuneId === null) return;
   const made = await findFinetune(tx, tenant, version.finetuneId, field);
-  const { reference } = finetuneOptionsSchema.parse(made.options);
+  const { reference, frozen_weights: form = 'float32' } = finetuneOptionsSchema.parse(made.options);
+  if (form !== (options.frozen_weights ?? 'float32')) {
+    throw new ArmatureError(
+      'invalid_request',
+      `options.frozen_weights: ${id} was trained on frozen layers in ${form}`,
+      { field: 'options.frozen_weights', fix: `Set it to ${form}.` },
+    );
+  }
   if (reference !== options.reference) {
     throw new ArmatureError(
       'invalid_request',
@@ -186,6 +195,16 @@ async function checkStart(
       },
     );
   }
+}
+
+/** Layers that train, or that gradients pass through, are float32. */
+function checkFrozenWeights({ mode, frozen_weights: form = 'float32' }: FinetuneOptions): void {
+  if (form === 'float32' || keepsFeatures(mode)) return;
+  throw new ArmatureError(
+    'invalid_request',
+    `options.frozen_weights: mode ${mode} trains through the layers that ${form} would freeze`,
+    { field: 'options.frozen_weights', fix: 'Use mode head or policy, or leave it out.' },
+  );
 }
 
 function checkPrefix(spec: EmbodimentSpec, { prefix_delay_max: asked = 0 }: FinetuneOptions): void {

@@ -3,6 +3,7 @@ import {
   embodimentSpecSchema,
   featureStatsSchema,
   finetuneModeSchema,
+  frozenFormSchema,
   provenanceSchema,
   samplerSchema,
 } from '@armature/sdk/contract';
@@ -37,6 +38,11 @@ export const policyManifestSchema = z.object({
    * absent where it was not.
    */
   prefix_delay_max: z.number().int().positive().optional(),
+  /**
+   * What the frozen layers were held in when the features that it was trained on were computed; serving has
+   * them the same. Absent: float32.
+   */
+  frozen_weights: frozenFormSchema.exclude(['float32']).optional(),
   labels: z.string(),
   /** Digest of the version that training went on from, whose normalisation this one has. */
   continues: hash.optional(),

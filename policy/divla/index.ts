@@ -8,3 +8,5 @@ export { promptPositions } from './model.ts';
 export { prefill, reason } from './reasoning.ts';
 export { tokenTable } from './instruction.ts';
 export type { Prompt, ReasoningTokens } from './reasoning.ts';
+export { quantisedProducts, quantiseTrunk } from './frozen.ts';
+export type { QuantisedLayers } from './frozen.ts';

@@ -166,6 +166,7 @@ function generate(
   const steps = config.language.reasoningTokens;
   const promptBias = keyMask(prompt.mask);
   const output = transpose(table, [1, 0]);
+  const logits = p.scope('embed').product ?? ((h: Tensor): Tensor => matmul(h, output));
   const begin = filled(graph, special.begin, [b, 1], 'int64');
   const zero = filled(graph, 0, [b, hidden]);
   // Keys of generated tokens are always seen: their part of the mask is a growing row of zeros.
@@ -207,7 +208,7 @@ function generate(
         pairs(past),
       );
       const h = reshape(step.hidden, [b, hidden]);
-      const chosen = reshape(argmax(matmul(h, output), -1), [b, 1]);
+      const chosen = reshape(argmax(logits(h), -1), [b, 1]);
       // The begin token is not spoken; every token after it counts until the end token.
       const goesOn = mul(speaking, cast(not(equal(chosen, endToken(body, special))), 'float32'));
       const emitted = where(

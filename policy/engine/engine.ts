@@ -56,6 +56,7 @@ interface Pending {
  */
 export class Engine {
   readonly name: string;
+  readonly executionProvider: ExecutionProvider;
   private readonly worker: Worker;
   private readonly gate: Gate;
   private readonly exited: Promise<void>;
@@ -63,9 +64,15 @@ export class Engine {
   private next = 0;
   private ended: EngineError | undefined;
 
-  private constructor(worker: Worker, name: string, gate: Gate) {
+  private constructor(
+    worker: Worker,
+    name: string,
+    executionProvider: ExecutionProvider,
+    gate: Gate,
+  ) {
     this.worker = worker;
     this.name = name;
+    this.executionProvider = executionProvider;
     this.gate = gate;
     live.add(gate);
     this.exited = new Promise((resolve) => {
@@ -101,7 +108,7 @@ export class Engine {
     const workerData: WorkerData = { settings, gate: gate.memory };
     const worker = new Worker(new URL('./worker.mjs', import.meta.url), { workerData, name });
     holdExit();
-    const engine = new Engine(worker, name, gate);
+    const engine = new Engine(worker, name, settings.executionProvider, gate);
     try {
       await engine.call({ kind: 'start', probe: probeFor(settings.executionProvider) });
     } catch (error) {

@@ -12,7 +12,7 @@ import {
   reshape,
   type Tensor,
 } from '../tensor/index.ts';
-import { fanIn, ones, zeros, type Init, type Params } from './params.ts';
+import { fanIn, ones, zeros, type Init, type Params, type Product } from './params.ts';
 
 /**
  * Affine layer on the last axis: x [..., in] → [..., out]. Weights are [out, in], as PyTorch has them.
@@ -24,11 +24,17 @@ export function dense(
   options: { bias?: boolean; init?: Init; biasInit?: Init } = {},
 ): Tensor {
   const width = lastDim(x);
-  const weight = p.param('weight', [out, width], options.init ?? fanIn(width), true);
+  const product =
+    p.product ?? plain(p.param('weight', [out, width], options.init ?? fanIn(width), true));
   const bias =
     options.bias === false ? undefined : p.param('bias', [out], options.biasInit ?? zeros);
-  return p.adapted(x, affine(x, weight, bias));
+  return p.adapted(x, product(x, bias));
 }
+
+const plain =
+  (weight: Tensor): Product =>
+  (x, bias) =>
+    affine(x, weight, bias);
 
 /** The largest number that float16 holds. */
 const HALF_MAX = 65_504;

@@ -23,13 +23,22 @@ export interface Params {
   scope(name: string): Params;
   /** What the affine layer at this path gives of x: its own y, or what an adapter makes of it. */
   adapted(x: Tensor, y: Tensor): Tensor;
+  /** Multiplies with the weight of the affine layer at this path, where that is no parameter. */
+  readonly product: Product | undefined;
 }
+
+/** x […, in]·weightᵀ (+ bias [out]) for a weight [out, in] in whatever form. */
+export type Product = (x: Tensor, bias?: Tensor) => Tensor;
 
 /** Changes what the affine layer at `path` gives; `root` has the adapter's own parameters. */
 export type Adapt = (root: Params, path: string, x: Tensor, y: Tensor) => Tensor;
 
 /** Parameters that `resolve` turns into tensors; the same path always gives the same tensor. */
-export function paramsOf(resolve: (spec: ParamSpec) => Tensor, adapt?: Adapt): Params {
+export function paramsOf(
+  resolve: (spec: ParamSpec) => Tensor,
+  adapt?: Adapt,
+  productAt?: (path: string) => Product | undefined,
+): Params {
   const known = new Map<string, Tensor>();
   const at = (path: string): Params => ({
     path,
@@ -41,13 +50,18 @@ export function paramsOf(resolve: (spec: ParamSpec) => Tensor, adapt?: Adapt): P
       return tensor;
     },
     adapted: (x, y) => adapt?.(at(''), path, x, y) ?? y,
+    product: productAt?.(path),
   });
   return at('');
 }
 
 /** Parameters as inputs of the graph, one each, named by their path: the form that serving feeds. */
-export function inputParams(graph: Graph): Params {
-  return paramsOf((spec) => graph.input(spec.name, 'float32', spec.shape));
+export function inputParams(
+  graph: Graph,
+  productAt?: (path: string) => Product | undefined,
+): Params {
+  const input = (spec: ParamSpec): Tensor => graph.input(spec.name, 'float32', spec.shape);
+  return paramsOf(input, undefined, productAt);
 }
 
 /** The parameters that `build` asks for, in the order in which it asks. */

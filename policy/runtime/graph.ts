@@ -1,6 +1,13 @@
+import type { FrozenForm } from '@armature/sdk/contract';
 import type { BaseModel } from '../checkpoint/index.ts';
 import { special } from '../data/index.ts';
-import { serveGraph, type ServeGraph, type Signature } from '../divla/index.ts';
+import {
+  quantiseTrunk,
+  serveGraph,
+  type QuantisedLayers,
+  type ServeGraph,
+  type Signature,
+} from '../divla/index.ts';
 import { TRUNK_LORA } from '../lora/trunk.ts';
 import type { Correction } from '../rtc/index.ts';
 import { toOnnx } from '../tensor/index.ts';
@@ -18,6 +25,8 @@ export interface GraphRequest {
   readonly paired: boolean;
   /** How guidance gets from the predicted chunk to the noisy one. */
   readonly correction: Correction;
+  /** What the frozen layers are held in. */
+  readonly form: FrozenForm;
 }
 
 /** A graph as ONNX, and the names of its inputs. */
@@ -38,13 +47,17 @@ export interface GraphSource {
 }
 
 /** What a graph is made from. */
-export type GraphBase = Pick<BaseModel, 'config' | 'trunk'>;
+export type GraphBase = Pick<BaseModel, 'config' | 'trunk' | 'trunkSpecs'>;
+
+/** Frozen layers in few bits of a trunk, made when the first graph with them is wanted. */
+const quantised = new WeakMap<GraphBase['trunk'], Map<QuantisedLayers['form'], QuantisedLayers>>();
 
 /** Writes a serving graph. It takes tens of milliseconds in which its thread does nothing else. */
 export function emitGraph(
-  { config, trunk }: GraphBase,
-  { kind, signature, rows, slots, packed, paired, correction }: GraphRequest,
+  base: GraphBase,
+  { kind, signature, rows, slots, packed, paired, correction, form }: GraphRequest,
 ): EmittedGraph {
+  const { config, trunk } = base;
   const graph = serveGraph(kind, {
     config,
     signature,
@@ -53,7 +66,18 @@ export function emitGraph(
     special,
     correction,
     ...(packed ? { trunk } : {}),
+    ...(form === 'float32' ? {} : { quantised: quantisedLayers(base, form) }),
     ...(paired ? { lora: TRUNK_LORA } : {}),
   });
   return { model: toOnnx(graph), inputs: graph.inputs.map((input) => input.name) };
+}
+
+function quantisedLayers(
+  { trunk, trunkSpecs }: GraphBase,
+  form: QuantisedLayers['form'],
+): QuantisedLayers {
+  const known = quantised.get(trunk) ?? new Map<QuantisedLayers['form'], QuantisedLayers>();
+  const layers = known.get(form) ?? quantiseTrunk(trunkSpecs, trunk, form);
+  quantised.set(trunk, known.set(form, layers));
+  return layers;
 }

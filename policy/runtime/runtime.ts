@@ -8,7 +8,8 @@ import {
   type PolicyManifest,
 } from '../checkpoint/index.ts';
 import { PREPROCESS_HASH, decodeActions, decodeReasoning, stateJoints } from '../data/index.ts';
-import type { ServeGraph, Signature } from '../divla/index.ts';
+import type { QuantisedLayers, ServeGraph, Signature } from '../divla/index.ts';
+import { keepsFeatures, type FrozenForm } from '@armature/sdk/contract';
 import type { Engine, Value, Values } from '../engine/index.ts';
 import { TRUNK_LORA, trunkPairs } from '../lora/trunk.ts';
 import { elements, type ParamSpec } from '../nn/params.ts';
@@ -103,8 +104,8 @@ export class PolicyRuntime {
 
   /**
    * Loads a policy version into a slot; a version that is there already is returned as it is.
-   * @throws PolicyError when it was made for another pre-processing, base or shape, its weights are
-   * not finite, or no slot is free.
+   * @throws PolicyError when it was made for another pre-processing, base or shape, on frozen layers in a form
+   * that is not computed here, its weights are not finite, or no slot is free.
    */
   async load(policy: {
     digest: string;
@@ -167,7 +168,8 @@ export class PolicyRuntime {
   /** Rows with equal keys may share a run. */
   batchKey(handle: PolicyHandle): string {
     const { image, spec } = handle.manifest;
-    return `${handle.trunk}|${image.width}x${image.height}|${spec.horizon}`;
+    const form = formOf(handle);
+    return `${handle.trunk}|${form}|${image.width}x${image.height}|${spec.horizon}`;
   }
 
   /** Builds and runs every graph once for the batch sizes, so that no request meets a cold one. */
@@ -369,7 +371,9 @@ export class PolicyRuntime {
     const shape = `${external}e${wrist}w/${width}x${height}/${horizon}/${size}`;
     const paired = hasPairs(rows);
     const pulled = correction === 'direct' ? '' : `/${correction}`;
-    const id = `${this.name}/${kind}${packed ? '/base' : ''}${paired ? '/pairs' : ''}${pulled}/${shape}`;
+    const form = rows[0] === undefined ? 'float32' : formOf(rows[0].policy);
+    const variant = `${packed ? '/base' : ''}${paired ? '/pairs' : ''}${pulled}`;
+    const id = `${this.name}/${kind}/${form}${variant}/${shape}`;
     return this.session(id, {
       kind,
       signature,
@@ -378,6 +382,7 @@ export class PolicyRuntime {
       packed,
       paired,
       correction,
+      form,
     });
   }
 
@@ -481,7 +486,10 @@ export class PolicyRuntime {
         'preprocess_hash',
       );
     }
-    if (standsOnBase(manifest) && manifest.base_digest !== this.base.digest) {
+    const form = manifest.frozen_weights;
+    if (form !== undefined) this.checkForm(form, manifest.mode);
+    const sharesLayers = standsOnBase(manifest) || form !== undefined;
+    if (sharesLayers && manifest.base_digest !== this.base.digest) {
       throw new PolicyError(
         'incompatible',
         `the policy's ${manifest.mode} belongs to base ${manifest.base_digest.slice(0, 12)}, this worker has ${this.base.digest.slice(0, 12)}`,
@@ -498,6 +506,21 @@ export class PolicyRuntime {
     const { dims } = this.base.config.head;
     if (manifest.spec.state.length > dims || manifest.spec.action.length > dims) {
       throw new PolicyError('incompatible', `at most ${dims} dimensions fit the head`, 'spec');
+    }
+  }
+
+  private checkForm(form: QuantisedLayers['form'], mode: PolicyManifest['mode']): void {
+    const field = 'frozen_weights';
+    if (!keepsFeatures(mode)) {
+      throw new PolicyError('incompatible', `mode ${mode} has no frozen layers in ${form}`, field);
+    }
+    for (const { executionProvider } of this.engines()) {
+      if (executionProvider === 'cpu') continue;
+      throw new PolicyError(
+        'incompatible',
+        `the policy was trained on features of layers in ${form} as CPUs compute them, this worker has ${executionProvider}`,
+        field,
+      );
     }
   }
 
@@ -522,6 +545,10 @@ export class PolicyRuntime {
 interface Sampling {
   readonly steps: number;
   readonly correction: Correction;
+}
+
+function formOf({ manifest }: PolicyHandle): FrozenForm {
+  return manifest.frozen_weights ?? 'float32';
 }
 
 function hasPairs(rows: readonly ActRow[]): boolean {

@@ -70,7 +70,13 @@ export {
   timestepEmbedding,
 } from './position.ts';
 export type { Rotation } from './position.ts';
-export { blockLinear, int8Linear, quantizeBlocks, quantizeColumns } from './quantized.ts';
+export {
+  blockLinear,
+  blockValues,
+  int8Linear,
+  quantizeBlocks,
+  quantizeColumns,
+} from './quantized.ts';
 export type { BlockLayout, BlockWeights, ColumnWeights } from './quantized.ts';
 export { crossEntropy, maskedMse, mse } from './loss.ts';
 export type { CrossEntropyOptions } from './loss.ts';

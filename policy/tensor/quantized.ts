@@ -41,7 +41,7 @@ export function quantizeColumns(w: Float32Array, shape: readonly [number, number
 
 /**
  * x […, in]·w for w as int8 [in, out] with float scales [out], plus bias [out]; x is rounded to 8 bits on
- * the fly, one scale for all of it. Best for many rows.
+ * the fly, one scale for all of it: what a row gives depends on the rows beside it. Best for many rows.
  */
 export function int8Linear(x: Tensor, w: Tensor, scales: Tensor, bias?: Tensor): Tensor {
   const [inner, features] = [dim(w.shape, 0), dim(w.shape, 1)];
@@ -64,8 +64,12 @@ const refuse = (): never => {
 /** x, the weight, its scales, the bias. */
 const frozen: PerInput = [refuse, refuse, refuse, refuse];
 
+/** x, the weight, its scales, the bias. */
+const blocked: PerInput = [refuse, refuse, refuse, refuse];
+
+/** Inputs up to the last that is there. */
 function trimmed(inputs: readonly (Tensor | undefined)[]): readonly (Tensor | undefined)[] {
-  return inputs.at(-1) === undefined ? inputs.slice(0, -1) : inputs;
+  return inputs.slice(0, inputs.findLastIndex((input) => input !== undefined) + 1);
 }
 
 /** A matrix [rows, columns] in blocks along its rows, one scale a block, packed as MatMulNBits reads it. */
@@ -128,11 +132,31 @@ export interface BlockLayout {
   readonly columns: number;
 }
 
+/** What block weights stand for: float32 [out, in], PyTorch's order. */
+export function blockValues(weights: BlockWeights): Float32Array {
+  const { rows: inner, columns, bits, block, data, scales } = weights;
+  const middle = 2 ** (bits - 1);
+  const blocks = Math.ceil(inner / block);
+  return Float32Array.from({ length: columns * inner }, (_, n) => {
+    const b = Math.floor(n / inner) * blocks + Math.floor((n % inner) / block);
+    const at = b * block + ((n % inner) % block);
+    const level = bits === 8 ? data[at]! : (data[at >> 1]! >> (4 * (at & 1))) & 15;
+    return (level - middle) * scales[b]!;
+  });
+}
+
 /**
- * x […, in]·w for block weights: data uint8 [out, blocks, block·bits/8], scales [out·blocks] of x's type.
- * Best for few rows.
+ * x […, in]·w for block weights: data uint8 [out, blocks, block·bits/8], scales [out·blocks] of x's type, plus
+ * bias [out]. Each row of x is rounded to 8 bits by itself, a scale a block, so that it gives the same whatever
+ * other rows there are.
  */
-export function blockLinear(x: Tensor, data: Tensor, scales: Tensor, layout: BlockLayout): Tensor {
+export function blockLinear(
+  x: Tensor,
+  data: Tensor,
+  scales: Tensor,
+  layout: BlockLayout,
+  bias?: Tensor,
+): Tensor {
   const inner = dim(x.shape, -1);
   const blocks = Math.ceil(inner / layout.block);
   const packed = [layout.columns, blocks, (layout.block * layout.bits) / 8];
@@ -152,5 +176,7 @@ export function blockLinear(x: Tensor, data: Tensor, scales: Tensor, layout: Blo
   };
   if (scales.dtype !== x.dtype) throw new ShapeError('blockLinear', 'scales have the type of x');
   const output = { dtype: x.dtype, shape: [...x.shape.slice(0, -1), layout.columns] };
-  return emit('MatMulNBits', [x, data, scales], output, attributes, frozen, 'com.microsoft');
+  // Between scales and bias: zero points and an order of the inputs, neither of which is used.
+  const inputs = [x, data, scales, undefined, undefined, bias];
+  return emit('MatMulNBits', trimmed(inputs), output, attributes, blocked, 'com.microsoft');
 }

@@ -8,9 +8,10 @@ import {
   type Motion,
   type Normalisation,
 } from '../data/index.ts';
+import type { Engine } from '../engine/index.ts';
 import { orderedCameras, signatureOf } from './episodes.ts';
 import { FinetuneError, type FinetuneInput, type MixedFinetuneInput } from './finetune-input.ts';
-import { trainsOnPictures } from './options.ts';
+import { trainsOnPictures, type ResolvedFinetuneOptions } from './options.ts';
 
 /** What may be trained on what: every refusal of a fine-tune before it starts, and its normalisation. */
 
@@ -49,7 +50,8 @@ export function checkMixture({ members, options }: MixedFinetuneInput): void {
   );
 }
 
-export function checkInput({ base, spec, episodes, options }: FinetuneInput): void {
+export function checkInput({ engine, base, spec, episodes, options }: FinetuneInput): void {
+  checkFrozenWeights(engine, options);
   const { dims } = base.config.head;
   const { maxViews } = base.config;
   const cameras = orderedCameras(spec);
@@ -97,6 +99,27 @@ export function checkInput({ base, spec, episodes, options }: FinetuneInput): vo
         'embodiment.spec.action',
       );
     }
+  }
+}
+
+/** Quantised layers have no gradients, and are products that other providers do in another way. */
+function checkFrozenWeights(
+  engine: Engine,
+  { mode, frozenWeights }: ResolvedFinetuneOptions,
+): void {
+  if (frozenWeights === undefined) return;
+  const field = 'options.frozen_weights';
+  if (trainsOnPictures(mode)) {
+    throw new FinetuneError(
+      `mode ${mode} trains through layers that ${frozenWeights} freezes`,
+      field,
+    );
+  }
+  if (engine.executionProvider !== 'cpu') {
+    throw new FinetuneError(
+      `${frozenWeights} is for CPUs, this is ${engine.executionProvider}`,
+      field,
+    );
   }
 }
 
@@ -152,6 +175,12 @@ function checkStart({ base, spec, options }: FinetuneInput, manifest: PolicyMani
   if (!movesAllOf(options.mode, manifest.mode)) {
     throw new FinetuneError(
       `a version of mode ${manifest.mode} moved more than mode ${options.mode} keeps`,
+      FROM,
+    );
+  }
+  if (manifest.frozen_weights !== options.frozenWeights) {
+    throw new FinetuneError(
+      `the version to go on from was trained on features of frozen layers in ${manifest.frozen_weights ?? 'float32'}`,
       FROM,
     );
   }

@@ -1,7 +1,15 @@
 import { encodeInstruction, encodeReasoning } from '../data/index.ts';
-import { featureGraph, summaryWidth, type DivlaConfig, type Signature } from '../divla/index.ts';
+import {
+  featureGraph,
+  quantiseTrunk,
+  summaryWidth,
+  type DivlaConfig,
+  type QuantisedLayers,
+  type Signature,
+} from '../divla/index.ts';
 import type { Engine, Value } from '../engine/index.ts';
 import type { EmbodimentSpec } from '@armature/sdk/contract';
+import type { ParamSpec } from '../nn/params.ts';
 import { toOnnx } from '../tensor/index.ts';
 import { labelAt, orderedCameras, type FrameRef, type TrainingEpisode } from './episodes.ts';
 
@@ -17,20 +25,74 @@ export interface FeatureCache {
 
 const ROWS = 16;
 
-/** Computes the features of all frames once, `ROWS` at a time. */
-export async function computeFeatures(o: {
+/** How far frozen layers in few bits are from float32's: error over size, root mean square. */
+export interface QuantisedDifference {
+  readonly form: QuantisedLayers['form'];
+  readonly weights: number;
+  /** Of the features of the first frames: what views show, and the reasoning that is injected. */
+  readonly views: number;
+  readonly reasoning: number;
+}
+
+interface FeatureOptions {
   engine: Engine;
   config: DivlaConfig;
   signature: Signature;
   spec: EmbodimentSpec;
   weights: ReadonlyMap<string, Float32Array>;
-  specs: readonly { readonly name: string; readonly shape: readonly number[] }[];
+  specs: readonly ParamSpec[];
   episodes: readonly TrainingEpisode[];
   frames: readonly FrameRef[];
   blank: boolean;
   onProgress?: (done: number, total: number) => void;
   signal?: AbortSignal;
-}): Promise<FeatureCache> {
+}
+
+/**
+ * Computes the features of all frames once, `ROWS` at a time.
+ * @param o.form what the frozen layers are held in; float32 without it
+ * @param o.onQuantised told how far quantised layers are from float32's, where there are some
+ */
+export async function computeFeatures(
+  o: FeatureOptions & {
+    form?: QuantisedLayers['form'];
+    onQuantised?: (difference: QuantisedDifference) => void;
+  },
+): Promise<FeatureCache> {
+  if (o.form === undefined) return featuresOf(o);
+  const quantised = quantiseTrunk(o.specs, o.weights, o.form);
+  const features = await featuresOf(o, quantised);
+  const { onProgress: _, ...silent } = o;
+  const plain = await featuresOf({ ...silent, frames: o.frames.slice(0, ROWS) });
+  const count = Math.min(ROWS, o.frames.length);
+  const count = Math.min(ROWS, o.frames.length);
+  o.onQuantised?.({
+    form: o.form,
+    weights: quantised.error,
+    views: relativeError(features, plain, 'summary', count),
+    reasoning: relativeError(features, plain, 'reasoning', count),
+  });
+  return features;
+}
+
+/** Root of the mean squared difference over that of the values, over the first `count` frames. */
+function relativeError(
+  got: (frame: number) => Float32Array,
+  want: (frame: number) => Float32Array,
+  count: number,
+): number {
+  let [squares, differences] = [0, 0];
+  for (let frame = 0; frame < count; frame++) {
+    const values = got(frame);
+    want(frame).forEach((value, i) => {
+      squares += value ** 2;
+      differences += ((values[i] ?? NaN) - value) ** 2;
+    });
+  }
+  return Math.sqrt(differences / squares);
+}
+
+async function featuresOf(o: FeatureOptions, quantised?: QuantisedLayers): Promise<FeatureCache> {
   const { engine, config, signature, spec, episodes, frames } = o;
   const { names } = orderedCameras(spec);
   const views = names.length;
@@ -38,7 +100,7 @@ export async function computeFeatures(o: {
   const wide = views * summaryWidth(config);
   const deep = config.decoder.reasoning;
   const { textTokens, reasoningTokens } = config.language;
-  const graph = featureGraph(config, signature, ROWS);
+  const graph = featureGraph(config, signature, ROWS, quantised);
   const resident: Record<string, string> = {};
   const values: Record<string, Value> = {};
   for (const { name, tensor } of graph.inputs) {

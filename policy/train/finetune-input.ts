@@ -2,6 +2,7 @@ import type { EmbodimentSpec, FeatureStats } from '@armature/sdk/contract';
 import type { BaseModel, PolicyManifest } from '../checkpoint/index.ts';
 import type { Engine } from '../engine/index.ts';
 import type { TrainingEpisode } from './episodes.ts';
+import type { QuantisedDifference } from './features.ts';
 import type { ResolvedFinetuneOptions } from './options.ts';
 
 /** A fine-tune that cannot start or go on; names the field. */
@@ -29,7 +30,13 @@ export type FinetuneProgress =
       readonly total: number;
       /** Passes that the steps to come would take without them: a row each. */
       readonly reads: number;
-    };
+    }
+  | ({
+      /** Told once the features of quantised layers are there. */
+      readonly phase: 'quantised';
+      readonly done: number;
+      readonly total: number;
+    } & QuantisedDifference);
 
 /** A robot and its demonstrations. */
 export interface FinetuneMember {

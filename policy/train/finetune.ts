@@ -311,6 +311,10 @@ async function withFeatures(
       episodes,
       frames,
       blank: options.images === 'blank',
+      ...(options.frozenWeights === undefined ? {} : { form: options.frozenWeights }),
+      onQuantised: (difference) => {
+        onProgress?.({ phase: 'quantised', done: 1, total: 1, ...difference });
+      },
       onProgress: (done) => {
         onProgress?.({ phase: 'features', done: at + done, total, reads });
       },

@@ -1,4 +1,4 @@
-import type { FinetuneOptions } from '@armature/sdk/contract';
+import { keepsFeatures, type FinetuneOptions, type FrozenForm } from '@armature/sdk/contract';
 import { TRUNK_LORA, type TrunkLora } from '../lora/trunk.ts';
 import type { ParamSpec } from '../nn/params.ts';
 import type { Augmentation } from './augment.ts';
@@ -41,6 +41,8 @@ export interface ResolvedFinetuneOptions {
   readonly actionWeighting: number;
   /** Share of rows that are trained without reasoning. */
   readonly reasoningDropout: number;
+  /** What frozen layers are held in where features of them are computed once; absent: float32. */
+  readonly frozenWeights?: Exclude<FrozenForm, 'float32'>;
   /** Weight of the language loss beside the action loss (α). */
   readonly reasoningWeight: number;
   /** Random changes of the pictures, in modes that train on them. */
@@ -105,6 +107,7 @@ export function resolveOptions(options: FinetuneOptions): ResolvedFinetuneOption
   const steps = options.steps ?? preset.steps;
   const batchSize = options.batch_size ?? preset.batchSize;
   const passes = options.accumulate ?? 1;
+  const form = options.frozen_weights;
   return {
     mode: options.mode,
     ...(options.mode === 'lora' ? { lora: TRUNK_LORA } : {}),
@@ -129,6 +132,7 @@ export function resolveOptions(options: FinetuneOptions): ResolvedFinetuneOption
     stateDropout: preset.stateDropout,
     actionWeighting: preset.actionWeighting,
     reasoningDropout: 0.5,
+    ...(form === undefined || form === 'float32' ? {} : { frozenWeights: form }),
     reasoningWeight: 0.1,
     augment: {
       ...preset.augment,
@@ -152,5 +156,5 @@ export function isTrainable(mode: FinetuneOptions['mode'], spec: ParamSpec): boo
 
 /** Modes whose steps see pictures, since what moves lies before the features that others keep. */
 export function trainsOnPictures(mode: FinetuneOptions['mode']): boolean {
-  return mode === 'lora' || mode === 'full';
+  return !keepsFeatures(mode);
 }

@@ -52,6 +52,7 @@ export function packed(
     image: imageSize(spec),
     sampler,
     images: options.images,
+    ...(options.frozenWeights === undefined ? {} : { frozen_weights: options.frozenWeights }),
     ...(options.prefixDelayMax === 0 ? {} : { prefix_delay_max: options.prefixDelayMax }),
     labels: sources.size === 0 ? 'none' : [...sources].sort().join(', '),
     ...(from === undefined ? {} : { continues: from.digest }),

@@ -205,6 +205,15 @@ export function movesAllOf(mode: FinetuneMode, other: FinetuneMode): boolean {
   return mode === other || movesToo[mode].includes(other);
 }
 
+/** What the layers that a fine-tune leaves as they are, and computes features with, are held in. */
+export const frozenFormSchema = z.enum(['float32', 'int8', 'int4']);
+export type FrozenForm = z.infer<typeof frozenFormSchema>;
+
+/** Whether a mode computes features of frozen layers once, which then may have another form. */
+export function keepsFeatures(mode: FinetuneMode): boolean {
+  return mode === 'head' || mode === 'policy';
+}
+
 /** Largest share of a batch that is in memory at once. */
 const MAX_SHARE = 512;
 
@@ -246,6 +255,11 @@ const finetuneOptionFields = z.strictObject({
    * relative to the last command, which says more.
    */
   velocity: z.enum(['use', 'ignore']).optional(),
+  /**
+   * What the frozen layers that see, read and reason are computed in, in training and by whoever serves the
+   * version: 8 or 4 bits cost accuracy. In modes `head` and `policy`, on CPUs; absent: float32.
+   */
+  frozen_weights: frozenFormSchema.optional(),
   /** Where reasoning labels come from when the set has none. */
   labels: z.enum(['joints', 'vision_endpoint', 'none']).default('joints'),
   /** Use only the first n episodes. */

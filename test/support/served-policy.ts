@@ -13,6 +13,7 @@ import {
   type EmbodimentSpec,
   type FeatureStats,
   type FinetuneMode,
+  type FinetuneOptions,
   type SessionClaims,
 } from '@armature/sdk/contract';
 import { initialValues } from '../../policy/nn/params.ts';
@@ -85,9 +86,10 @@ export async function tunePolicy(
   base: BaseModel,
   spec: EmbodimentSpec,
   mode: FinetuneMode,
+  more: Pick<FinetuneOptions, 'frozen_weights'> = {},
 ): Promise<Version> {
   const names = (joints: EmbodimentSpec['state']) => joints.map((joint) => joint.name);
-  const few = { mode, steps: 4, batch_size: 4, learning_rate: 0.05 };
+  const few = { mode, steps: 4, batch_size: 4, learning_rate: 0.05, ...more };
   const finetune = await Finetune.create({
     engine,
     base,

@@ -32,11 +32,12 @@ let graphs: GraphBuilder;
 let runtime: PolicyRuntime;
 let worker: TestWorker;
 const hasPairs = ({ policy }: ActRow) => policy.manifest.mode === 'lora';
+const isQuantised = ({ policy }: ActRow) => policy.manifest.frozen_weights !== undefined;
 /** What every run of actions waits for, and how many do. */
 let hold = Promise.resolve();
 let held = 0;
 const isPulled = ({ previous }: ActRow) => previous?.correction === 'pulled-back';
-/** Rows of the runs that there is a graph for, whether pairs are among them, and how they are guided. */
+/** Rows of the runs that there is a graph for, whether pairs or quantised layers are among them, and how they are guided. */
 const warm = new Set<string>();
 beforeAll(async () => {
   engine = await Engine.start({ threads: 1, spin: false });
@@ -65,8 +66,8 @@ beforeAll(async () => {
     prepare: async (kind, rows) => {
       await runtime.prepare(kind, rows);
       if (kind !== 'act') return;
-      const pairs = rows.some(hasPairs) ? ' with pairs' : '';
-      warm.add(`${rows.length}${pairs}${rows.some(isPulled) ? ', pulled' : ''}`);
+      const has = `${rows.some(hasPairs) ? ' with pairs' : ''}${rows.some(isQuantised) ? ' in int8' : ''}`;
+      warm.add(`${rows.length}${has}${rows.some(isPulled) ? ', pulled' : ''}`);
     },
     reason: (rows) => runtime.reason(rows),
     reasonAndAct: (rows) => runtime.reasonAndAct(rows),
@@ -164,6 +165,22 @@ describe('the real model behind the gateway', () => {
         { tenant: 'ten_b', policy: pairs, state: [0.3, 0.1, 0.5] },
       ],
       '2 with pairs',
+    );
+  });
+
+  it('serves versions with the frozen layers in int8 that they were trained on, each as alone', async () => {
+    const int8 = { frozen_weights: 'int8' } as const;
+    const first = await tunePolicy(engine, base, arm, 'head', int8);
+    const second = await tunePolicy(engine, base, gripper, 'head', int8);
+    expect(first.manifest.frozen_weights).toBe('int8');
+    await expectAsAlone(
+      'int8',
+      [
+        { tenant: 'ten_a', policy: first, state: [0.4, 0.4] },
+        { tenant: 'ten_a', policy: first, state: [0.1, -0.2] },
+        { tenant: 'ten_b', policy: second, state: [0.3, 0.1, 0.5] },
+      ],
+      '2 in int8',
     );
   });
 

@@ -38,9 +38,13 @@ afterAll(async () => {
   await rm(folder, { recursive: true });
 });
 
-it.each(['head', 'lora'] as const)(
-  'makes a version of mode %s that can be loaded, with an evaluation',
-  async (mode) => {
+it.each([
+  ['head', 'float32'],
+  ['policy', 'int8'],
+  ['lora', 'float32'],
+] as const)(
+  'makes a version of mode %s (frozen layers in %s) that can be loaded, with an evaluation',
+  async (mode, form) => {
     const { app, worker } = await server.database();
     const store = new DiskStore({
       kind: 'disk',
@@ -56,7 +60,7 @@ it.each(['head', 'lora'] as const)(
       spec: smallSpec,
       training,
       heldout,
-      options: { mode, steps: 3, batch_size: 4, reference: 'absolute' },
+      options: { mode, steps: 3, batch_size: 4, reference: 'absolute', frozen_weights: form },
     });
     const job = await claimJob(worker, { kinds: ['finetune'], owner: 'test', leaseMs: 120_000 });
     if (job === null) throw new Error('there is no job to claim');
@@ -87,11 +91,13 @@ it.each(['head', 'lora'] as const)(
     });
     expect(finetune).toMatchObject({ status: 'succeeded', error: null });
     const told = events.filter(({ message }) => message.includes('computed once'));
-    expect(told).toHaveLength(mode === 'head' ? 1 : 0);
-    if (mode === 'head') {
+    expect(told).toHaveLength(mode === 'lora' ? 0 : 1);
+    if (mode !== 'lora') {
       // Frames of both episodes; three steps of four rows.
       expect(told[0]?.data).toMatchObject({ passes: 40, reads: 12, passes_saved: 0 });
     }
+    const rounded = events.filter(({ message }) => message.startsWith('frozen layers in int8: '));
+    expect(rounded).toHaveLength(form === 'int8' ? 1 : 0);
     if (version === undefined) throw new Error('there is no version');
 
     const manifest = readManifest(await store.get(`${version.prefix}manifest.json`));
@@ -107,7 +113,8 @@ it.each(['head', 'lora'] as const)(
       },
       spec: { references: { arm: 'absolute', hand: 'absolute' } },
     });
-    const own = mode === 'head' ? [] : ['lora.safetensors'];
+    expect(manifest.frozen_weights).toBe(form === 'float32' ? undefined : form);
+    const own = { head: [], policy: ['trunk.safetensors'], lora: ['lora.safetensors'] }[mode];
     expect(Object.keys(manifest.files)).toEqual(['head.safetensors', ...own]);
     for (const [name, { sha256: hash }] of Object.entries(manifest.files)) {
       expect(sha256(await store.get(version.prefix + name))).toBe(hash);

@@ -1,6 +1,7 @@
 import { Graph, toOnnx } from '../../tensor/index.ts';
 import { inputParams } from '../../nn/params.ts';
 import type { DivlaConfig, Signature } from '../config.ts';
+import { quantisedProducts, type QuantisedLayers } from '../frozen.ts';
 import { tokenTable } from '../instruction.ts';
 import { presentViews, promptOf, see } from '../model.ts';
 import { teacherForced } from '../reasoning.ts';
@@ -9,11 +10,16 @@ import { viewInputs } from './inputs.ts';
 /**
  * What the frozen trunk makes of frames with known reasonings, to be computed once and kept:
  * views and tokens, said i64 [B, R], said_mask f32 [B, R] → summary f32 [B, V, S], reasoning f32
- * [B, D]. Weights are inputs by their paths.
+ * [B, D]. Weights are inputs by their paths, but for those of quantised layers, which the graph holds.
  */
-export function featureGraph(config: DivlaConfig, signature: Signature, rows: number): Graph {
+export function featureGraph(
+  config: DivlaConfig,
+  signature: Signature,
+  rows: number,
+  quantised?: QuantisedLayers,
+): Graph {
   const graph = new Graph('features');
-  const params = inputParams(graph);
+  const params = inputParams(graph, quantised && quantisedProducts(graph, quantised));
   const views = viewInputs(graph, config, signature, rows);
   const seen = see(params, config, signature, views.images, views.tokens, views.tokenMask);
   graph.output('summary', presentViews(seen.summary, views.present));

@@ -16,6 +16,7 @@ import { towardsPrevious, withPrefix, type Correction } from '../../rtc/index.ts
 import { viewSlots, type DivlaConfig, type Signature } from '../config.ts';
 import { SAMPLER_COLUMNS } from '../diffusion.ts';
 import { conditionFilm, modulationAt, reasoningFilm, steadyFilm } from '../film.ts';
+import { quantisedProducts, type QuantisedLayers } from '../frozen.ts';
 import { condition } from '../head.ts';
 import { tokenTable } from '../instruction.ts';
 import { filmOfSteps, predict, presentViews, promptOf, see, type Seen } from '../model.ts';
@@ -39,6 +40,8 @@ export interface ServeOptions {
    * runtime packs constant weights for its products once, instead of in every run.
    */
   readonly trunk?: ReadonlyMap<string, Float32Array>;
+  /** Layers that the graph holds in few bits, in place of the trunk's own. */
+  readonly quantised?: QuantisedLayers;
   /** Low-rank pairs of the trunk's layers as banks (`lora.…`), gathered by `slot`; none without it. */
   readonly lora?: TrunkLora;
   /**
@@ -72,6 +75,7 @@ export function serveGraph(kind: ServeGraph, options: ServeOptions): Graph {
       return data === undefined ? graph.input(name, 'float32', shape) : graph.constant(data, shape);
     },
     options.lora && bank && adaptTrunk(options.lora, bank),
+    options.quantised && quantisedProducts(graph, options.quantised),
   );
   const views = viewInputs(graph, config, signature, rows);
   const seen = see(params, config, signature, views.images, views.tokens, views.tokenMask);

@@ -30,6 +30,7 @@ interface CreateFlags {
   readonly randomCrop?: number;
   readonly colourJitter?: number;
   readonly velocity?: NonNullable<FinetuneOptions['velocity']>;
+  readonly frozenWeights?: NonNullable<FinetuneOptions['frozen_weights']>;
   readonly labels?: FinetuneOptions['labels'];
   readonly maxEpisodes?: number;
   readonly from?: string;
@@ -91,6 +92,13 @@ export function addFinetunes(program: Command, run: Runner): void {
       choice('--velocity <how>', 'whether the policy reads how fast joints move', [
         'use',
         'ignore',
+      ]),
+    )
+    .addOption(
+      choice('--frozen-weights <form>', 'what frozen layers are computed in (modes head, policy)', [
+        'float32',
+        'int8',
+        'int4',
       ]),
     )
     .addOption(
@@ -283,6 +291,7 @@ function optionsOf(flags: CreateFlags) {
     random_crop: flags.randomCrop,
     colour_jitter: flags.colourJitter,
     velocity: flags.velocity,
+    frozen_weights: flags.frozenWeights,
     labels: flags.labels,
     max_episodes: flags.maxEpisodes,
     base_policy_version_id: flags.from,

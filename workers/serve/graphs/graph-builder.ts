@@ -58,7 +58,11 @@ export class GraphBuilder implements GraphSource {
       name: 'graphs',
       ...(executionProvider === undefined ? {} : { executionProvider }),
     });
-    const workerData: GraphBase = { config: base.config, trunk: base.trunk };
+    const workerData: GraphBase = {
+      config: base.config,
+      trunk: base.trunk,
+      trunkSpecs: base.trunkSpecs,
+    };
     const url = new URL('./worker.mjs', import.meta.url);
     return new GraphBuilder(new Worker(url, { workerData, name: 'graph-writer' }), engine);
   }

@@ -9,6 +9,7 @@ import { metricsEvent } from './metrics-event.ts';
 import type { Metrics, TrainingSoFar } from './meter.ts';
 import type { ProgressLines } from './progress.ts';
 import { getVersion } from './package.ts';
+import { quantisedEvent } from './quantised-event.ts';
 import { runSteps } from './training-loop.ts';
 import {
   ResumeRefused,
@@ -106,6 +107,7 @@ async function prepare(
 ): Promise<Trainer> {
   const { input, ledger, lease, services } = attempt;
   const features = new FeatureMeter(() => services.nowMs() / 1000);
+  const told: NewJobEvent[] = [];
   const from = input.from === null ? null : await getVersion(services.store, input.from);
   const trainer = await workshop.train({
     spec: input.spec,
@@ -116,6 +118,7 @@ async function prepare(
     onProgress: (progress) => {
       const { phase, done, total } = progress;
       if (progress.phase === 'features') features.see(progress);
+      if (progress.phase === 'quantised') told.push(quantisedEvent(progress));
       lines.report(...progressOf(phase, total > 0 ? done / total : 1));
     },
     signal: lease.signal,
@@ -124,6 +127,7 @@ async function prepare(
     await lines.idle();
     const { saving } = features;
     if (saving !== undefined) await ledger.note(featuresEvent(saving));
+    for (const event of told) await ledger.note(event);
     return trainer;
   } catch (error) {
     await trainer.close();
@@ -138,6 +142,8 @@ function progressOf(phase: TrainerProgress['phase'], share: number): [number, st
         within('features', 'steps', share),
         `features of the frozen parts: ${percent(share)}`,
       ];
+    case 'quantised':
+      return [BEGINS.steps, 'features of quantised layers compared'];
     case 'compile':
       return [BEGINS.steps, 'preparing the training graph'];
     case 'sampler':

@@ -63,6 +63,17 @@ export type TrainerProgress =
       readonly total: number;
       /** Passes that the steps to come would take without them: a row each. */
       readonly reads: number;
+    }
+  | {
+      /** Frozen layers are held in few bits: how far that is from float32, error over size, root mean square. */
+      readonly phase: 'quantised';
+      readonly done: number;
+      readonly total: number;
+      readonly form: string;
+      readonly weights: number;
+      /** Of what views show, and of the reasoning that is injected. */
+      readonly views: number;
+      readonly reasoning: number;
     };
 
 /** The policy as a training job uses it; one workshop a job. */
