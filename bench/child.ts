@@ -1,6 +1,7 @@
 import { parseArgs } from 'node:util';
 import { z } from 'zod';
 import { measureApi } from './parts/api/index.ts';
+import { measureFrozen } from './parts/frozen.ts';
 import { measureIngest } from './parts/ingest.ts';
 import { measureModel } from './parts/model/index.ts';
 import { measureRtc } from './parts/rtc.ts';
@@ -28,6 +29,7 @@ const measures: Record<PartName, (options: PartOptions) => Promise<PartMeasureme
   api: measureApi,
   rtc: (options) => only(measureRtc(options)),
   steps: measureSteps,
+  frozen: measureFrozen,
 };
 
 const { values } = parseArgs({

@@ -9,7 +9,7 @@ import {
   resolveOptions,
   type TrainingEpisode,
 } from '@armature/policy/train';
-import { type FinetuneMode, finetuneOptionsSchema } from '@armature/sdk/contract';
+import { type FinetuneMode, finetuneOptionsSchema, type FrozenForm } from '@armature/sdk/contract';
 import { type Embodiment, recordDemos } from '@armature/sim';
 
 const SEED = 1;
@@ -60,6 +60,7 @@ export function finetuneInput(
     readonly steps: number;
     readonly batch_size?: number;
     readonly prefix_delay_max?: number;
+    readonly frozen_weights?: FrozenForm;
   },
 ): FinetuneInput {
   const { spec } = embodiment;

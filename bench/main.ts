@@ -35,7 +35,7 @@ const RECORDINGS = fileURLToPath(new URL('../../shared/data/g1-bottle-heldout', 
 
 const program = new Command('npm run bench --')
   .description(
-    'Measures this machine: the model, serving, ingest, training, the control plane, real-time chunking and denoising steps.',
+    'Measures this machine: the model, serving, ingest, training, the control plane, real-time chunking, denoising steps and frozen layers in few bits.',
   )
   .addArgument(new Argument('[parts...]', 'what to measure').choices([...partNames]))
   .option('--json <file>', 'write the figures as JSON')

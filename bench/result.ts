@@ -1,6 +1,15 @@
 import { z } from 'zod';
 
-export const partNames = ['model', 'serve', 'ingest', 'train', 'api', 'rtc', 'steps'] as const;
+export const partNames = [
+  'model',
+  'serve',
+  'ingest',
+  'train',
+  'api',
+  'rtc',
+  'steps',
+  'frozen',
+] as const;
 export type PartName = (typeof partNames)[number];
 
 /** One measured figure. */
