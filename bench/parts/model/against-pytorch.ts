@@ -1,7 +1,7 @@
 import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { type BaseModel, writeSafetensors, type SafeTensor } from '@armature/policy/checkpoint';
-import { type DivlaConfig, samplerTable } from '@armature/policy/divla';
+import { type DivlaConfig, quantiseTrunk, samplerTable } from '@armature/policy/divla';
 import type { Engine, Values } from '@armature/policy/engine';
 import { initialValues, unpackFlat } from '@armature/policy/nn';
 import {
@@ -38,6 +38,8 @@ interface Ours {
   readonly rows: number;
   /** Of an optimiser step. */
   readonly learningRate?: number;
+  /** A call with the frozen layers in int8, whose outputs are not PyTorch's. */
+  readonly inInt8?: () => Promise<unknown>;
 }
 
 /**
@@ -64,10 +66,21 @@ export async function againstPytorch(
     for (const what of ['head', 'full', 'act'] as const) {
       const own = ours[what];
       const ways = await agreeing(peer, what, own, figures);
-      const times: Record<'ours' | Way, number[]> = { ours: [], eager: [], compiled: [] };
+      const times: Record<'ours' | 'int8' | Way, number[]> = {
+        ours: [],
+        int8: [],
+        eager: [],
+        compiled: [],
+      };
       for (let turn = 0; turn < turns; turn++) {
         times.ours.push(...(await timed(calls[what], 1, own.call)));
+        if (own.inInt8 !== undefined) {
+          times.int8.push(...(await timed(calls[what], 1, own.inInt8)));
+        }
         for (const way of ways) times[way].push(...(await peer.timed(what, way, calls[what])));
+      }
+      if (own.inInt8 !== undefined) {
+        figures.push(...figuresOf(what, own.rows, 'here, frozen layers in int8', times.int8));
       }
       const names = { ours: 'here', eager: `PyTorch ${peer.version}`, compiled: 'torch.compile' };
       for (const way of ['ours', ...ways] as const) {
@@ -76,6 +89,9 @@ export async function againstPytorch(
       for (const way of ways) {
         const quotient = quantile(times.ours, 0.5) / quantile(times[way], 0.5);
         ratios[ratioName(what, way)] = what === 'act' ? quotient : 1 / quotient;
+        if (own.inInt8 === undefined) continue;
+        const int8 = quantile(times.int8, 0.5) / quantile(times[way], 0.5);
+        ratios[ratioName(what, way).replace('latency', 'latency_int8')] = int8;
       }
     }
   } finally {
@@ -280,19 +296,22 @@ async function act(
   base: BaseModel,
   weightOf: (name: string) => Float32Array,
 ): Promise<{ ours: Ours; feeds: Values }> {
-  const { feeds, call } = await loadServing({
+  const common = {
     engine,
-    id: 'beside PyTorch, act',
     kind: 'act',
     base,
     signature: signatureOf(trio.spec),
     actions: trio.spec.action.length,
     steps: STEPS,
     weightOf,
-  });
+  } as const;
+  const { feeds, call } = await loadServing({ ...common, id: 'beside PyTorch, act' });
+  const quantised = quantiseTrunk(base.trunkSpecs, base.trunk, 'int8');
+  const int8 = await loadServing({ ...common, id: 'beside PyTorch, act in int8', quantised });
   const actions = (await call())['actions']?.data;
   if (!(actions instanceof Float32Array)) throw new Error('the graph gave no actions');
-  return { feeds, ours: { outputs: new Map([['actions', actions]]), call, rows: 1 } };
+  const outputs = new Map([['actions', actions]]);
+  return { feeds, ours: { outputs, call, rows: 1, inInt8: int8.call } };
 }
 
 const DTYPES = { float32: 'F32', int64: 'I64', uint8: 'U8' } as const;

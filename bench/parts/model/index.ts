@@ -16,6 +16,7 @@ import type { Figure, PartMeasurement, PartOptions } from '../../result.ts';
 import { latencyFigures, timed } from '../../timing.ts';
 import { againstPytorch } from './against-pytorch.ts';
 import { measureLarge } from './large.ts';
+import { whatChangesBring } from './changes.ts';
 import { againstLimits } from './limits.ts';
 import { costOfTokens } from './tokens.ts';
 
@@ -72,14 +73,22 @@ export async function measureModel(options: PartOptions): Promise<PartMeasuremen
   await runtime.close();
   const limits = await againstLimits(engine, base, options.quick);
   const tokens = await costOfTokens(engine, base, options.quick);
+  const changes = await whatChangesBring(engine, base, options.quick);
   const compared = await againstPytorch(engine, base, options);
   await engine.close();
   return {
-    figures: [...figures, ...limits.figures, ...tokens.figures, ...compared.figures],
+    figures: [
+      ...figures,
+      ...limits.figures,
+      ...tokens.figures,
+      ...changes.figures,
+      ...compared.figures,
+    ],
     summary: {
       ratios: compared.ratios,
       share_of_limit: limits.ratios,
       cost_of_views: tokens.ratios,
+      changes: changes.ratios,
     },
   };
 }

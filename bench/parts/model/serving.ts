@@ -2,6 +2,7 @@ import type { BaseModel } from '@armature/policy/checkpoint';
 import { special } from '@armature/policy/data';
 import {
   type DivlaConfig,
+  type QuantisedLayers,
   serveGraph,
   type ServeGraph,
   type Signature,
@@ -28,6 +29,8 @@ export async function loadServing(o: {
   base: BaseModel;
   config?: DivlaConfig;
   signature: Signature;
+  /** Frozen layers in few bits; float32 without. */
+  quantised?: QuantisedLayers;
   /** Token that ends a reasoning; the tokenizer's own unless told. */
   end?: number;
   actions: number;
@@ -43,6 +46,7 @@ export async function loadServing(o: {
     slots: SLOTS,
     special: { ...special, end: o.end ?? special.end },
     trunk: base.trunk,
+    ...(o.quantised === undefined ? {} : { quantised: o.quantised }),
   });
   await engine.load(id, toOnnx(graph));
   const bank = base.headSpecs.map(({ name, shape }): readonly [string, Value] => {

@@ -1,0 +1,185 @@
+import type { BaseModel } from '@armature/policy/checkpoint';
+import type { Engine, Value, Values } from '@armature/policy/engine';
+import { elements, type ParamSpec } from '@armature/policy/nn';
+import {
+  concat,
+  conv2d,
+  Graph,
+  gradients,
+  mul,
+  reduceSum,
+  reshape,
+  slice,
+  type Tensor,
+  toOnnx,
+} from '@armature/policy/tensor';
+import { adamW, type AdamWOptions, stepScalarInputs } from '@armature/policy/train';
+import type { Compared, Figure } from '../../result.ts';
+import { quantile, timed } from '../../timing.ts';
+
+const [TURNS, CALLS] = [6, 4];
+const OPTIMISER: AdamWOptions = { beta1: 0.9, beta2: 0.98, eps: 1e-8, weightDecay: 0.01, clip: 1 };
+/** Pictures of a batch, cells of the stem's grid and its channels. */
+const [PICTURES, SIDE, CHANNELS] = [32, 16, 64];
+
+/** One way of building the same thing. */
+interface Way {
+  readonly graph: Graph;
+  /** Inputs that come with every call; the others lie in the engine. */
+  readonly fed: ReadonlySet<string>;
+}
+
+/**
+ * What single choices in how graphs are built and run bring: each beside what it replaced, on its own, by
+ * turns. A ratio is the other way's time over that of the way taken.
+ */
+export async function whatChangesBring(
+  engine: Engine,
+  base: BaseModel,
+  quick: boolean,
+): Promise<Compared> {
+  const specs = [...base.trunkSpecs, ...base.headSpecs];
+  const none = new Set<string>();
+  const changes: Record<string, { taken: [string, Way]; other: [string, Way] }> = {
+    optimiser: {
+      taken: ['one flat vector', { graph: flatOptimiser(specs), fed: none }],
+      other: ['a tensor each', { graph: optimiserByTensor(specs), fed: none }],
+    },
+    'convolution of the stem with its gradients': {
+      taken: ['windows and products', { graph: convolution('NHWC'), fed: none }],
+      other: ['Conv and ConvTranspose', { graph: convolution('NCHW'), fed: none }],
+    },
+    'weights in the engine': {
+      taken: ['resident', { graph: readers(specs), fed: none }],
+      other: ['with every call', { graph: readers(specs), fed: new Set(specs.map(nameOf)) }],
+    },
+  };
+  const figures: Figure[] = [];
+  const ratios: Record<string, number> = {};
+  for (const [what, { taken, other }] of Object.entries(changes)) {
+    const times = await byTurns(engine, [taken[1], other[1]], quick ? 1 : TURNS);
+    const [one, two] = times.map((values) => quantile(values, 0.5)) as [number, number];
+    const ratio = two / one;
+    figures.push(
+      { name: `${what}, ${taken[0]}`, value: one, unit: 'ms' },
+      { name: `${what}, ${other[0]}`, value: two, unit: 'ms' },
+      { name: `${what}: ${other[0]} over ${taken[0]}`, value: ratio, unit: 'times' },
+    );
+    ratios[what.replaceAll(' ', '_')] = ratio;
+  }
+  return { figures, ratios };
+}
+
+const nameOf = ({ name }: ParamSpec): string => name;
+
+/** AdamW over all weights as one vector, which the gradients of each tensor are put together for. */
+function flatOptimiser(specs: readonly ParamSpec[]): Graph {
+  const graph = new Graph('flat');
+  const size = specs.reduce((sum, { shape }) => sum + elements(shape), 0);
+  const slopes = specs.map(({ name, shape }) => graph.input(`slope.${name}`, 'float32', shape));
+  const gradient = concat(
+    slopes.map((slope) => reshape(slope, [-1])),
+    0,
+  );
+  optimised(graph, '', reshape(gradient, [size]), size, stepScalarInputs(graph));
+  return graph;
+}
+
+function optimiserByTensor(specs: readonly ParamSpec[]): Graph {
+  const graph = new Graph('by tensor');
+  const scalars = stepScalarInputs(graph);
+  for (const { name, shape } of specs) {
+    const size = elements(shape);
+    const slope = graph.input(`slope.${name}`, 'float32', shape);
+    optimised(graph, `.${name}`, reshape(slope, [size]), size, scalars);
+  }
+  return graph;
+}
+
+function optimised(
+  graph: Graph,
+  suffix: string,
+  gradient: Tensor,
+  size: number,
+  scalars: ReturnType<typeof stepScalarInputs>,
+): void {
+  const vector = (name: string): Tensor => graph.input(`${name}${suffix}`, 'float32', [size]);
+  const state = { theta: vector('theta'), m: vector('m'), v: vector('v'), ema: vector('ema') };
+  const next = adamW(state, gradient, vector('decay'), scalars, OPTIMISER);
+  for (const name of ['theta', 'm', 'v', 'ema'] as const) {
+    graph.output(`next_${name}${suffix}`, next[name]);
+  }
+}
+
+/** 3×3 over the grid of the stem, with the gradients to its input and its weight. */
+function convolution(layout: 'NHWC' | 'NCHW'): Graph {
+  const graph = new Graph(layout);
+  const shapes = {
+    NHWC: [
+      [PICTURES, SIDE, SIDE, CHANNELS],
+      [3, 3, CHANNELS, CHANNELS],
+    ],
+    NCHW: [
+      [PICTURES, CHANNELS, SIDE, SIDE],
+      [CHANNELS, CHANNELS, 3, 3],
+    ],
+  } as const;
+  const [images, kernel] = shapes[layout];
+  const inputs = [
+    graph.input('x', 'float32', images),
+    graph.input('w', 'float32', kernel),
+  ] as const;
+  const y = conv2d(inputs[0], inputs[1], { padding: 1, layout });
+  gradients(reduceSum(mul(y, y)), inputs).forEach((gradient, i) => {
+    graph.output(`gradient${i}`, gradient);
+  });
+  return graph;
+}
+
+/** Reads an element of each weight: what is timed is how they get there. */
+function readers(specs: readonly ParamSpec[]): Graph {
+  const graph = new Graph('readers');
+  const first = specs.map(({ name, shape }) =>
+    slice(reshape(graph.input(name, 'float32', shape), [elements(shape)]), 0, 0, 1),
+  );
+  graph.output('sum', reduceSum(concat(first, 0)));
+  return graph;
+}
+
+/** Milliseconds of the calls of each way; results stay in the engine. */
+async function byTurns(
+  engine: Engine,
+  ways: readonly Way[],
+  turns: number,
+): Promise<readonly number[][]> {
+  const times = ways.map((): number[] => []);
+  const calls: (() => Promise<unknown>)[] = [];
+  for (const [i, { graph, fed }] of ways.entries()) {
+    const id = `change ${i}`;
+    const values = graph.inputs.map(({ name, tensor }) => [name, valuesOf(tensor.shape)] as const);
+    const pick = (isFed: boolean): Values =>
+      Object.fromEntries(values.filter(([name]) => fed.has(name) === isFed));
+    const [feeds, lying] = [pick(true), pick(false)];
+    await engine.load(id, toOnnx(graph));
+    await engine.put(id, lying);
+    const resident = Object.fromEntries(Object.keys(lying).map((name) => [name, `${id}/${name}`]));
+    const store = Object.fromEntries(
+      graph.outputs.map(({ name }) => [name, `${id} results/${name}`]),
+    );
+    calls.push(() => engine.run(id, feeds, { resident, store }));
+  }
+  for (let turn = 0; turn < turns; turn++) {
+    for (const [i, call] of calls.entries()) times[i]?.push(...(await timed(CALLS, 1, call)));
+  }
+  for (const i of ways.keys()) {
+    await engine.unload(`change ${i}`);
+    await engine.drop(`change ${i}`);
+    await engine.drop(`change ${i} results`);
+  }
+  return times;
+}
+
+function valuesOf(shape: readonly number[]): Value {
+  const data = Float32Array.from({ length: elements(shape) }, (_, i) => 0.5 + 0.4 * Math.sin(i));
+  return { dtype: 'float32', shape, data };
+}
