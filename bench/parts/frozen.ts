@@ -22,7 +22,7 @@ const sizes = {
   },
   quick: {
     training: { mode: 'head', steps: 4, batch_size: 16 },
-    ...{ demos: 3, heldOut: 1, frames: 16, scenes: 2, turns: 1, calls: 1 },
+    ...{ demos: 3, heldOut: 1, frames: 16, scenes: 1, turns: 1, calls: 1 },
   },
 } as const;
 

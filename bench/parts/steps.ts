@@ -9,16 +9,30 @@ import { demonstrations, trainedPolicy } from '../fresh-policy.ts';
 import type { Figure, PartMeasurement, PartOptions } from '../result.ts';
 import { quantile, timed } from '../timing.ts';
 
-const STEPS = [2, 3, 4, 5, 8, 10, 15, 20] as const;
-/** From full noise as the paper has it, and from none, which some trained versions do better with. */
-const NOISE_SCALES = [1, 0] as const;
 const HELD_OUT_SEED = 77;
 const BATCH = 16;
-const TURNS = 5;
 
 const sizes = {
-  full: { demos: 50, steps: 500, batch: 64, heldOut: 12, frames: 240, scenes: 60, calls: 6 },
-  quick: { demos: 3, steps: 4, batch: 16, heldOut: 1, frames: 16, scenes: 2, calls: 1 },
+  full: {
+    ...{
+      demos: 50,
+      steps: 500,
+      batch: 64,
+      heldOut: 12,
+      frames: 240,
+      scenes: 60,
+      turns: 5,
+      calls: 6,
+    },
+    denoising: [2, 3, 4, 5, 8, 10, 15, 20],
+    /** From full noise as the paper has it, and from none, which some trained versions do better with. */
+    noise: [1, 0],
+  },
+  quick: {
+    ...{ demos: 3, steps: 4, batch: 16, heldOut: 1, frames: 16, scenes: 1, turns: 1, calls: 1 },
+    denoising: [2, 20],
+    noise: [1],
+  },
 } as const;
 
 /**
@@ -38,7 +52,7 @@ export async function measureSteps({ threads, quick }: PartOptions): Promise<Par
   const runtime = await PolicyRuntime.create({ engine, base, buckets: [1, BATCH], slots: 1 });
   const policy = await runtime.load(version);
   const frames = spacedFrames(await demonstrations(trio, size.heldOut, HELD_OUT_SEED), size.frames);
-  const latencies = await latenciesOf(runtime, policy, frames, size.calls, quick ? 1 : TURNS);
+  const latencies = await latenciesOf(runtime, policy, frames, size);
   const { sampler: chosen } = version.manifest;
   const figures: Figure[] = [
     { name: 'chosen by training: steps', value: chosen.steps, unit: 'steps' },
@@ -49,8 +63,8 @@ export async function measureSteps({ threads, quick }: PartOptions): Promise<Par
     steps_success: {} as Record<string, number>,
     steps_chunk_ms: Object.fromEntries([...latencies].map(([steps, ms]) => [`${steps}_steps`, ms])),
   };
-  for (const noise_scale of NOISE_SCALES) {
-    for (const steps of STEPS) {
+  for (const noise_scale of size.noise) {
+    for (const steps of size.denoising) {
       const sampler = { steps, noise_scale };
       const errors = await chunkErrors({ runtime, policy, frames, sampler, batch: BATCH });
       const error = errors.reduce((sum, value) => sum + value, 0) / errors.length;
@@ -78,10 +92,9 @@ async function latenciesOf(
   runtime: PolicyRuntime,
   policy: Parameters<typeof chunkErrors>[0]['policy'],
   frames: Parameters<typeof chunkErrors>[0]['frames'],
-  calls: number,
-  turns: number,
+  { denoising, turns, calls }: (typeof sizes)[keyof typeof sizes],
 ): Promise<Map<number, number>> {
-  const times = new Map<number, number[]>(STEPS.map((steps) => [steps, []]));
+  const times = new Map<number, number[]>(denoising.map((steps) => [steps, []]));
   for (let turn = 0; turn < turns; turn++) {
     for (const [steps, taken] of times) {
       const ask = () =>
