@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import {
   Graph,
   blockLinear,
+  blockValues,
   int8Linear,
   quantizeBlocks,
   quantizeColumns,
@@ -93,5 +94,34 @@ describe('quantised products', () => {
     );
     expect(error).toBeLessThan(bound);
     expect(error).toBeGreaterThan(0);
+    // Half a step, or a whole one at the end that has one level less.
+    blockValues(q).forEach((value, i) => {
+      const scale = Math.abs(q.scales[Math.floor(i / q.block)] ?? NaN);
+      expect(Math.abs(value - (w[i] ?? NaN))).toBeLessThanOrEqual(1.001 * scale);
+    });
+  });
+
+  it('in blocks give a row the same whatever rows are beside it, with a bias', async () => {
+    const q = quantizeBlocks(w, [features, inner], 8);
+    const bias = Float32Array.from({ length: features }, (_, o) => o / 10);
+    const of = async (rows: number, data: Float32Array): Promise<Float32Array> => {
+      const g = new Graph();
+      const packed = g.constant(q.data, [features, inner / 32, 32]);
+      const layout = { bits: 8, block: q.block, columns: features } as const;
+      const given = g.input('x', 'float32', [rows, inner]);
+      g.output('y', blockLinear(given, packed, g.constant(q.scales), layout, g.constant(bias)));
+      await engine.load(`${rows} rows`, toOnnx(g));
+      const shape = [rows, inner];
+      const result = await engine.run(`${rows} rows`, { x: { dtype: 'float32', shape, data } });
+      return result['y']?.data.slice(0, features) as Float32Array;
+    };
+    const alone = await of(1, x.slice(0, inner));
+    const first = exact((o) => o / 10).slice(0, features);
+    expect(relativeError(alone, first)).toBeLessThan(0.012);
+    const neighbours = x.map((value, i) => (i < inner ? value : 50 * value));
+    const beside = await of(batch, neighbours);
+    beside.forEach((value, o) => {
+      expect(value).toBeCloseTo(alone[o] ?? NaN, 5);
+    });
   });
 });
