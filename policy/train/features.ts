@@ -65,7 +65,6 @@ export async function computeFeatures(
   const { onProgress: _, ...silent } = o;
   const plain = await featuresOf({ ...silent, frames: o.frames.slice(0, ROWS) });
   const count = Math.min(ROWS, o.frames.length);
-  const count = Math.min(ROWS, o.frames.length);
   o.onQuantised?.({
     form: o.form,
     weights: quantised.error,
@@ -77,14 +76,15 @@ export async function computeFeatures(
 
 /** Root of the mean squared difference over that of the values, over the first `count` frames. */
 function relativeError(
-  got: (frame: number) => Float32Array,
-  want: (frame: number) => Float32Array,
+  got: FeatureCache,
+  want: FeatureCache,
+  part: 'summary' | 'reasoning',
   count: number,
 ): number {
   let [squares, differences] = [0, 0];
   for (let frame = 0; frame < count; frame++) {
-    const values = got(frame);
-    want(frame).forEach((value, i) => {
+    const values = got[part](frame);
+    want[part](frame).forEach((value, i) => {
       squares += value ** 2;
       differences += ((values[i] ?? NaN) - value) ** 2;
     });
