@@ -21,13 +21,14 @@ export interface Shape {
 
 /** @param pulled whether the row asks for guidance through the network */
 export function shapeOf(
-  manifest: Pick<PolicyManifest, 'image' | 'spec' | 'mode'>,
+  manifest: Pick<PolicyManifest, 'image' | 'spec' | 'mode' | 'frozen_weights'>,
   pulled = false,
 ): Shape {
   const { image, spec, mode } = manifest;
   const trunk = standsOnBase(manifest) ? 'base' : 'own';
+  const form = manifest.frozen_weights === undefined ? '' : `/${manifest.frozen_weights}`;
   return {
-    family: `${image.width}x${image.height}/${spec.horizon}/${trunk}`,
+    family: `${image.width}x${image.height}/${spec.horizon}/${trunk}${form}`,
     views: viewsOf(spec),
     paired: mode === 'lora',
     pulled,
