@@ -267,6 +267,7 @@ describe('people', () => {
     role: 'viewer',
     created_at: at,
     removed_at: null,
+    person_id: null,
   };
   const invitation = {
     id: 'inv_1',
