@@ -155,8 +155,8 @@ async function drive(epoch: number, count: number, then?: () => void): Promise<s
   return ids;
 }
 
-const usageIds = async () =>
-  (await admin`select id from usage_events where tenant_id = 'ten_p'`).map((row) =>
+const usageIds = async (session = 'ses_p') =>
+  (await admin`select id from usage_events where session_id = ${session}`).map((row) =>
     String(row['id']),
   );
 
@@ -281,7 +281,13 @@ describe('robots of a process that leaves', () => {
     const child = await start(database.workerUrl);
     const exit = once(child, 'exit');
     const jpeg = await jpegOf();
-    const robot = await TestRobot.open(port, await issuer.sign({ ...claims, epoch: 4 }));
+    const own = { ...claims, sub: 'ses_raw', epoch: 1 };
+    await recordSession(admin, {
+      tenant: own.tenant,
+      session: own.sub,
+      version: own.policy.version_id,
+    });
+    const robot = await TestRobot.open(port, await issuer.sign(own));
     await robot.next('welcome', 60_000);
     robot.send(observation(0, jpeg));
     await robot.next('chunk', 30_000);
@@ -291,11 +297,11 @@ describe('robots of a process that leaves', () => {
       resume: expect.any(String) as string,
     });
     robot.send(observation(1, jpeg));
-    expect(await robot.answer(1, 30_000)).toMatchObject({ type: 'chunk', epoch: 4 });
+    expect(await robot.answer(1, 30_000)).toMatchObject({ type: 'chunk', epoch: 1 });
     expect((await robot.closed).code).toBe(1012);
     expect(await exit).toEqual([0, null]);
-    const ids = await usageIds();
-    expect(ids).toEqual(expect.arrayContaining(['ses_p:4:0', 'ses_p:4:1']));
+    const ids = await usageIds(own.sub);
+    expect(ids).toEqual(expect.arrayContaining(['ses_raw:1:0', 'ses_raw:1:1']));
   });
 
   it('is over its memory budget go on at the one that is started in its place', async () => {
@@ -342,7 +348,8 @@ describe('the serve process', () => {
     ).rejects.toMatchObject({ code: 'conflict' });
     const after = await drive(2, 5);
     expect(new Set(await usageIds())).toEqual(new Set([...before, ...after]));
-    const [sums] = await admin`select sum(actions)::int as actions from usage_events`;
+    const [sums] = await admin`
+      select sum(actions)::int as actions from usage_events where session_id = 'ses_p'`;
     expect(sums?.['actions']).toBe(8 * (before.length + after.length));
 
     const exit = once(second, 'exit');
@@ -424,7 +431,7 @@ describe('the serve process', () => {
     expect(await canaryNow()).toBe(canary.version_id);
     // As if all of it had been in the minute before the last, in which the canary began.
     const then = admin`date_trunc('minute', now()) - interval '2 minutes'`;
-    await admin`update policy_deviations set window_at = ${then}`;
+    await admin`update policy_deviations set window_at = ${then} where tenant_id = ${tenant}`;
     await admin`update embodiments set canary_since = ${then} where tenant_id = ${tenant}`;
     const [robot] = robots.filter(({ version }) => version === canary);
     let epoch = 1;
