@@ -37,11 +37,15 @@ describe('armature datasets push', () => {
     await rm(folder, { recursive: true, force: true });
   });
 
-  /** Watches what the store receives; a write waits when `holds` says so, until `release`. */
+  /** Watches what the store receives; a write waits when `holds` says so, until `release` or `refuse`. */
   const watch = (holds: (begun: number) => boolean) => {
     const begin = api.store.beginWrite.bind(api.store);
     let release = (): void => undefined;
-    const gate = new Promise<void>((resolve) => (release = resolve));
+    let refuse = (_: Error): void => undefined;
+    const gate = new Promise<void>((resolve, reject) => {
+      release = resolve;
+      refuse = reject;
+    });
     const seen = { begun: 0, waiting: 0, active: 0, most: 0, stored: [] as string[] };
     Object.assign(api.store, {
       beginWrite: async () => {
@@ -50,7 +54,10 @@ describe('armature datasets push', () => {
         seen.most = Math.max(seen.most, seen.active);
         if (holds(seen.begun)) {
           seen.waiting += 1;
-          await gate;
+          await gate.catch((error: unknown) => {
+            seen.active -= 1;
+            throw error;
+          });
         }
         const writer = await begin();
         return {
@@ -71,6 +78,8 @@ describe('armature datasets push', () => {
     return {
       seen,
       release: () => release(),
+      /** What waits is not stored, though its bytes have come. */
+      refuse: () => refuse(new Error('the store takes no more')),
       end: () => Object.assign(api.store, { beginWrite: begin }),
     };
   };
@@ -102,7 +111,7 @@ describe('armature datasets push', () => {
     const stopped = await interrupted.ended;
     expect(stopped.code).toBe(130);
     expect(JSON.parse(stopped.stderr)).toMatchObject({ error: { code: 'cancelled' } });
-    first.release();
+    first.refuse();
     await vi.waitUntil(() => first.seen.active === 0, { timeout: 60_000, interval: 20 });
     first.end();
     expect(first.seen.most).toBe(4);

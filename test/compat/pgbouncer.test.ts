@@ -6,6 +6,7 @@ import {
   claimJob,
   closeUsageWindows,
   connect,
+  eq,
   finetunes,
   heartbeat,
   jobs,
@@ -178,7 +179,9 @@ describe.skipIf(!isHere)('through PgBouncer in transaction mode', () => {
       await withTenant(worker, job.tenantId, async (tx) => {
         // The policies alone keep the others' rows away.
         expect(await tx.select().from(jobs)).toHaveLength(4);
-        await tx.update(finetunes).set({ status: 'succeeded' });
+        for (const status of ['running', 'evaluating', 'packaging', 'succeeded'] as const) {
+          await tx.update(finetunes).set({ status }).where(eq(finetunes.id, job.subjectId));
+        }
         await appendEvents(tx, job.subjectId, [{ kind: 'message', message: 'done' }]);
         await settle(tx, job, { status: 'succeeded' });
       });
