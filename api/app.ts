@@ -18,6 +18,7 @@ import { mountEventStream } from './http/event-stream.ts';
 import { problemResponse } from './http/problem.ts';
 import { mountRest, type HttpEnv } from './http/rest.ts';
 import { mountStore } from './http/store.ts';
+import type { PriceSheets } from './metering/price-sheets.ts';
 import { requestIdOf } from './request-id.ts';
 import type { ServiceDeps } from './services/context.ts';
 import type { Database, Sealing } from './services/database.ts';
@@ -35,6 +36,8 @@ export interface AppDeps {
   /** Seals secrets that the database keeps, e.g. those of webhooks. */
   sealing: Sealing;
   platformKey: string;
+  /** What is charged for what was used. */
+  prices: PriceSheets;
   /** Ed25519 private JWK with a kid. */
   sessionSigningKey: JWK;
   /** Public JWKs that verifiers accept beside it, while keys change. */
@@ -64,6 +67,7 @@ export async function createApp(deps: AppDeps): Promise<Hono<HttpEnv>> {
     store,
     clock,
     sealing: deps.sealing,
+    prices: deps.prices,
     tokens,
     keys: {
       mint: (kind) => {

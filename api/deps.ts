@@ -8,6 +8,7 @@ import { logMailer, noMailer, type Mailer } from './mail/mailer.ts';
 import { smtpMailer } from './mail/smtp.ts';
 import { identityStore } from './services/identity.ts';
 import { openDatabase, openSealing } from './services/database.ts';
+import { readPriceSheets } from './metering/price-sheets.ts';
 
 /** Where the process runs. */
 export interface Surroundings {
@@ -22,6 +23,7 @@ export function depsOf(
   log: Logger,
   { connectionAddress, outlivesAnswers }: Surroundings,
 ): AppDeps {
+  const prices = readPriceSheets(env.PRICES_FILE);
   const db = openDatabase(env.DATABASE_URL, { max: env.DATABASE_POOL, name: 'armature-api' });
   return {
     db,
@@ -30,6 +32,7 @@ export function depsOf(
     keyPepper: env.KEY_PEPPER,
     sealing: openSealing(env.SEALING_KEYS),
     platformKey: env.PLATFORM_KEY,
+    prices,
     sessionSigningKey: env.SESSION_SIGNING_JWK,
     alsoPublishedKeys: env.SESSION_ALSO_PUBLISHED_JWKS ?? [],
     people: new People({

@@ -8,6 +8,9 @@ import {
   writeTrainingUsage,
 } from '@armature/db';
 import { finetuneModeSchema, finetuneOptionsSchema } from '@armature/sdk/contract';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
 import { resolveOptions } from '@armature/policy/train';
 import { eq } from 'drizzle-orm';
 import fc from 'fast-check';
@@ -23,7 +26,7 @@ import {
 } from '../../test/support/rows.ts';
 import { estimateTraining } from './estimate.ts';
 import { decimalOf, picoOf } from './money.ts';
-import { PriceSheets } from './price-sheets.ts';
+import { PriceSheets, readPriceSheets } from './price-sheets.ts';
 import { trainingRates } from './training-rates.ts';
 
 let api: TestApi;
@@ -332,6 +335,33 @@ describe('prices', () => {
     expect(() => new PriceSheets([first, first])).toThrow('does not follow');
     const odd = { ...first, prices: { ...first.prices, training_s: '0.0000001' } };
     expect(() => new PriceSheets([odd])).toThrow('not exact');
+  });
+
+  it('are those of the file that the operator names, which is looked at when the process starts', async () => {
+    const folder = await mkdtemp(path.join(tmpdir(), 'armature-prices-'));
+    const file = path.join(folder, 'prices.json');
+    const good = [
+      sheet('old', '1970-01-01T00:00:00.000Z', '0.5'),
+      sheet('new', '2026-02-01T00:00:00.000Z', '0.25'),
+    ];
+    await writeFile(file, JSON.stringify(good));
+    expect(readPriceSheets(file).sheets).toEqual(good);
+    const [first, second] = good;
+    const wrong: Record<string, string> = {
+      'no JSON': '[',
+      'no list': '{}',
+      'no sheet': '[]',
+      'out of order': JSON.stringify([second, first]),
+      'a price of binary fractions': JSON.stringify([{ ...first, prices: { chunk: 0.1 } }]),
+    };
+    for (const [what, text] of Object.entries(wrong)) {
+      await writeFile(file, text);
+      expect(() => readPriceSheets(file), what).toThrow(
+        expect.objectContaining({ code: 'invalid_request', field: 'PRICES_FILE' }),
+      );
+    }
+    await rm(folder, { recursive: true });
+    expect(() => readPriceSheets(file)).toThrow(/PRICES_FILE: .*ENOENT/);
   });
 
   it('are written and read without a loss', () => {

@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
-import { priceSheetSchema, type PriceSheet } from '@armature/sdk/contract';
+import { fileURLToPath } from 'node:url';
+import { ArmatureError, priceSheetSchema, type PriceSheet } from '@armature/sdk/contract';
 import { z } from 'zod';
 import { picoOf, type Pico } from './money.ts';
 
@@ -85,9 +86,24 @@ function unitPrices({ version, prices }: PriceSheet): UnitPrices {
   };
 }
 
-/** The platform's own sheets. */
-export const priceSheets = new PriceSheets(
-  z
-    .array(priceSheetSchema)
-    .parse(JSON.parse(readFileSync(new URL('./prices.json', import.meta.url), 'utf8'))),
-);
+/** The sheet that ships: round figures to try the platform with, which whoever charges replaces. */
+const EXAMPLE = fileURLToPath(new URL('./prices.json', import.meta.url));
+
+/**
+ * The sheets of a file, or those of the example where none is named.
+ * @throws ArmatureError `invalid_request` naming PRICES_FILE, for a file that cannot be read, is no
+ *   JSON, or holds no sheets in order with exact prices.
+ */
+export function readPriceSheets(file: string | undefined): PriceSheets {
+  const path = file ?? EXAMPLE;
+  try {
+    return new PriceSheets(z.array(priceSheetSchema).parse(JSON.parse(readFileSync(path, 'utf8'))));
+  } catch (cause) {
+    const why = cause instanceof z.ZodError ? z.prettifyError(cause) : String(cause);
+    throw new ArmatureError('invalid_request', `PRICES_FILE: ${path}: ${why}`, {
+      field: 'PRICES_FILE',
+      fix: 'Name a JSON list of price sheets, the oldest first, as api/metering/README.md has it.',
+      cause,
+    });
+  }
+}

@@ -19,7 +19,10 @@ const ratesSchema = z.strictObject({
 });
 export type TrainingRates = z.infer<typeof ratesSchema>;
 
-/** What training takes where a tenant has not trained in a mode yet: round figures of two CPU cores, to be replaced by the tenant’s own. */
+/**
+ * What training takes where a tenant has not trained in a mode yet: round figures, of the order that
+ * `npm run bench -- train` prints with two threads; a tenant’s own replace them.
+ */
 export const trainingRates: TrainingRates = ratesSchema.parse(
   JSON.parse(readFileSync(new URL('./training-rates.json', import.meta.url), 'utf8')),
 );

@@ -8,6 +8,7 @@ import type {
   SessionClaims,
 } from '@armature/sdk/contract';
 import type { ObjectStore } from '@armature/storage';
+import type { PriceSheets } from '../metering/price-sheets.ts';
 import type { Claim } from './idempotency.ts';
 
 /** What services need of the outside, the same for every request. */
@@ -15,6 +16,8 @@ export interface ServiceDeps {
   db: Db;
   store: ObjectStore;
   clock: () => Date;
+  /** What is charged for what was used. */
+  prices: PriceSheets;
   /** Seals secrets that the database keeps. */
   sealing: Sealing;
   keys: {

@@ -10,7 +10,6 @@ import {
 } from '@armature/sdk/contract';
 import { estimateTraining } from '../metering/estimate.ts';
 import { decimalOf, picoOf, type Pico } from '../metering/money.ts';
-import { priceSheets } from '../metering/price-sheets.ts';
 import { trainingRates } from '../metering/training-rates.ts';
 import { usageSums } from '../metering/usage-lines.ts';
 import type { TenantContext } from './context.ts';
@@ -43,22 +42,22 @@ export async function estimateCost(
     rates: trainingRates,
   });
   const now = ctx.clock();
-  const sheet = priceSheets.indexAt(now);
-  const cost = priceSheets.cost(sheet, {
+  const sheet = ctx.prices.indexAt(now);
+  const cost = ctx.prices.cost(sheet, {
     chunks: 0,
     actions: 0,
     reasoningTokens: 0,
     computeUs: 0,
     trainingUs: seconds * 1_000_000,
   });
-  const before = await spentThisMonth(tx, ctx.tenant, now);
+  const before = await spentThisMonth(tx, ctx);
   await needBudget(tx, ctx.tenant, decimalOf(before + (await reserved(tx, ctx.tenant)) + cost));
   return {
     steps,
     seconds,
     cost: decimalOf(cost),
-    currency: priceSheets.currency,
-    price_sheet: priceSheets.at(sheet).version,
+    currency: ctx.prices.currency,
+    price_sheet: ctx.prices.at(sheet).version,
     basis,
   };
 }
@@ -84,8 +83,10 @@ async function measuredRate(tx: Tx, tenant: string, mode: FinetuneMode): Promise
   return rates[Math.floor(rates.length / 2)] ?? null;
 }
 
-async function spentThisMonth(tx: Tx, tenant: string, now: Date): Promise<Pico> {
-  const sums = await usageSums(tx, priceSheets, {
+async function spentThisMonth(tx: Tx, ctx: TenantContext): Promise<Pico> {
+  const { tenant } = ctx;
+  const now = ctx.clock();
+  const sums = await usageSums(tx, ctx.prices, {
     tenant,
     from: new Date(Date.UTC(now.getUTCFullYear(), now.getUTCMonth(), 1)),
     to: null,
@@ -93,7 +94,7 @@ async function spentThisMonth(tx: Tx, tenant: string, now: Date): Promise<Pico> 
     timeZone: 'UTC',
     closedUntil: (await usageClosedUntil(tx, tenant)) ?? new Date(0),
   });
-  return sums.reduce((sum, row) => sum + priceSheets.cost(row.sheet, row), 0n);
+  return sums.reduce((sum, row) => sum + ctx.prices.cost(row.sheet, row), 0n);
 }
 
 /** What fine-tunes that wait or run were expected to cost. */

@@ -1,6 +1,5 @@
-import { priceSheets } from '../metering/price-sheets.ts';
 import type { Service } from './context.ts';
 
 /** Every price sheet, the oldest first. */
-export const listPrices: Service<'prices.list'> = () =>
-  Promise.resolve({ items: [...priceSheets.sheets] });
+export const listPrices: Service<'prices.list'> = (ctx) =>
+  Promise.resolve({ items: [...ctx.prices.sheets] });

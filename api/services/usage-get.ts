@@ -1,5 +1,4 @@
 import { closableUntil, closeUsageWindows, withTenant } from '@armature/db';
-import { priceSheets } from '../metering/price-sheets.ts';
 import { usageSums } from '../metering/usage-lines.ts';
 import type { Service } from './context.ts';
 import { findSession, findTenant } from './find.ts';
@@ -25,7 +24,7 @@ export const getUsage: Service<'usage.get'> = async (ctx, input) => {
       await findSession(tx, ctx.tenant, input.session_id, 'session_id');
     }
     const closedUntil = await closeUsageWindows(tx, ctx.tenant, closableUntil(now));
-    const rows = await usageSums(tx, priceSheets, {
+    const rows = await usageSums(tx, ctx.prices, {
       tenant: ctx.tenant,
       from,
       to: open ? null : to,
@@ -37,14 +36,14 @@ export const getUsage: Service<'usage.get'> = async (ctx, input) => {
     });
     const sums = new Map<string, PricedSum>();
     for (const row of rows) {
-      const priced = { ...row, cost: priceSheets.cost(row.sheet, row) };
+      const priced = { ...row, cost: ctx.prices.cost(row.sheet, row) };
       sums.set(row.key, add(sums.get(row.key) ?? NOTHING, priced));
     }
     return {
       from: from.toISOString(),
       to: to.toISOString(),
       time_zone: timeZone,
-      currency: priceSheets.currency,
+      currency: ctx.prices.currency,
       closed_until: closedUntil.toISOString(),
       items: [...sums].map(([key, sum]) => ({ key, ...presentUsed(sum) })),
       totals: presentUsed([...sums.values()].reduce(add, NOTHING)),

@@ -8,7 +8,6 @@ import {
   usageWindows,
   withTenant,
 } from '@armature/db';
-import { priceSheets } from '../metering/price-sheets.ts';
 import type { Service } from './context.ts';
 import { keyset, pageOf } from './page.ts';
 import { presentUsed } from './present-used.ts';
@@ -40,7 +39,7 @@ export const listUsageLines: Service<'usage.lines'> = async (ctx, input) => {
     input,
     rows.map((row) => ({ ...row, createdAt: row.windowAt })),
     (row) => {
-      const sheet = priceSheets.indexAt(row.windowAt);
+      const sheet = ctx.prices.indexAt(row.windowAt);
       return {
         id: row.id,
         window_at: row.windowAt.toISOString(),
@@ -48,8 +47,8 @@ export const listUsageLines: Service<'usage.lines'> = async (ctx, input) => {
         robot: row.robot,
         policy_version_id: row.policyVersionId,
         finetune_id: row.finetuneId,
-        ...presentUsed({ ...row, cost: priceSheets.cost(sheet, row) }),
-        price_sheet: priceSheets.at(sheet).version,
+        ...presentUsed({ ...row, cost: ctx.prices.cost(sheet, row) }),
+        price_sheet: ctx.prices.at(sheet).version,
       };
     },
   );

@@ -20,6 +20,7 @@ import { createApp } from '../../api/app.ts';
 import type { OidcSettings } from '../../api/auth/people/oidc.ts';
 import { People } from '../../api/auth/people/people.ts';
 import { listen } from '../../api/listen.ts';
+import { readPriceSheets } from '../../api/metering/price-sheets.ts';
 import type { Mailer } from '../../api/mail/mailer.ts';
 import { identityStore } from '../../api/services/identity.ts';
 import { mailBox, signUp, type Browser, type MailBox } from './people.ts';
@@ -166,6 +167,7 @@ export async function startTestApi(options: TestApiOptions = {}): Promise<TestAp
     },
     keyPepper: 'peppers the keys of this test file only',
     platformKey: PLATFORM_KEY,
+    prices: readPriceSheets(undefined),
     sealing: Sealing.of(SEALING_KEYS),
     sessionSigningKey: { ...privateKey.export({ format: 'jwk' }), kid: 'test-1' },
     clock: () => new Date(Date.now() + clock.skewMs),
