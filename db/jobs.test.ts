@@ -1,4 +1,5 @@
 import { eq } from 'drizzle-orm';
+import fc from 'fast-check';
 import postgres from 'postgres';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import {
@@ -57,6 +58,11 @@ const lapse = async () => {
   await client`update jobs set lease_until = now() - interval '1 second' where status = 'running'`;
   await client.end();
 };
+const forgetJobs = async () => {
+  const client = postgres(db.adminUrl, { max: 1 });
+  await client`delete from jobs`;
+  await client.end();
+};
 async function need(job: Promise<ClaimedJob | null>): Promise<ClaimedJob> {
   const claimed = await job;
   if (claimed === null) throw new Error('nothing was claimed');
@@ -86,6 +92,83 @@ describe('claimJob', () => {
     const order = [await claim('w'), await claim('w'), await claim('w'), await claim('w')];
     expect(order.map((job) => job?.subjectId)).toEqual(['ft_a1', 'ft_b1', 'ft_a2', 'ft_a3']);
     expect(await claim('w')).toBeNull();
+  });
+
+  it('takes for many workers at once what a plain model of the rule takes one by one', async () => {
+    const round = fc.record({ claims: fc.integer({ min: 1, max: 6 }), ended: fc.nat(6) });
+    const scenario = fc.record({
+      queues: fc.array(fc.integer({ min: 1, max: 7 }), { minLength: 2, maxLength: 6 }),
+      rounds: fc.array(round, { minLength: 2, maxLength: 6 }),
+      tenantMax: fc.option(fc.integer({ min: 1, max: 3 }), { nil: undefined }),
+    });
+    const property = fc.asyncProperty(scenario, async ({ queues, rounds, tenantMax }) => {
+      /** What waits, in the order in which it came. */
+      const waiting: { tenant: string; subject: string }[] = [];
+      const tenantIds = queues.map(() => newId('ten'));
+      for (const id of tenantIds) {
+        await withTenant(db.app, id, async (tx) => {
+          await tx.insert(tenants).values({ id, name: id });
+        });
+      }
+      // Whoever has much came first with all of it.
+      for (const [index, tenant] of tenantIds.entries()) {
+        for (let n = 0; n < (queues[index] ?? 0); n += 1) {
+          const subject = `ft_${index}_${n}`;
+          await queue(tenant, subject);
+          waiting.push({ tenant, subject });
+        }
+      }
+      const running: ClaimedJob[] = [];
+      const count = (tenant: string, taken: readonly { tenant: string }[]) =>
+        running.filter(({ tenantId }) => tenantId === tenant).length +
+        taken.filter((one) => one.tenant === tenant).length;
+      for (const { claims, ended } of rounds) {
+        const expected: typeof waiting = [];
+        for (let n = 0; n < claims; n += 1) {
+          const next = waiting
+            .filter(({ tenant }) => count(tenant, expected) < (tenantMax ?? Infinity))
+            .sort((x, y) => count(x.tenant, expected) - count(y.tenant, expected))[0];
+          if (next === undefined) break;
+          waiting.splice(waiting.indexOf(next), 1);
+          expected.push(next);
+        }
+        const options = { kinds: ['finetune'] as const, leaseMs: 600_000, tenantMax };
+        const claimed = await Promise.all(
+          Array.from({ length: claims }, (_, n) =>
+            claimJob(db.worker, { ...options, owner: `w${n}` }),
+          ),
+        );
+        const got = claimed.filter((job) => job !== null);
+        expect(got.map(({ subjectId }) => subjectId).sort()).toEqual(
+          expected.map(({ subject }) => subject).sort(),
+        );
+        running.push(...got);
+        for (const job of running.splice(0, ended)) await settled(job);
+      }
+      await forgetJobs();
+    });
+    await fc.assert(property, { numRuns: 8, seed: 11 });
+  });
+
+  it('is not held up for long by a process that stops in the middle of one', async () => {
+    await queue(a, 'ft_1');
+    const stopped = postgres(db.adminUrl, { max: 1 });
+    let ended: unknown;
+    const frozen = new Promise<void>((resolve) => {
+      const claiming = stopped.begin(async (tx) => {
+        await tx`select set_config('idle_in_transaction_session_timeout', '200', true), pg_advisory_xact_lock(hashtextextended('claim a job', 0))`;
+        resolve();
+        await new Promise((thaw) => setTimeout(thaw, 3_000));
+        await tx`select 1`;
+      });
+      claiming.catch((error: unknown) => {
+        ended = error;
+      });
+    });
+    await frozen;
+    expect((await need(claim('w'))).subjectId).toBe('ft_1');
+    await expect.poll(() => ended, { timeout: 60_000 }).toBeInstanceOf(Error);
+    await stopped.end();
   });
 
   it('takes only its kinds, and only what is due', async () => {

@@ -47,17 +47,31 @@ export async function enqueue(tx: Tx, job: JobSubject): Promise<string> {
   return id;
 }
 
+export interface ClaimOptions {
+  kinds: readonly JobKind[];
+  owner: string;
+  leaseMs: number;
+  /** Most jobs of a kind that a tenant may have running; whatever there is when absent. */
+  tenantMax?: number | undefined;
+}
+
+/** A process that stops within a claim keeps the others waiting this long; the database then ends its session. */
+const CLAIM_IDLE_MS = 5_000;
+
 /**
  * Takes the next job of any tenant: queued and due, or running with its lease over. Tenants with
- * fewer running jobs come first, then the older job. Attempt and fence grow with the claim.
+ * fewer running jobs come first, then the older job; one that has `tenantMax` of them waits.
+ * Attempt and fence grow with the claim. Claims go one after another, since two at once would each
+ * not count what the other takes.
  */
-export async function claimJob(
-  db: Db,
-  options: { kinds: readonly JobKind[]; owner: string; leaseMs: number },
-): Promise<ClaimedJob | null> {
-  const { kinds, owner, leaseMs } = options;
+export async function claimJob(db: Db, options: ClaimOptions): Promise<ClaimedJob | null> {
+  const { kinds, owner, leaseMs, tenantMax } = options;
   return withSystem(db, 'claim the next job', async (tx) => {
+    await tx.execute(
+      sql`select set_config('idle_in_transaction_session_timeout', ${String(CLAIM_IDLE_MS)}, true), pg_advisory_xact_lock(hashtextextended('claim a job', 0))`,
+    );
     const running = sql`(select count(*) from jobs other where other.tenant_id = ${jobs.tenantId} and other.status = 'running' and other.lease_until > now())`;
+    const capped = sql`(select count(*) from jobs other where other.tenant_id = ${jobs.tenantId} and other.kind = ${jobs.kind} and other.status = 'running' and other.lease_until > now()) < ${tenantMax}`;
     const due = or(
       and(eq(jobs.status, 'queued'), lte(jobs.runAt, sql`now()`)),
       and(eq(jobs.status, 'running'), lt(jobs.leaseUntil, sql`now()`)),
@@ -65,7 +79,7 @@ export async function claimJob(
     const [next] = await tx
       .select({ id: jobs.id })
       .from(jobs)
-      .where(and(inArray(jobs.kind, [...kinds]), due))
+      .where(and(inArray(jobs.kind, [...kinds]), due, tenantMax === undefined ? undefined : capped))
       .orderBy(running, asc(jobs.runAt), asc(jobs.id))
       .limit(1)
       .for('update', { of: jobs, skipLocked: true });

@@ -17,6 +17,8 @@ const schema = z.object({
   CHECK_MEMORY_MIB: whole(256, 1_536),
   LEASE_MS: whole(1_000, 15_000),
   POLL_MS: whole(50, 1_000),
+  /** Most data sets of one tenant that are checked at once, on all workers together; no cap where not given. */
+  TENANT_MAX_JOBS: z.coerce.number().int().min(1).optional(),
   LOG_LEVEL: z.enum(['debug', 'info', 'warn', 'error', 'silent']).default('info'),
 });
 
@@ -29,6 +31,7 @@ export interface IngestConfig {
   readonly memoryMib: number;
   readonly leaseMs: number;
   readonly pollMs: number;
+  readonly tenantMaxJobs: number | undefined;
   readonly logLevel: string;
 }
 
@@ -46,6 +49,7 @@ export function readConfig(
     memoryMib: values.CHECK_MEMORY_MIB,
     leaseMs: values.LEASE_MS,
     pollMs: values.POLL_MS,
+    tenantMaxJobs: values.TENANT_MAX_JOBS,
     logLevel: values.LOG_LEVEL,
   };
 }

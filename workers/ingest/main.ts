@@ -27,7 +27,13 @@ const stop = stopSignal((signal) => log.info({ signal }, 'stopping'));
 
 const nowMs = (): number => performance.now();
 const running = claimLoop({
-  claim: () => claimJob(db, { kinds: ['ingest'], owner: config.workerId, leaseMs: config.leaseMs }),
+  claim: () =>
+    claimJob(db, {
+      kinds: ['ingest'],
+      owner: config.workerId,
+      leaseMs: config.leaseMs,
+      tenantMax: config.tenantMaxJobs,
+    }),
   run: (job, claimedAtMs) =>
     runIngest(
       job,

@@ -19,6 +19,8 @@ const schema = z.object({
   LEASE_MS: whole(1_000, 15_000),
   CHECKPOINT_EVERY_S: whole(1, 30),
   POLL_MS: whole(50, 1_000),
+  /** Most fine-tunes of one tenant that run at once, on all workers together; no cap where not given. */
+  TENANT_MAX_JOBS: z.coerce.number().int().min(1).optional(),
   VISION_ENDPOINT_URL: z.url().optional(),
   VISION_ENDPOINT_KEY: z.string().optional(),
   VISION_ENDPOINT_MODEL: z.string().optional(),
@@ -38,6 +40,7 @@ export interface TrainConfig {
   readonly leaseMs: number;
   readonly checkpointEveryS: number;
   readonly pollMs: number;
+  readonly tenantMaxJobs: number | undefined;
   /** null: labels by a vision endpoint are refused. */
   readonly vision: VisionEndpoint | null;
   /** null: the digest of the sources. */
@@ -61,6 +64,7 @@ export function readConfig(
     leaseMs: values.LEASE_MS,
     checkpointEveryS: values.CHECKPOINT_EVERY_S,
     pollMs: values.POLL_MS,
+    tenantMaxJobs: values.TENANT_MAX_JOBS,
     vision: visionOf(values),
     buildId: values.BUILD_ID ?? null,
     logLevel: values.LOG_LEVEL,

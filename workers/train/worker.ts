@@ -63,7 +63,12 @@ export async function runWorker(
     onReady();
     await claimLoop<ClaimedJob>({
       claim: () =>
-        claimJob(db, { kinds: ['finetune'], owner: config.workerId, leaseMs: config.leaseMs }),
+        claimJob(db, {
+          kinds: ['finetune'],
+          owner: config.workerId,
+          leaseMs: config.leaseMs,
+          tenantMax: config.tenantMaxJobs,
+        }),
       run,
       pollMs: config.pollMs,
       nowMs,
