@@ -55,7 +55,7 @@ export function createCall({ services: deps, identify, limiter, pepper, log }: C
       if ('tenantId' in actor) await limiter.admit(actor.tenantId, idOf(actor));
       requireScope(actor, routes[name].scope);
       const input = parseInput(name, await readInput());
-      const key = idempotencyKeyOf(name, caller, actor);
+      const key = idempotencyKeyOf(name, caller);
       const platform: PlatformContext = { ...deps, requestId };
       const output = await performAs(actor, { name, platform, input, key, pepper });
       log.info({ ...line, ms: performance.now() - startedAt }, 'call');
@@ -83,21 +83,29 @@ async function performAs<N extends RouteName>(
   actor: Actor,
   { name, platform, input, key, pepper }: Performance<N>,
 ): Promise<RouteOutput<N>> {
-  if (actor.kind === 'platform') return perform(name, platform, input);
+  if (actor.kind === 'platform') {
+    if (key === undefined) return perform(name, platform, input);
+    const once = { ctx: platform, holder: 'operator', verb: name, input, key, pepper } as const;
+    const answer = await answerOnce(once, (claimed) => perform(name, claimed, input));
+    return routes[name].output.parse(answer) as RouteOutput<N>;
+  }
   if (actor.kind === 'person') {
     const { person } = actor;
     // Which tenant such a verb is about shows in its input, so that the verb says when it knows. The
     // answer is for this person alone, whoever else may send the same.
-    const request = { input: { input, person: person.id }, pepper };
+    const request = { verb: name, input: { input, person: person.id }, pepper };
     const inTenant: PersonContext['inTenant'] = async (tenant, work) => {
       const ctx = { ...platform, tenant, actor: person.id, verb: name };
-      return key === undefined ? work(ctx) : answerOnce({ ctx, key, ...request }, work);
+      return key === undefined
+        ? work(ctx)
+        : answerOnce({ ctx, holder: { tenant }, key, ...request }, work);
     };
     return perform(name, { ...platform, person, inTenant }, input);
   }
   const ctx = { ...platform, tenant: actor.tenantId, actor: idOf(actor), verb: name };
   if (key === undefined) return perform(name, ctx, input);
-  const answer = await answerOnce({ ctx, input, key, pepper }, (claimed) =>
+  const holder = { tenant: actor.tenantId };
+  const answer = await answerOnce({ ctx, holder, verb: name, input, key, pepper }, (claimed) =>
     perform(name, claimed, input),
   );
   return routes[name].output.parse(answer) as RouteOutput<N>;
@@ -110,16 +118,10 @@ function parseInput<N extends RouteName>(name: N, raw: unknown): RouteParsed<N> 
 }
 
 /** The key of a verb that changes something; reads may carry one, which means nothing. */
-function idempotencyKeyOf(name: RouteName, caller: Caller, actor: Actor): string | undefined {
+function idempotencyKeyOf(name: RouteName, caller: Caller): string | undefined {
   const key = caller.idempotencyKey;
   if (key === undefined || routes[name].method === 'GET') return undefined;
   const field = 'idempotency-key';
-  if (actor.kind === 'platform') {
-    throw new ArmatureError('invalid_request', `${field}: the operator’s verbs take none`, {
-      field,
-      fix: 'Leave the header out.',
-    });
-  }
   if (IDEMPOTENCY_KEY.test(key)) return key;
   throw new ArmatureError('invalid_request', `${field}: must be 8 to 200 printable characters`, {
     field,

@@ -124,13 +124,39 @@ describe('an idempotency key', () => {
     expect(problemOf(lost).detail).toMatch(/its answer was lost/);
   });
 
-  it('must be one, and is not for the operator', async () => {
+  it('must be one', async () => {
     const input = { name: 'k', scopes: ['read' as const] };
     expect(problemOf(await send('keys.create', input, 'short'))).toMatchObject({
       status: 400,
       field: 'idempotency-key',
     });
-    const operator = await send('tenants.create', { name: 't' }, 'a-tenant-please', PLATFORM_KEY);
-    expect(operator.status).toBe(400);
+  });
+
+  it('of the operator’s makes one tenant, and is no tenant’s', async () => {
+    const input = { name: 'once' };
+    const twins = await Promise.all(
+      Array.from({ length: 5 }, () =>
+        send('tenants.create', input, 'a-tenant-please', PLATFORM_KEY),
+      ),
+    );
+    const done = twins.filter(({ status }) => status === 200);
+    for (const told of twins.filter(({ status }) => status !== 200)) {
+      expect(problemOf(told)).toMatchObject({ status: 409, code: 'conflict' });
+    }
+    const again = await send('tenants.create', input, 'a-tenant-please', PLATFORM_KEY);
+    expect(new Set([...done, again].map(({ body }) => JSON.stringify(body))).size).toBe(1);
+    expect(await admin`select id from tenants where name = 'once'`).toHaveLength(1);
+    const other = await send('tenants.create', { name: 'twice' }, 'a-tenant-please', PLATFORM_KEY);
+    expect(problemOf(other)).toMatchObject({ status: 422, code: 'idempotency_mismatch' });
+    const stored = await admin`select * from operator_keys`;
+    const { secret } = again.body as { secret: string };
+    expect(stored).toHaveLength(1);
+    expect(stored.map((row) => String(row['answer'])).join()).not.toContain(secret);
+    // A tenant that does not exist is told as without a key, and the key is free again.
+    const limit = { id: 'ten_none', name: 'webhooks' as const, value: 1 };
+    for (let i = 0; i < 2; i += 1) {
+      const absent = await send('tenants.limit', limit, 'limit-nobody', PLATFORM_KEY);
+      expect(absent.status).toBe(404);
+    }
   });
 });

@@ -1,9 +1,18 @@
+import type { RouteName } from '@armature/sdk/contract';
 import { hashIdempotencyKey, openAnswer, sealAnswer } from './auth/seal.ts';
-import type { TenantContext } from './services/context.ts';
-import { claimKey, keepAnswer, releaseClaim } from './services/idempotency.ts';
+import type { PlatformContext } from './services/context.ts';
+import {
+  claimKey,
+  keepAnswer,
+  releaseClaim,
+  type Claim,
+  type KeyHolder,
+} from './services/idempotency.ts';
 
-export interface OnceRequest {
-  readonly ctx: TenantContext;
+export interface OnceRequest<C> {
+  readonly ctx: C;
+  readonly holder: KeyHolder;
+  readonly verb: RouteName;
   /** The parsed input. */
   readonly input: unknown;
   /** The caller's idempotency key. */
@@ -17,21 +26,21 @@ export interface OnceRequest {
  * that the key can be used again.
  * @throws ArmatureError as `claimKey` and `perform` do.
  */
-export async function answerOnce(
-  { ctx, input, key, pepper }: OnceRequest,
-  perform: (ctx: TenantContext) => Promise<unknown>,
+export async function answerOnce<C extends PlatformContext>(
+  { ctx, holder, verb, input, key, pepper }: OnceRequest<C>,
+  perform: (ctx: C & { claim: Claim }) => Promise<unknown>,
 ): Promise<unknown> {
-  const request = { tenant: ctx.tenant, verb: ctx.verb, keyHash: hashIdempotencyKey(key), input };
-  const found = await claimKey(ctx.db, request);
+  const { db } = ctx;
+  const found = await claimKey(db, { holder, verb, keyHash: hashIdempotencyKey(key), input });
   if ('answer' in found) return JSON.parse(openAnswer(pepper, key, found.answer)) as unknown;
   const { claim } = found;
   let answer: unknown;
   try {
     answer = await perform({ ...ctx, claim });
   } catch (error) {
-    await releaseClaim(ctx.db, ctx.tenant, claim);
+    await releaseClaim(db, claim);
     throw error;
   }
-  await keepAnswer(ctx.db, ctx.tenant, claim, sealAnswer(pepper, key, JSON.stringify(answer)));
+  await keepAnswer(db, claim, sealAnswer(pepper, key, JSON.stringify(answer)));
   return answer;
 }

@@ -8,7 +8,7 @@ import { tenantTableNames } from './columns.ts';
 import * as identitySchema from './identity-schema.ts';
 import * as schema from './schema.ts';
 
-const PLATFORM_TABLES = ['armature_migrations', 'serve_workers'];
+const PLATFORM_TABLES = ['armature_migrations', 'operator_keys', 'serve_workers'];
 const ROLES = ['armature_app', 'armature_worker', 'armature_system'];
 
 let server: TestPostgres;

@@ -58,7 +58,7 @@ export const auditLog = tenantTable('audit_log', {
 });
 
 export type IdempotencyState = 'running' | 'applied' | 'done';
-export const idempotencyKeys = tenantTable('idempotency_keys', {
+const idempotencyColumns = {
   verb: text('verb').notNull(),
   keyHash: bytea('key_hash').notNull(),
   inputHash: bytea('input_hash').notNull(),
@@ -67,6 +67,13 @@ export const idempotencyKeys = tenantTable('idempotency_keys', {
   answer: bytea('answer'),
   claimedAt: instant('claimed_at').notNull().defaultNow(),
   expiresAt: instant('expires_at').notNull(),
+};
+export const idempotencyKeys = tenantTable('idempotency_keys', idempotencyColumns);
+
+/** The operator's, whose column `caller` stands where a tenant's table has the tenant. */
+export const operatorKeys = pgTable('operator_keys', {
+  ...idempotencyColumns,
+  tenantId: text('caller').notNull(),
 });
 
 export const tenantLimits = tenantTable('tenant_limits', {

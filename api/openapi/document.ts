@@ -80,7 +80,7 @@ function operation(name: RouteName, components: Map<string, unknown>): Json {
       parameters.push({ name: field, in: 'query', required: required.has(field), schema });
     }
   }
-  if (method !== 'GET' && scope !== 'platform') {
+  if (method !== 'GET') {
     parameters.push({
       name: 'Idempotency-Key',
       in: 'header',

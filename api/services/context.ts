@@ -45,6 +45,8 @@ export interface TenantContext extends ServiceDeps {
 /** One request of the operator. */
 export interface PlatformContext extends ServiceDeps {
   requestId: string;
+  /** As a tenant's. */
+  claim?: Claim;
 }
 
 /** One request of a person who is signed in, in no tenant yet. */

@@ -5,7 +5,9 @@ import {
   idempotencyKeys,
   inArray,
   lt,
+  operatorKeys,
   sql,
+  withPlatform,
   withTenant,
   type Db,
   type Tx,
@@ -17,15 +19,19 @@ const KEPT_MS = 24 * 3600 * 1000;
 /** A claim this old belongs to a process that is gone. */
 const ABANDONED_MS = 60_000;
 
+/** Who sends a key: a tenant by its id, or the operator. */
+export type KeyHolder = { readonly tenant: string } | 'operator';
+
 /** The right to perform one mutation, held by one request. */
 export interface Claim {
+  readonly holder: KeyHolder;
   readonly verb: string;
   readonly keyHash: Buffer;
   readonly owner: string;
 }
 
 export interface IdempotentRequest {
-  readonly tenant: string;
+  readonly holder: KeyHolder;
   readonly verb: string;
   readonly keyHash: Buffer;
   /** The parsed input, by which a changed body is told. */
@@ -39,20 +45,15 @@ export interface IdempotentRequest {
  */
 export async function claimKey(
   db: Db,
-  { tenant, verb, keyHash, input }: IdempotentRequest,
+  { holder, verb, keyHash, input }: IdempotentRequest,
 ): Promise<{ claim: Claim } | { answer: Buffer }> {
   const inputHash = createHash('sha256').update(canonical(input)).digest();
   const owner = randomUUID();
-  const mine = and(
-    eq(idempotencyKeys.tenantId, tenant),
-    eq(idempotencyKeys.verb, verb),
-    eq(idempotencyKeys.keyHash, keyHash),
-  );
-  return withTenant(db, tenant, async (tx) => {
-    await tx
-      .delete(idempotencyKeys)
-      .where(and(eq(idempotencyKeys.tenantId, tenant), lt(idempotencyKeys.expiresAt, sql`now()`)));
-    const abandoned = sql`${idempotencyKeys.state} = 'running' and ${idempotencyKeys.claimedAt} < clock_timestamp() - ${ABANDONED_MS} * interval '1 millisecond'`;
+  const { keys, id, within } = ledgerOf(holder);
+  const mine = and(eq(keys.tenantId, id), eq(keys.verb, verb), eq(keys.keyHash, keyHash));
+  return within(db, async (tx) => {
+    await tx.delete(keys).where(and(eq(keys.tenantId, id), lt(keys.expiresAt, sql`now()`)));
+    const abandoned = sql`${keys.state} = 'running' and ${keys.claimedAt} < clock_timestamp() - ${ABANDONED_MS} * interval '1 millisecond'`;
     const values = {
       owner,
       inputHash,
@@ -60,16 +61,16 @@ export async function claimKey(
       expiresAt: sql`clock_timestamp() + ${KEPT_MS} * interval '1 millisecond'`,
     };
     const [claimed] = await tx
-      .insert(idempotencyKeys)
-      .values({ ...values, tenantId: tenant, verb, keyHash, state: 'running' })
+      .insert(keys)
+      .values({ ...values, tenantId: id, verb, keyHash, state: 'running' })
       .onConflictDoUpdate({
-        target: [idempotencyKeys.tenantId, idempotencyKeys.verb, idempotencyKeys.keyHash],
+        target: [keys.tenantId, keys.verb, keys.keyHash],
         set: values,
         setWhere: abandoned,
       })
-      .returning({ owner: idempotencyKeys.owner });
-    if (claimed !== undefined) return { claim: { verb, keyHash, owner } };
-    const [found] = await tx.select().from(idempotencyKeys).where(mine);
+      .returning({ owner: keys.owner });
+    if (claimed !== undefined) return { claim: { holder, verb, keyHash, owner } };
+    const [found] = await tx.select().from(keys).where(mine);
     if (found === undefined) throw twin('another request with this key has just ended');
     if (!found.inputHash.equals(inputHash)) {
       throw new ArmatureError(
@@ -94,43 +95,59 @@ export async function claimKey(
  * Uses a claim up, in the transaction of the mutation itself.
  * @throws ArmatureError `conflict` when another request has taken it over.
  */
-export async function applyClaim(tx: Tx, tenant: string, claim: Claim): Promise<void> {
+export async function applyClaim(tx: Tx, claim: Claim): Promise<void> {
+  const { keys } = ledgerOf(claim.holder);
   const rows = await tx
-    .update(idempotencyKeys)
+    .update(keys)
     .set({ state: 'applied' })
     // A verb may change things in more than one transaction.
-    .where(and(held(tenant, claim), inArray(idempotencyKeys.state, ['running', 'applied'])))
-    .returning({ owner: idempotencyKeys.owner });
+    .where(and(held(claim), inArray(keys.state, ['running', 'applied'])))
+    .returning({ owner: keys.owner });
   if (rows.length === 0) throw twin('another request with this key has taken over');
 }
 
 /** Keeps the answer, sealed, for whoever sends the key again. */
-export async function keepAnswer(
-  db: Db,
-  tenant: string,
-  claim: Claim,
-  answer: Buffer,
-): Promise<void> {
-  await withTenant(db, tenant, async (tx) => {
-    await tx.update(idempotencyKeys).set({ state: 'done', answer }).where(held(tenant, claim));
+export async function keepAnswer(db: Db, claim: Claim, answer: Buffer): Promise<void> {
+  const { keys, within } = ledgerOf(claim.holder);
+  await within(db, async (tx) => {
+    await tx.update(keys).set({ state: 'done', answer }).where(held(claim));
   });
 }
 
 /** Gives a claim back whose mutation did not happen, so that the key can be used again. */
-export async function releaseClaim(db: Db, tenant: string, claim: Claim): Promise<void> {
-  await withTenant(db, tenant, async (tx) => {
-    await tx
-      .delete(idempotencyKeys)
-      .where(and(held(tenant, claim), eq(idempotencyKeys.state, 'running')));
+export async function releaseClaim(db: Db, claim: Claim): Promise<void> {
+  const { keys, within } = ledgerOf(claim.holder);
+  await within(db, async (tx) => {
+    await tx.delete(keys).where(and(held(claim), eq(keys.state, 'running')));
   });
 }
 
-function held(tenant: string, { verb, keyHash, owner }: Claim) {
+/** Where the keys of a holder lie, its id there, and a transaction that sees them. */
+function ledgerOf(holder: KeyHolder): {
+  keys: typeof idempotencyKeys;
+  id: string;
+  within: <T>(db: Db, work: (tx: Tx) => Promise<T>) => Promise<T>;
+} {
+  if (holder !== 'operator') {
+    const { tenant } = holder;
+    return {
+      keys: idempotencyKeys,
+      id: tenant,
+      within: (db, work) => withTenant(db, tenant, work),
+    };
+  }
+  // The same columns under another table's name, which is all that the types tell apart.
+  const keys = operatorKeys as unknown as typeof idempotencyKeys;
+  return { keys, id: 'platform', within: withPlatform };
+}
+
+function held({ holder, verb, keyHash, owner }: Claim) {
+  const { keys, id } = ledgerOf(holder);
   return and(
-    eq(idempotencyKeys.tenantId, tenant),
-    eq(idempotencyKeys.verb, verb),
-    eq(idempotencyKeys.keyHash, keyHash),
-    eq(idempotencyKeys.owner, owner),
+    eq(keys.tenantId, id),
+    eq(keys.verb, verb),
+    eq(keys.keyHash, keyHash),
+    eq(keys.owner, owner),
   );
 }
 

@@ -1,5 +1,6 @@
 import { auditLog, newId, withTenant, type Tx } from '@armature/db';
-import type { TenantContext } from './context.ts';
+import type { RouteName } from '@armature/sdk/contract';
+import type { PlatformContext, TenantContext } from './context.ts';
 import { applyClaim } from './idempotency.ts';
 
 /** Says what a mutation changed: its subject's id and what of it is worth keeping, no secrets. */
@@ -15,10 +16,26 @@ export async function mutate<T>(
   work: (tx: Tx, note: Note) => Promise<T>,
 ): Promise<T> {
   return withTenant(ctx.db, ctx.tenant, async (tx) => {
-    if (ctx.claim !== undefined) await applyClaim(tx, ctx.tenant, ctx.claim);
+    if (ctx.claim !== undefined) await applyClaim(tx, ctx.claim);
     const notes: Parameters<Note>[] = [];
     const result = await work(tx, (...note) => notes.push(note));
     await writeAudit(tx, ctx, notes);
+    return result;
+  });
+}
+
+/** As `mutate`, of what the operator changes of a tenant. */
+export async function administer<T>(
+  ctx: PlatformContext,
+  { tenant, verb }: { tenant: string; verb: RouteName },
+  work: (tx: Tx, note: Note) => Promise<T>,
+): Promise<T> {
+  return withTenant(ctx.db, tenant, async (tx) => {
+    if (ctx.claim !== undefined) await applyClaim(tx, ctx.claim);
+    const notes: Parameters<Note>[] = [];
+    const result = await work(tx, (...note) => notes.push(note));
+    const by = { tenant, actor: 'platform', verb, requestId: ctx.requestId };
+    await writeAudit(tx, by, notes);
     return result;
   });
 }

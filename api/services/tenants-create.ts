@@ -1,22 +1,20 @@
-import { apiKeys, newId, tenants, withTenant } from '@armature/db';
+import { apiKeys, newId, tenants } from '@armature/db';
 import type { Service } from './context.ts';
-import { writeAudit } from './mutate.ts';
+import { administer } from './mutate.ts';
 import { presentKey, presentTenant } from './present.ts';
 
 /** A tenant with its first key, which may do everything within it. */
 export const createTenant: Service<'tenants.create'> = async (ctx, { name }) => {
   const tenantId = newId('ten');
   const { secret, start, hash } = ctx.keys.mint();
-  return withTenant(ctx.db, tenantId, async (tx) => {
+  return administer(ctx, { tenant: tenantId, verb: 'tenants.create' }, async (tx, note) => {
     const [tenant] = await tx.insert(tenants).values({ id: tenantId, name }).returning();
     const [key] = await tx
       .insert(apiKeys)
       .values({ id: newId('key'), tenantId, name: 'first key', start, hash, scopes: ['admin'] })
       .returning();
     if (tenant === undefined || key === undefined) throw new Error('insert gave no row');
-    const { requestId } = ctx;
-    const by = { tenant: tenantId, actor: 'platform', verb: 'tenants.create', requestId };
-    await writeAudit(tx, by, [[tenantId, { name, key_id: key.id }]]);
+    note(tenantId, { name, key_id: key.id });
     return { tenant: presentTenant(tenant), key: presentKey(key), secret };
   });
 };

@@ -1,11 +1,11 @@
-import { and, eq, tenantLimits, tenants, withTenant } from '@armature/db';
+import { and, eq, tenantLimits, tenants } from '@armature/db';
 import type { Service } from './context.ts';
 import { notFound } from './find.ts';
-import { writeAudit } from './mutate.ts';
+import { administer } from './mutate.ts';
 
 /** Grants a tenant a limit of its own; `null` takes it back. */
 export const limitTenant: Service<'tenants.limit'> = async (ctx, { id, name, value }) =>
-  withTenant(ctx.db, id, async (tx) => {
+  administer(ctx, { tenant: id, verb: 'tenants.limit' }, async (tx, note) => {
     const [tenant] = await tx.select({ id: tenants.id }).from(tenants).where(eq(tenants.id, id));
     if (tenant === undefined) throw notFound('tenant', id, 'id');
     const mine = and(eq(tenantLimits.tenantId, id), eq(tenantLimits.name, name));
@@ -19,7 +19,6 @@ export const limitTenant: Service<'tenants.limit'> = async (ctx, { id, name, val
           set: { value },
         });
     }
-    const by = { tenant: id, actor: 'platform', verb: 'tenants.limit', requestId: ctx.requestId };
-    await writeAudit(tx, by, [[id, { name, value }]]);
+    note(id, { name, value });
     return { name, value };
   });

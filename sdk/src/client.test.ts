@@ -220,17 +220,18 @@ describe('repeats', () => {
     expect(ids.size).toBe(1);
   });
 
-  it('the operator’s verbs carry no id, and are repeated only where they were not performed', async () => {
-    const input = { name: 'acme' };
+  it('the operator’s verbs carry an id too', async () => {
     const { api, client } = await start({
-      'tenants.create': failing(1, new ArmatureError('internal', 'oops'), {}),
+      'tenants.limit': failing(2, new ArmatureError('internal', 'oops'), {
+        name: 'webhooks',
+        value: 3,
+      }),
     });
-    expect((await refusal(client.tenants.create(input))).code).toBe('internal');
-    expect(api.calls.map(({ idempotencyKey }) => idempotencyKey)).toEqual([undefined]);
-    const busy = new ArmatureError('rate_limited', 'too many', { retryAfterS: 0.01 });
-    api.handlers['tenants.create'] = failing(1, busy, {});
-    expect((await refusal(client.tenants.create(input))).field).toBe('tenant');
-    expect(api.calls).toHaveLength(3);
+    await client.tenants.limit({ id: 'ten_1', name: 'webhooks', value: 3 });
+    const ids = api.calls.map(({ idempotencyKey }) => idempotencyKey);
+    expect(ids).toHaveLength(3);
+    expect(ids[0]).toMatch(/^[0-9a-f-]{36}$/);
+    expect(new Set(ids).size).toBe(1);
   });
 
   it('comes again when a rate limit says, however often, within its patience', async () => {

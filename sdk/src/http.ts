@@ -40,10 +40,9 @@ export interface HttpOptions {
   readonly retry: RetryOptions;
 }
 
-/** What one attempt came to: whether the server may have performed it decides about a repeat. */
+/** What one attempt came to that did not succeed. */
 interface Failure {
   readonly error: ArmatureError;
-  readonly performed: 'no' | 'maybe';
   /** When the server said to come again. */
   readonly retryAfterMs: number | undefined;
 }
@@ -55,10 +54,9 @@ interface Attempt {
 
 /**
  * One verb of the control plane. Input and output are checked against the contract. An attempt that
- * failed is repeated when its error may pass: every mutation of a tenant carries an id that is the
- * same over its attempts, by which the server performs it once. The operator's verbs carry none, so
- * they are repeated only where the answer says that they were not performed (429, 503, nothing
- * listens). Waits are what the server said, else doubled and drawn at random.
+ * failed is repeated when its error may pass: every mutation carries an id that is the same over its
+ * attempts, by which the server performs it once. Waits are what the server said, else doubled and
+ * drawn at random.
  * @throws ArmatureError as the server answered it last; `invalid_request` for input that the contract
  *   refuses, `unavailable` when the server cannot be reached, `timeout`, `cancelled`.
  */
@@ -73,11 +71,9 @@ export async function call<N extends RouteName>(
   if (!checked.success) throw fromZodError(checked.error, 'invalid_request', name);
   const request = toRequest(route.method, route.path, input);
   const isRead = route.method === 'GET';
-  const idempotencyKey =
-    isRead || route.scope === 'platform'
-      ? undefined
-      : (options.idempotencyKey ?? globalThis.crypto.randomUUID());
-  const repeatable = isRead || idempotencyKey !== undefined;
+  const idempotencyKey = isRead
+    ? undefined
+    : (options.idempotencyKey ?? globalThis.crypto.randomUUID());
   const { retry } = http;
   let patienceMs = retry.patienceMs;
   let counted = 0;
@@ -86,11 +82,10 @@ export async function call<N extends RouteName>(
     throwIfCancelled(options.signal);
     const result = await attemptOnce(http, { request, idempotencyKey }, options);
     if (!('error' in result)) return checkOutput(name, result.body);
-    const { error, performed, retryAfterMs } = result;
+    const { error, retryAfterMs } = result;
     if (!isAskedToComeAgain(error, retryAfterMs)) counted += 1;
-    const mayRepeat = mayPass(error) && (repeatable || performed === 'no');
     const waitMs = Math.max(backoffMs(attempt, retry, Math.random()), retryAfterMs ?? 0);
-    if (!mayRepeat || counted >= retry.attempts || waitMs > patienceMs) throw error;
+    if (!mayPass(error) || counted >= retry.attempts || waitMs > patienceMs) throw error;
     patienceMs -= waitMs;
     await sleep(waitMs, options.signal);
   }
@@ -138,14 +133,11 @@ async function attemptOnce(
     const body = await response.text();
     if (response.ok) return { body };
     const error = errorFromAnswer(response.status, body);
-    return {
-      error,
-      performed: response.status === 429 || response.status === 503 ? 'no' : 'maybe',
-      retryAfterMs: retryAfter(error, response.headers.get('retry-after')),
-    };
+    return { error, retryAfterMs: retryAfter(error, response.headers.get('retry-after')) };
   } catch (cause) {
     if (options.signal?.aborted === true) throw cancelled(options.signal);
-    return { ...networkFailure(cause, timeout, timeoutMs, http.apiUrl), retryAfterMs: undefined };
+    const error = networkFailure(cause, timeout, timeoutMs, http.apiUrl);
+    return { error, retryAfterMs: undefined };
   }
 }
 
@@ -154,29 +146,23 @@ function networkFailure(
   timeout: AbortSignal,
   timeoutMs: number,
   apiUrl: string,
-): Pick<Failure, 'error' | 'performed'> {
+): ArmatureError {
   if (timeout.aborted) {
-    return {
-      error: new ArmatureError('timeout', `${apiUrl} did not answer within ${timeoutMs} ms`, {
-        fix: 'Try again, or give the call a longer timeoutMs.',
-        cause,
-      }),
-      performed: 'maybe',
-    };
+    return new ArmatureError('timeout', `${apiUrl} did not answer within ${timeoutMs} ms`, {
+      fix: 'Try again, or give the call a longer timeoutMs.',
+      cause,
+    });
   }
   const code = systemCode(cause);
-  return {
-    error: new ArmatureError(
-      'unavailable',
-      `${apiUrl} cannot be reached${code === undefined ? '' : ` (${code})`}`,
-      {
-        field: 'apiUrl',
-        fix: 'Check that the platform runs and that apiUrl is its address.',
-        cause,
-      },
-    ),
-    performed: code === 'ECONNREFUSED' || code === 'ENOTFOUND' ? 'no' : 'maybe',
-  };
+  return new ArmatureError(
+    'unavailable',
+    `${apiUrl} cannot be reached${code === undefined ? '' : ` (${code})`}`,
+    {
+      field: 'apiUrl',
+      fix: 'Check that the platform runs and that apiUrl is its address.',
+      cause,
+    },
+  );
 }
 
 /** The system's code beneath a failed fetch, e.g. `ECONNREFUSED`. */
