@@ -1,9 +1,10 @@
 import { routes, type RouteName } from '@armature/sdk/contract';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { doors } from '../../api/auth/people/doors.ts';
+import { z } from 'zod';
 import { createRouter } from '../../api/trpc/router.ts';
 import { startTestApi, type TestApi } from '../support/api.ts';
-import { idFields, inputs } from './inputs.ts';
+import { idPaths, inputs, schemaIdPaths } from './inputs.ts';
 import { makeWorld } from './world.ts';
 
 const names = Object.keys(routes) as RouteName[];
@@ -15,8 +16,9 @@ const BESIDE: ReadonlySet<string> = new Set([
   'GET /.well-known/jwks.json',
   'GET /errors',
   'GET /errors/:code',
-  // `finetunes.events` and `finetunes.get` over and over.
+  // `finetunes.events` as a skin of its own (skins.ts).
   'GET /v1/finetunes/:id/stream',
+  // To what is signed for it alone (doors.test.ts).
   'GET /store/*',
   'PUT /store/*',
   // Signing in: of people, who are no tenant's (api/auth/people/*.test.ts).
@@ -50,9 +52,29 @@ describe('the matrix', () => {
   it('names every id that a verb takes', async () => {
     const { ids } = await makeWorld(api, 'a');
     for (const name of names) {
-      const fields = idFields(routes[name].input.shape);
-      const input: object = inputs[name](ids);
-      expect(Object.keys(input), name).toEqual(expect.arrayContaining(fields));
+      const text = (paths: readonly (readonly string[])[]) => paths.map((path) => path.join('.'));
+      const asked = text(idPaths(inputs[name](ids)));
+      expect(asked, name).toEqual(expect.arrayContaining(text(schemaIdPaths(routes[name].input))));
     }
+  });
+
+  it('finds ids wherever a schema has them', () => {
+    const paths = new Set(names.flatMap((name) => schemaIdPaths(routes[name].input).map(String)));
+    expect([...paths].sort()).toEqual([
+      'added_dataset_ids',
+      'dataset_id',
+      'embodiment_id',
+      'heldout_dataset_id',
+      'id',
+      'options,base_policy_version_id',
+      'policy_version_id',
+      'session_id',
+      'subject',
+    ]);
+    const hidden = z.strictObject({
+      list: z.array(z.union([z.strictObject({ key_id: z.string() }), z.null()])).default([]),
+      map: z.record(z.string(), z.strictObject({ ids: z.array(z.string()) })).optional(),
+    });
+    expect(schemaIdPaths(hidden).map(String)).toEqual(['list,key_id', 'map,ids']);
   });
 });

@@ -1,5 +1,6 @@
 import type { RouteInput, RouteName } from '@armature/sdk/contract';
 import type { SignedIn } from '../support/api.ts';
+import { z } from 'zod';
 import { armSpec, fileOf } from '../support/robots.ts';
 
 /** A tenant with one of everything. */
@@ -87,19 +88,19 @@ export const inputs: { [N in RouteName]: (ids: World['ids']) => RouteInput<N> } 
   'datasets.list': () => ({}),
   'datasets.get': ({ dataset }) => ({ id: dataset }),
   'datasets.episodes': ({ dataset }) => ({ id: dataset }),
-  'finetunes.create': ({ dataset, added, heldout }) => ({
+  'finetunes.create': ({ dataset, added, heldout, policy }) => ({
     name: 'f',
     dataset_id: dataset,
     added_dataset_ids: [added],
     heldout_dataset_id: heldout,
-    options: {},
+    options: { mode: 'head', base_policy_version_id: policy },
   }),
   'finetunes.start': ({ draft }) => ({ id: draft }),
-  'finetunes.estimate': ({ dataset, added, heldout }) => ({
+  'finetunes.estimate': ({ dataset, added, heldout, policy }) => ({
     dataset_id: dataset,
     added_dataset_ids: [added],
     heldout_dataset_id: heldout,
-    options: {},
+    options: { mode: 'head', base_policy_version_id: policy },
   }),
   'finetunes.list': () => ({}),
   'finetunes.get': ({ finetune }) => ({ id: finetune }),
@@ -141,9 +142,55 @@ export const inputs: { [N in RouteName]: (ids: World['ids']) => RouteInput<N> } 
   'reasoning.list': ({ session }) => ({ session_id: session }),
 };
 
-/** Fields of an input that name rows by their ids, one or several. */
-export const idFields = (input: object): string[] =>
-  Object.keys(input).filter((field) => /(^|_)ids?$/.test(field));
+/** Whether a field names rows, one or several. */
+const namesRows = (field: string): boolean => /(^|_)ids?$/.test(field) || field === 'subject';
+
+export type FieldPath = readonly string[];
+
+/** Where an input names rows, at any depth. */
+export function idPaths(input: unknown, at: FieldPath = []): FieldPath[] {
+  if (typeof input !== 'object' || input === null) return [];
+  return Object.entries(input).flatMap(([field, value]) =>
+    namesRows(field) ? [[...at, field]] : idPaths(value, [...at, field]),
+  );
+}
+
+/** Where inputs of a schema may name rows, at any depth; elements of lists have the list's path. */
+export function schemaIdPaths(schema: unknown, at: FieldPath = []): FieldPath[] {
+  if (schema instanceof z.ZodObject) {
+    return Object.entries(schema.shape).flatMap(([field, value]) =>
+      namesRows(field) ? [[...at, field]] : schemaIdPaths(value, [...at, field]),
+    );
+  }
+  if (schema instanceof z.ZodArray) return schemaIdPaths(schema.element, at);
+  if (schema instanceof z.ZodRecord) return schemaIdPaths(schema.valueType, at);
+  if (schema instanceof z.ZodUnion) {
+    return schema.options.flatMap((option) => schemaIdPaths(option, at));
+  }
+  if (schema instanceof z.ZodPipe) return schemaIdPaths(schema.in, at);
+  const isWrapped =
+    schema instanceof z.ZodOptional ||
+    schema instanceof z.ZodNullable ||
+    schema instanceof z.ZodDefault ||
+    schema instanceof z.ZodPrefault ||
+    schema instanceof z.ZodReadonly;
+  return isWrapped ? schemaIdPaths(schema.unwrap(), at) : [];
+}
+
+export function valueAt(input: unknown, [field, ...rest]: FieldPath): unknown {
+  if (field === undefined) return input;
+  return valueAt((input as Record<string, unknown>)[field], rest);
+}
+
+/** The input with another value at a path. */
+export function withValue(input: unknown, [field, ...rest]: FieldPath, value: unknown): object {
+  const fields = input as Record<string, unknown>;
+  if (field === undefined) throw new Error('a path has a field');
+  return {
+    ...fields,
+    [field]: rest.length === 0 ? value : withValue(fields[field], rest, value),
+  };
+}
 
 /** What would spoil the world for the verbs after it. */
 export const SPOILING: ReadonlySet<RouteName> = new Set([

@@ -1,4 +1,5 @@
 import { problemSchema, routes, type Problem, type RouteName } from '@armature/sdk/contract';
+import { z } from 'zod';
 import { credentialHeaders, requestFor, type Credential, type TestApi } from '../support/api.ts';
 
 export interface SkinAnswer {
@@ -46,4 +47,30 @@ const trpc: Skin = async (api, name, key, input) => {
     : { status: answer.status, problem: problemSchema.parse(body.error.data.problem) };
 };
 
-export const skins: Readonly<Record<string, Skin>> = { REST: rest, tRPC: trpc };
+/** The history of a fine-tune as server-sent events: what the stream begins with. */
+const stream: Skin = async (api, _name, key, input) => {
+  const { id } = z.object({ id: z.string().default('') }).parse(input);
+  const path = `/v1/finetunes/${encodeURIComponent(id)}/stream`;
+  const answer = await fetch(new URL(path, api.url), {
+    headers: { 'x-request-id': 'test-request-1', ...credentialHeaders(key) },
+  });
+  const { status } = answer;
+  if (!answer.ok) return { status, problem: problemSchema.parse(await answer.json()) };
+  const reader = answer.body?.getReader();
+  const { value } = (await reader?.read()) ?? {};
+  await reader?.cancel();
+  return { status, ok: Buffer.from(value ?? []).toString() };
+};
+
+export interface SkinOf {
+  readonly call: Skin;
+  /** What is served in it. */
+  readonly verbs: readonly RouteName[];
+}
+
+const all = Object.keys(routes) as RouteName[];
+export const skins: Readonly<Record<string, SkinOf>> = {
+  REST: { call: rest, verbs: all },
+  tRPC: { call: trpc, verbs: all },
+  'server-sent events': { call: stream, verbs: ['finetunes.events'] },
+};

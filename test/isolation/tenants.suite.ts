@@ -1,18 +1,24 @@
 import { routes, type RouteName } from '@armature/sdk/contract';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { z } from 'zod';
 import {
   startTestApi,
   type Credential,
   type TestApi,
   type TestApiOptions,
 } from '../support/api.ts';
-import { idFields, inputs, type World } from './inputs.ts';
+import { idPaths, inputs, type FieldPath, valueAt, withValue, type World } from './inputs.ts';
 import { skins, type SkinAnswer } from './skins.ts';
 import { callOf, makeWorld, openSnapshots, type Snapshots } from './world.ts';
 
-const verbs = (Object.keys(routes) as RouteName[]).filter(
-  (name) => routes[name].scope !== 'platform',
+const ofTenants = (verbs: readonly RouteName[]): RouteName[] =>
+  verbs.filter((name) => routes[name].scope !== 'platform');
+const pagedVerbs = ofTenants(Object.keys(routes) as RouteName[]).filter(
+  (name) => 'cursor' in routes[name].input.shape,
 );
+/** What a list is narrowed to may be nothing's. */
+const isFilter = (path: FieldPath): boolean => path.at(-1) === 'subject';
+const pageSchema = z.object({ items: z.array(z.unknown()), next_cursor: z.string().nullable() });
 const ID = /_[0-9a-z]{26}/g;
 
 /** An answer without the ids in it, so that two of them can be compared. */
@@ -44,30 +50,57 @@ export function tenantMatrix(
     await api.stop();
   });
 
-  describe.each(Object.entries(skins))(`${title}, by %s`, (_skin, call) => {
-    it.each(verbs)('%s shows and changes nothing of another tenant', async (name) => {
+  describe.each(Object.entries(skins))(`${title}, by %s`, (_skin, { call, verbs }) => {
+    it.each(ofTenants(verbs))('%s shows and changes nothing of another tenant', async (name) => {
       const before = await snapshots.of(a.tenant);
       const by = credentialOf(b);
       const own: object = inputs[name](b.ids);
-      const foreign: Record<string, unknown> = { ...inputs[name](a.ids) };
-      const fields = idFields(foreign);
-      for (const field of fields) {
-        const answer = await call(api, name, by, { ...own, [field]: foreign[field] });
-        expect(answer, field).toMatchObject({ status: 404, problem: { code: 'not_found' } });
-        const named = JSON.stringify(foreign[field]);
-        const never: unknown = JSON.parse(named.replaceAll(ID, `_${'0'.repeat(26)}`));
-        const absent = await call(api, name, by, { ...own, [field]: never });
-        expect(shape(answer), field).toBe(shape(absent));
+      const foreign: object = inputs[name](a.ids);
+      const paths = idPaths(foreign);
+      for (const path of paths) {
+        const value = valueAt(foreign, path);
+        const answer = await call(api, name, by, withValue(own, path, value));
+        const never: unknown = JSON.parse(
+          JSON.stringify(value).replaceAll(ID, `_${'0'.repeat(26)}`),
+        );
+        const absent = await call(api, name, by, withValue(own, path, never));
+        expect(shape(answer), path.join('.')).toBe(shape(absent));
+        expect(answer, path.join('.')).toMatchObject(
+          isFilter(path)
+            ? { status: 200, ok: { items: [] } }
+            : { status: 404, problem: { code: 'not_found' } },
+        );
       }
-      if (fields.length === 0) {
+      if (paths.every(isFilter)) {
         const { credential, input } = await callOf(api, name, b, by);
         const answer = await call(api, name, credential, input);
         expect(answer.status, JSON.stringify(answer.problem)).toBe(200);
-        for (const id of [a.tenant, ...Object.values(a.ids)]) {
-          expect(JSON.stringify(answer)).not.toContain(id);
-        }
+        expectNothingOf(a, answer);
       }
       expect(await snapshots.of(a.tenant)).toBe(before);
     });
   });
+
+  it.each(pagedVerbs)(`${title}, %s shows nothing behind another tenant’s cursor`, async (name) => {
+    const list = async (by: Credential, input: object, page: object) => {
+      const answer = await skins['REST']?.call(api, name, by, { ...input, ...page });
+      expect(answer, name).toMatchObject({ status: 200 });
+      return pageSchema.parse(answer?.ok);
+    };
+    const by = credentialOf(b);
+    const { next_cursor: cursor } = await list(credentialOf(a), inputs[name](a.ids), { limit: 1 });
+    // One that has a single item of a kind has none.
+    if (cursor === null) return;
+    const own = inputs[name](b.ids);
+    const seen = await list(by, own, { limit: 200, cursor });
+    expectNothingOf(a, seen);
+    const all = (await list(by, own, { limit: 200 })).items;
+    expect(all).toEqual(expect.arrayContaining(seen.items));
+  });
+
+  function expectNothingOf(world: World, answer: unknown): void {
+    for (const id of [world.tenant, ...Object.values(world.ids)]) {
+      expect(JSON.stringify(answer)).not.toContain(id);
+    }
+  }
 }
