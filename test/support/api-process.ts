@@ -1,7 +1,7 @@
 import { generateKeyPairSync } from 'node:crypto';
 import { createServer, type AddressInfo } from 'node:net';
-import { PLATFORM_KEY, SEALING_KEYS } from './api.ts';
 import { startNodeProcess, type NodeProcess } from './node-process.ts';
+import { AUTH_SECRET, KEY_PEPPER, PLATFORM_KEY, SEALING_KEYS, STORE_SECRET } from './secrets.ts';
 
 /** The environment of API processes that share a database, a store and the keys. */
 export function apiEnvironment(o: {
@@ -13,16 +13,16 @@ export function apiEnvironment(o: {
   return {
     PUBLIC_URL: o.publicUrl,
     DATABASE_URL: o.databaseUrl,
-    KEY_PEPPER: 'peppers the keys of this test file only',
+    KEY_PEPPER,
     SEALING_KEYS,
     PLATFORM_KEY,
     SESSION_SIGNING_JWK: JSON.stringify({ ...privateKey.export({ format: 'jwk' }), kid: 'test-1' }),
-    AUTH_SECRET: 'signs the cookies of this test file only',
+    AUTH_SECRET,
     MAIL_KIND: 'none',
     STORE_KIND: 'disk',
     STORE_ROOT: o.storeRoot,
     STORE_PUBLIC_URL: o.publicUrl,
-    STORE_SECRET: 'signs the uploads of this test file only',
+    STORE_SECRET,
     LOG_LEVEL: 'error',
   };
 }

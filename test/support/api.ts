@@ -25,11 +25,10 @@ import type { Mailer } from '../../api/mail/mailer.ts';
 import { identityStore } from '../../api/services/identity.ts';
 import { mailBox, signUp, type Browser, type MailBox } from './people.ts';
 import { startTestPostgres, type TestDatabase } from './postgres.ts';
+import { AUTH_SECRET, KEY_PEPPER, PLATFORM_KEY, SEALING_KEYS, STORE_SECRET } from './secrets.ts';
+import { startTwoProcesses, wantsTwoProcesses } from './two-processes.ts';
 
-export const PLATFORM_KEY = 'the-operators-own-key-only-for-tests';
-
-/** What secrets in the database of a test are sealed with. */
-export const SEALING_KEYS = `test:${Buffer.alloc(32, 7).toString('base64url')}`;
+export { PLATFORM_KEY, SEALING_KEYS };
 
 export type Answer<N extends RouteName> =
   | { status: number; ok: RouteOutput<N>; problem?: never }
@@ -114,11 +113,61 @@ export interface TestApi {
   stop(): Promise<void>;
 }
 
-/** The control plane on loopback with a PostgreSQL and a disk store of this test file's own. */
+/**
+ * The control plane on loopback with a PostgreSQL and a disk store of this test file's own: one app in
+ * this process, or two processes behind a round robin where `ARMATURE_TEST_API` is `two`.
+ */
 export async function startTestApi(options: TestApiOptions = {}): Promise<TestApi> {
   const postgres = await startTestPostgres();
   const db = await postgres.database();
   const storeRoot = await mkdtemp(path.join(tmpdir(), 'armature-objects-'));
+  const start = wantsTwoProcesses() ? behindRoundRobin : inThisProcess;
+  const api = await start({ db, storeRoot, options });
+  const stop = async (): Promise<void> => {
+    await api.stop();
+    await postgres.stop();
+    await rm(storeRoot, { recursive: true, force: true });
+  };
+  // Not spread, since what an API lacks throws when it is looked at.
+  return Object.assign(Object.create(api) as Running, {
+    ...clientOf(api.url, api.person),
+    storeRoot,
+    db,
+    stop,
+  });
+}
+
+interface Surroundings {
+  readonly db: TestDatabase;
+  readonly storeRoot: string;
+  readonly options: TestApiOptions;
+}
+/** What of a `TestApi` depends on where the API runs. */
+type Running = Omit<TestApi, keyof ReturnType<typeof clientOf> | 'db' | 'storeRoot'>;
+
+async function behindRoundRobin({ db, storeRoot, options }: Surroundings): Promise<Running> {
+  const { requestBatch, ...others } = options;
+  if (Object.keys(others).length > 0) throw oneProcessOnly(Object.keys(others).join(', '));
+  const two = await startTwoProcesses({ databaseUrl: db.appUrl, storeRoot, requestBatch });
+  const absent = (what: string) => ({
+    get: (): never => {
+      throw oneProcessOnly(what);
+    },
+  });
+  return Object.defineProperties({ ...two, publicUrl: two.url } as Running, {
+    app: absent('app'),
+    log: absent('log'),
+    clock: absent('clock'),
+    box: absent('box'),
+    caller: absent('caller'),
+  });
+}
+
+function oneProcessOnly(what: string): Error {
+  return new Error(`${what}: only an API in the test's own process has it`);
+}
+
+async function inThisProcess({ db, storeRoot, options }: Surroundings): Promise<Running> {
   const log: string[] = [];
   const clock = { skewMs: 0 };
   const held: { app?: Awaited<ReturnType<typeof createApp>> } = {};
@@ -135,7 +184,7 @@ export async function startTestApi(options: TestApiOptions = {}): Promise<TestAp
     kind: 'disk',
     root: storeRoot,
     publicUrl: server.url,
-    secret: 'signs the uploads of this test file only',
+    secret: STORE_SECRET,
   });
   const { privateKey } = generateKeyPairSync('ed25519');
   const asSuperuser =
@@ -146,7 +195,7 @@ export async function startTestApi(options: TestApiOptions = {}): Promise<TestAp
   const caller: TestApi['caller'] = { address: undefined };
   let callers = 0;
   const people = new People({
-    secret: 'signs the cookies of this test file only',
+    secret: AUTH_SECRET,
     publicUrl,
     origins: [],
     trustedProxies: [],
@@ -165,7 +214,7 @@ export async function startTestApi(options: TestApiOptions = {}): Promise<TestAp
       callers += 1;
       return caller.address ?? `192.0.${Math.floor(callers / 250) % 250}.${callers % 250}`;
     },
-    keyPepper: 'peppers the keys of this test file only',
+    keyPepper: KEY_PEPPER,
     platformKey: PLATFORM_KEY,
     prices: readPriceSheets(undefined),
     sealing: Sealing.of(SEALING_KEYS),
@@ -174,8 +223,28 @@ export async function startTestApi(options: TestApiOptions = {}): Promise<TestAp
     ...(options.requestBatch === undefined ? {} : { requestBatch: options.requestBatch }),
   });
   held.app = app;
+  return {
+    url: server.url,
+    publicUrl,
+    app,
+    store,
+    log,
+    clock,
+    box,
+    caller,
+    person: (email) => signUp(server.url, box, email, publicUrl),
+    stop: async () => {
+      await server.close();
+      await people.close();
+      await asSuperuser?.close();
+    },
+  };
+}
+
+/** Calls of an API at an address, and what tests make by them. */
+function clientOf(url: string, person: TestApi['person']) {
   const call: TestApi['call'] = async (name, key, input, query = {}) => {
-    const answer = await fetch(...requestFor(server.url, name, key, input, query));
+    const answer = await fetch(...requestFor(url, name, key, input, query));
     const body: unknown = await answer.json();
     const { status } = answer;
     if (!answer.ok) return { status, problem: problemSchema.parse(body) };
@@ -186,46 +255,25 @@ export async function startTestApi(options: TestApiOptions = {}): Promise<TestAp
     if (answer.ok === undefined) throw new Error(`${name}: ${JSON.stringify(answer.problem)}`);
     return answer.ok;
   };
-  return {
-    url: server.url,
-    publicUrl,
-    app,
-    storeRoot,
-    db,
-    store,
-    log,
-    clock,
-    box,
-    caller,
-    call,
-    must,
-    person: (email) => signUp(server.url, box, email, publicUrl),
-    member: async (adminKey, email, role) => {
-      const { secret } = await must('invitations.create', adminKey, { email, role });
-      const browser = await signUp(server.url, box, email, publicUrl);
-      const made = await browser.json('POST', '/v1/account/memberships', { invitation: secret });
-      return { id: routes['account.join'].output.parse(made.body).member.id, browser };
-    },
-    tenant: async (name = 'a tenant') => {
-      const { tenant, secret } = await must('tenants.create', PLATFORM_KEY, { name });
-      return { id: tenant.id, key: secret };
-    },
-    keyWith: async (adminKey, scopes, expiresAt) => {
-      const { key, secret } = await must('keys.create', adminKey, {
-        name: scopes.join(' '),
-        scopes,
-        ...(expiresAt === undefined ? {} : { expires_at: expiresAt }),
-      });
-      return { id: key.id, key: secret };
-    },
-    stop: async () => {
-      await server.close();
-      await people.close();
-      await asSuperuser?.close();
-      await postgres.stop();
-      await rm(storeRoot, { recursive: true, force: true });
-    },
+  const member: TestApi['member'] = async (adminKey, email, role) => {
+    const { secret } = await must('invitations.create', adminKey, { email, role });
+    const browser = await person(email);
+    const made = await browser.json('POST', '/v1/account/memberships', { invitation: secret });
+    return { id: routes['account.join'].output.parse(made.body).member.id, browser };
   };
+  const tenant: TestApi['tenant'] = async (name = 'a tenant') => {
+    const made = await must('tenants.create', PLATFORM_KEY, { name });
+    return { id: made.tenant.id, key: made.secret };
+  };
+  const keyWith: TestApi['keyWith'] = async (adminKey, scopes, expiresAt) => {
+    const { key, secret } = await must('keys.create', adminKey, {
+      name: scopes.join(' '),
+      scopes,
+      ...(expiresAt === undefined ? {} : { expires_at: expiresAt }),
+    });
+    return { id: key.id, key: secret };
+  };
+  return { call, must, member, tenant, keyWith };
 }
 
 /** The HTTP request of a verb: path fields in the path, the rest as query or JSON body. */

@@ -5,6 +5,9 @@ export interface RoundRobin {
   url: string;
   /** Requests that each port has answered. */
   answered: Map<number, number>;
+  /** Sends nothing more to a port, which is about to be stopped, until it is back. */
+  leave(port: number): void;
+  back(port: number): void;
   close(): Promise<void>;
 }
 
@@ -12,8 +15,13 @@ export interface RoundRobin {
  * A load balancer of the plainest kind: each request to the next port, and to the one after it
  * where nothing listens.
  */
-export async function startRoundRobin(ports: readonly number[]): Promise<RoundRobin> {
+export async function startRoundRobin(
+  ports: readonly number[],
+  /** Whom each request seems to come from; said to nobody when absent. */
+  client?: () => string,
+): Promise<RoundRobin> {
   const answered = new Map<number, number>(ports.map((port) => [port, 0]));
+  const left = new Set<number>();
   let turn = 0;
   const forward = async (from: IncomingMessage, to: ServerResponse): Promise<void> => {
     const pieces: Buffer[] = [];
@@ -23,7 +31,8 @@ export async function startRoundRobin(ports: readonly number[]): Promise<RoundRo
     const first = turn;
     for (let i = 0; i < ports.length; i += 1) {
       const port = ports[(first + i) % ports.length] ?? 0;
-      const answer = await send(from, body, port);
+      if (left.has(port)) continue;
+      const answer = await send(from, body, port, client?.());
       if (answer === null) continue;
       answered.set(port, (answered.get(port) ?? 0) + 1);
       to.writeHead(answer.statusCode ?? 502, answer.headers);
@@ -40,6 +49,8 @@ export async function startRoundRobin(ports: readonly number[]): Promise<RoundRo
   return {
     url: `http://127.0.0.1:${port}`,
     answered,
+    leave: (port) => void left.add(port),
+    back: (port) => void left.delete(port),
     close: async () => {
       server.closeAllConnections();
       await new Promise((resolve) => server.close(resolve));
@@ -48,9 +59,18 @@ export async function startRoundRobin(ports: readonly number[]): Promise<RoundRo
 }
 
 /** The answer, or null where nothing listens. */
-function send(from: IncomingMessage, body: Buffer, port: number): Promise<IncomingMessage | null> {
+function send(
+  from: IncomingMessage,
+  body: Buffer,
+  port: number,
+  client: string | undefined,
+): Promise<IncomingMessage | null> {
   return new Promise((resolve, reject) => {
-    const { method, headers } = from;
+    const { method } = from;
+    const headers = {
+      ...from.headers,
+      ...(client === undefined ? {} : { 'x-forwarded-for': client }),
+    };
     const to = request({ port, host: '127.0.0.1', method, path: from.url, headers, agent: false });
     to.once('response', resolve);
     to.once('error', (error: NodeJS.ErrnoException) => {
