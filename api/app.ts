@@ -42,6 +42,8 @@ export interface AppDeps {
   sessionSigningKey: JWK;
   /** Public JWKs that verifiers accept beside it, while keys change. */
   alsoPublishedKeys?: readonly JWK[];
+  /** Life of a session token, s. */
+  sessionTokenLifeS?: number;
   people: People;
   connectionAddress: ConnectionAddress;
   clock?: () => Date;
@@ -55,7 +57,11 @@ export interface AppDeps {
 export async function createApp(deps: AppDeps): Promise<Hono<HttpEnv>> {
   const { db, store, log, keyPepper, people } = deps;
   const clock = deps.clock ?? (() => new Date());
-  const tokens = await sessionTokens(deps.sessionSigningKey, deps.alsoPublishedKeys);
+  const tokens = await sessionTokens(
+    deps.sessionSigningKey,
+    deps.alsoPublishedKeys,
+    deps.sessionTokenLifeS,
+  );
   const authenticator = new Authenticator({
     pepper: keyPepper,
     platformKey: deps.platformKey,

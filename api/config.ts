@@ -1,8 +1,10 @@
+import { SESSION_TOKEN_MAX_LIFE_S } from '@armature/sdk/contract';
 import { storeConfigFromEnv, type StoreConfig } from '@armature/storage';
 
 import { z } from 'zod';
 import type { PeopleSettings } from './auth/people/people.ts';
-import type { JWK } from './auth/session-tokens.ts';
+import { SESSION_TOKEN_LIFE_S, type JWK } from './auth/session-tokens.ts';
+import { requestRate } from './limits.ts';
 import type { SmtpSettings } from './mail/smtp.ts';
 
 const jwk = z.string().transform((text, ctx): JWK => {
@@ -47,6 +49,13 @@ const envSchema = z.object({
   SESSION_SIGNING_JWK: jwk,
   /** Public JWKs published beside the signing one, as a JSON list. */
   SESSION_ALSO_PUBLISHED_JWKS: jwks.optional(),
+  /** Life of a session token, s. */
+  SESSION_TOKEN_LIFE_S: z.coerce
+    .number()
+    .int()
+    .min(10)
+    .max(SESSION_TOKEN_MAX_LIFE_S)
+    .default(SESSION_TOKEN_LIFE_S),
   /** Signs the cookies and links of people who sign in. */
   AUTH_SECRET: z.string().min(32),
   /** Origins of pages that people sign in from, beside the public URL's. */
@@ -57,6 +66,8 @@ const envSchema = z.object({
     .optional(),
   /** JSON list of the operator's price sheets; the example holds where it is not set. */
   PRICES_FILE: z.string().min(1).optional(),
+  /** Requests of a tenant that this process fetches from its rate at a time. */
+  REQUEST_BATCH: z.coerce.number().int().min(1).max(1_000).default(requestRate.batch),
   LOG_LEVEL: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal']).default('info'),
 });
 

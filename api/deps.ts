@@ -33,8 +33,10 @@ export function depsOf(
     sealing: openSealing(env.SEALING_KEYS),
     platformKey: env.PLATFORM_KEY,
     prices,
+    requestBatch: env.REQUEST_BATCH,
     sessionSigningKey: env.SESSION_SIGNING_JWK,
     alsoPublishedKeys: env.SESSION_ALSO_PUBLISHED_JWKS ?? [],
+    sessionTokenLifeS: env.SESSION_TOKEN_LIFE_S,
     people: new People({
       ...people,
       outlivesAnswers,

@@ -78,7 +78,14 @@ describe('a session token', () => {
     const changed = `${head}.${part(raised as object)}.${signature}`;
     const sign = (
       by: Pair,
-      change: { typ?: string; aud?: string; iss?: string; kid?: string; jti?: string | null },
+      change: {
+        typ?: string;
+        aud?: string;
+        iss?: string;
+        kid?: string;
+        jti?: string | null;
+        life?: string;
+      },
     ): Promise<string> => {
       const jwt = new SignJWT({ ...claims })
         .setProtectedHeader({
@@ -90,7 +97,7 @@ describe('a session token', () => {
         .setAudience(change.aud ?? 'armature-workers')
         .setIssuer(change.iss ?? 'armature')
         .setIssuedAt()
-        .setExpirationTime('10m');
+        .setExpirationTime(change.life ?? '10m');
       if (change.jti !== null) jwt.setJti(randomUUID());
       return jwt.sign(by.privateKey);
     };
@@ -104,6 +111,7 @@ describe('a session token', () => {
       'for an upload': await sign(key, { typ: 'armature-upload+jwt' }),
       'for the dashboard': await sign(key, { aud: 'armature-dashboard' }),
       'of another issuer': await sign(key, { iss: 'elsewhere' }),
+      'for a year': await sign(key, { life: '1y' }),
       'without an id': await sign(key, { jti: null }),
       'an API key': `ark_v1_${'a'.repeat(51)}`,
       nothing: '',

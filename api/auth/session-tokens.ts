@@ -10,7 +10,7 @@ import { exportJWK, importJWK, SignJWT, type JWK } from 'jose';
 
 export type { JWK } from 'jose';
 
-/** Life of a session token in seconds. */
+/** Life of a session token in seconds, unless told otherwise. */
 export const SESSION_TOKEN_LIFE_S = 600;
 
 export interface IssuedToken {
@@ -19,7 +19,7 @@ export interface IssuedToken {
 }
 
 export interface SessionTokens {
-  /** Signs the claims; valid from `now` for ten minutes. */
+  /** Signs the claims; valid from `now` for the life of a token. */
   issue(claims: SessionClaims, now: Date): Promise<IssuedToken>;
   /** The public keys, for /.well-known/jwks.json. */
   readonly jwks: { keys: JWK[] };
@@ -33,6 +33,7 @@ export interface SessionTokens {
 export async function sessionTokens(
   signing: JWK,
   alsoPublished: readonly JWK[] = [],
+  lifeS: number = SESSION_TOKEN_LIFE_S,
 ): Promise<SessionTokens> {
   const { kid } = signing;
   if (signing.kty !== 'OKP' || signing.crv !== 'Ed25519' || signing.d === undefined) {
@@ -49,7 +50,7 @@ export async function sessionTokens(
     jwks: { keys: published },
     issue: async (claims, now) => {
       const issuedAt = Math.floor(now.getTime() / 1000);
-      const expires = issuedAt + SESSION_TOKEN_LIFE_S;
+      const expires = issuedAt + lifeS;
       const { sub, ...rest } = claims;
       const token = await new SignJWT({ ...rest })
         .setProtectedHeader({ alg: SESSION_TOKEN_ALGORITHM, typ: SESSION_TOKEN_TYPE, kid })

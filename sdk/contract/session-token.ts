@@ -5,6 +5,8 @@ import { embodimentSpecSchema } from './embodiment.ts';
 export const SESSION_TOKEN_TYPE = 'armature-session+jwt';
 /** Audience of a session token: the pool of serve workers. */
 export const SESSION_TOKEN_AUDIENCE = 'armature-workers';
+/** Longest life that a worker takes a token for, s: what a stolen signing key is good for once it is no more published. */
+export const SESSION_TOKEN_MAX_LIFE_S = 3_600;
 export const SESSION_TOKEN_ISSUER = 'armature';
 /** Pinned signature algorithm. */
 export const SESSION_TOKEN_ALGORITHM = 'EdDSA';

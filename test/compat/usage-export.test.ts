@@ -43,7 +43,13 @@ describe.skipIf(python === undefined)('an export of usage, from an API with a da
       const input = { robot, embodiment_id: embodiment.id, policy_version_id: policy };
       const { session } = await api.must('sessions.create', key, input);
       for (const [hours, chunks] of [2, 3, 5].entries()) {
-        await addUsage(api.db.worker, tenant, session.id, chunks, new Date(now - (hours + 1) * HOUR_MS));
+        await addUsage(
+          api.db.worker,
+          tenant,
+          session.id,
+          chunks,
+          new Date(now - (hours + 1) * HOUR_MS),
+        );
       }
     }
     client = new Armature({ apiUrl: api.url, apiKey: key });

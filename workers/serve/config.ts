@@ -2,6 +2,7 @@ import { availableParallelism } from 'node:os';
 import { ArmatureError } from '@armature/sdk/contract';
 import { storeConfigFromEnv, type StoreConfig } from '@armature/storage';
 import { z } from 'zod';
+import { KEY_AGES } from './gateway/session-token.ts';
 
 const count = (least: number, most: number) => z.coerce.number().int().min(least).max(most);
 
@@ -15,6 +16,9 @@ const envSchema = z.object({
   /** As the role armature_worker. */
   DATABASE_URL: z.string().min(1),
   JWKS_URL: z.url({ protocol: /^https?$/ }),
+  /** How long its keys are believed, and the least time between two fetches for a key that is not there; s. */
+  JWKS_CACHE_S: z.coerce.number().min(1).max(3_600).default(KEY_AGES.cacheS),
+  JWKS_COOLDOWN_S: z.coerce.number().min(0.1).max(300).default(KEY_AGES.cooldownS),
   /** Control plane that turns the key of an openpi client into a session; tokens alone without it. */
   OPENPI_API_URL: z.url({ protocol: /^https?$/ }).optional(),
   /** Embodiment of openpi clients whose path names none. */

@@ -60,7 +60,10 @@ const ledger = new Ledger({
   log,
   onFlushed: (entries) => metrics.flushed.inc(entries),
 });
-const verify = tokenVerifier(config.JWKS_URL);
+const verify = tokenVerifier(config.JWKS_URL, {
+  cacheS: config.JWKS_CACHE_S,
+  cooldownS: config.JWKS_COOLDOWN_S,
+});
 const { gateway } = await startServe({
   worker: config.WORKER_ID,
   host: config.HOST,

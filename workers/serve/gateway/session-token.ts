@@ -4,6 +4,7 @@ import {
   SESSION_TOKEN_ALGORITHM,
   SESSION_TOKEN_AUDIENCE,
   SESSION_TOKEN_ISSUER,
+  SESSION_TOKEN_MAX_LIFE_S,
   SESSION_TOKEN_TYPE,
   sessionClaimsSchema,
   type SessionClaims,
@@ -21,17 +22,27 @@ export interface VerifiedToken {
 
 export type TokenVerifier = (token: string) => Promise<VerifiedToken>;
 
+/** How long the keys of the control plane are believed, s. */
+export interface KeyAges {
+  /** A set that was fetched is asked for again after this. */
+  readonly cacheS: number;
+  /** A key id that the set does not have is asked for, but no sooner after the last fetch than this. */
+  readonly cooldownS: number;
+}
+
+export const KEY_AGES: KeyAges = { cacheS: 600, cooldownS: 30 };
+
 /**
  * The one way a session token is accepted: signed with EdDSA by a key of the control plane's set, of
- * its own type, for this audience, not expired. Keys are cached for ten minutes and asked for again at
- * most twice a minute, whatever key ids arrive; nothing else of this needs the network.
+ * its own type, for this audience, not expired, and made for no longer than any is. Keys are cached
+ * and asked for again as `ages` says, whatever key ids arrive; nothing else of this needs the network.
  * The verifier throws ArmatureError `expired_token` or `invalid_token`, and `unavailable` when the
  * keys cannot be had.
  */
-export function tokenVerifier(jwksUrl: string): TokenVerifier {
+export function tokenVerifier(jwksUrl: string, ages: KeyAges = KEY_AGES): TokenVerifier {
   const keys = createRemoteJWKSet(new URL(jwksUrl), {
-    cooldownDuration: 30_000,
-    cacheMaxAge: 600_000,
+    cooldownDuration: ages.cooldownS * 1000,
+    cacheMaxAge: ages.cacheS * 1000,
     timeoutDuration: 5_000,
   });
   return async (token) => {
@@ -45,6 +56,10 @@ export function tokenVerifier(jwksUrl: string): TokenVerifier {
     }).catch((error: unknown) => {
       throw refusal(error);
     });
+    const leftS = (payload.exp ?? Infinity) - Date.now() / 1000;
+    if (leftS > SESSION_TOKEN_MAX_LIFE_S + CLOCK_TOLERANCE_S) {
+      throw refusal(new errors.JWTClaimValidationFailed('lives too long', payload, 'exp'));
+    }
     const claims = sessionClaimsSchema.safeParse(payload);
     if (!claims.success) throw fromZodError(claims.error, 'invalid_token', 'session token');
     return {

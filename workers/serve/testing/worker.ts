@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { ArmatureError, type SessionClaims } from '@armature/sdk/contract';
 import { systemClock, type Clock } from '../clock.ts';
-import { tokenVerifier, type OpenpiAccess } from '../gateway/index.ts';
+import { tokenVerifier, type KeyAges, type OpenpiAccess } from '../gateway/index.ts';
 import { startIssuer, type Issuer } from '../gateway/testing/issuer.ts';
 import { ImagePool } from '../images/index.ts';
 import { Ledger } from '../ledger/index.ts';
@@ -72,6 +72,7 @@ export interface WorkerOptions {
   readonly buckets?: readonly number[];
   /** Keys of the tokens that are let in; those of the worker's own issuer unless told. */
   readonly jwksUrl?: string;
+  readonly keyAges?: KeyAges;
   readonly readManifest?: (bytes: Uint8Array) => PolicyManifest;
   readonly openpi?: (issuer: Issuer) => OpenpiAccess;
   /** Image threads to use, and to leave running at the end. */
@@ -99,7 +100,7 @@ export async function startWorker(options: WorkerOptions = {}) {
     ...(options.engines === undefined ? {} : { engines: options.engines }),
     store,
     readManifest: options.readManifest ?? readAnyManifest,
-    verify: tokenVerifier(options.jwksUrl ?? issuer.jwksUrl),
+    verify: tokenVerifier(options.jwksUrl ?? issuer.jwksUrl, options.keyAges),
     ...(options.openpi === undefined ? {} : { openpi: options.openpi(issuer) }),
     images,
     ledger,
