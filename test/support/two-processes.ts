@@ -47,10 +47,10 @@ export async function startTwoProcesses(o: {
   const held = {
     first: await startApiProcess(environment, first),
     second: await startApiProcess(environment, second),
+    stopping: false,
   };
-  let stopping = false;
   const restarted = (async (): Promise<void> => {
-    while (!stopping && (balancer.answered.get(first) ?? 0) < BEFORE_RESTART) {
+    while (!held.stopping && (balancer.answered.get(first) ?? 0) < BEFORE_RESTART) {
       await new Promise((resolve) => setTimeout(resolve, 20));
     }
     balancer.leave(first);
@@ -71,7 +71,7 @@ export async function startTwoProcesses(o: {
     }),
     person: (email) => signUp(balancer.url, smtp, email),
     stop: async () => {
-      stopping = true;
+      held.stopping = true;
       await restarted;
       await Promise.all([held.first.stop(), held.second.stop()]);
       await balancer.close();
