@@ -1,7 +1,7 @@
 import { ArmatureError } from '@armature/sdk/contract';
 import { DiskStore, type DiskStoreConfig } from './disk.ts';
 import { lazyStore } from './lazy.ts';
-import type { ObjectStore } from './port.ts';
+import { S3_MIN_PART_BYTES, type ObjectStore } from './port.ts';
 import type { S3StoreConfig } from './s3.ts';
 
 export type StoreConfig = DiskStoreConfig | S3StoreConfig;
@@ -12,7 +12,7 @@ export function openStore(config: StoreConfig): ObjectStore {
   return lazyStore(async () => {
     const { S3Store } = await import('./s3.ts');
     return new S3Store(config);
-  });
+  }, S3_MIN_PART_BYTES);
 }
 
 /**

@@ -240,4 +240,160 @@ export function objectStoreContract(store: () => ObjectStore): void {
       expect(await store().head(key.replace(/up$/, 'op'))).toBeNull();
     });
   });
+
+  describe('multipart uploads', () => {
+    const contentType = 'application/octet-stream';
+    /** Parts as S3 has them at least, the last one smaller. */
+    const bodies = [5 * 2 ** 20, 5 * 2 ** 20, 1_234].map((size, n) => Buffer.alloc(size, n + 65));
+    const whole = Buffer.concat(bodies);
+    // A server that refuses a large body may close the connection before it answers.
+    const small = [Buffer.alloc(2_000, 65), Buffer.alloc(3_000, 66)] as const;
+    const presign = async (key: string, uploadId: string, number: number, body: Buffer) =>
+      store().presignPart(key, {
+        uploadId,
+        number,
+        size: body.length,
+        sha256: sha(body),
+        expiresInS: 60,
+      });
+    const send = async (
+      { url, headers }: { url: string; headers: Record<string, string> },
+      body: Uint8Array,
+    ) => {
+      const answer = await fetch(url, { method: 'PUT', headers, body });
+      await answer.arrayBuffer();
+      return answer.status;
+    };
+    const sendPart = async (key: string, uploadId: string, number: number, body: Buffer) =>
+      send(await presign(key, uploadId, number, body), body);
+    const listed = async (key: string, uploadId: string) => {
+      const parts = await store().listParts(key, uploadId);
+      if (parts === null) throw new Error('the upload is not open');
+      return parts;
+    };
+    const openBelow = async (prefix: string) => {
+      const found: string[] = [];
+      for await (const { uploadId } of store().listMultiparts(prefix)) found.push(uploadId);
+      return found;
+    };
+    const refused = (status: number) => status >= 400 && status < 500;
+
+    it('join their parts by number, whatever the order they came in', async () => {
+      const key = `${unique()}/large`;
+      const uploadId = await store().createMultipart(key, { contentType });
+      expect(await listed(key, uploadId)).toEqual([]);
+      for (const number of [3, 1, 2]) {
+        expect(await sendPart(key, uploadId, number, bodies[number - 1] ?? whole)).toBe(200);
+      }
+      expect(await store().head(key)).toBeNull();
+      expect(await openBelow(key)).toEqual([uploadId]);
+      const parts = await listed(key, uploadId);
+      expect(parts).toMatchObject(
+        bodies.map((body, n) => ({ number: n + 1, size: body.length, sha256: sha(body) })),
+      );
+      await store().completeMultipart(key, uploadId, parts);
+      expect((await store().get(key)).length).toBe(whole.length);
+      expect(sha(await store().get(key))).toBe(sha(whole));
+      const head = await store().head(key);
+      expect(head?.size).toBe(whole.length);
+      expect(head?.sha256 ?? sha(whole)).toBe(sha(whole));
+      expect(await store().listParts(key, uploadId)).toBeNull();
+      expect(await openBelow(key)).toEqual([]);
+    });
+
+    it('take a part again, and the signed body only', async () => {
+      const key = `${unique()}/large`;
+      const uploadId = await store().createMultipart(key, { contentType });
+      const [first, second] = small;
+      const upload = await presign(key, uploadId, 1, first);
+      const other = Buffer.from(first);
+      other[0] = 0;
+      expect(upload.url).toContain('/large?');
+      const refusals = [
+        await send(upload, other),
+        await send(upload, first.subarray(1)),
+        await send(upload, Buffer.concat([first, Buffer.from('!')])),
+        await send({ ...upload, url: upload.url.replace(/([?&]part(?:Number)?=)1/, '$12') }, first),
+        await send({ ...upload, url: upload.url.replace('/large?', '/larger?') }, first),
+        await send(
+          { ...upload, url: upload.url.replace(/[?&]x-id=UploadPart|&part=1/, '') },
+          first,
+        ),
+      ];
+      expect(refusals.filter(refused)).toHaveLength(refusals.length);
+      expect(await listed(key, uploadId)).toEqual([]);
+      expect(await send(upload, first)).toBe(200);
+      expect(await sendPart(key, uploadId, 1, second)).toBe(200);
+      expect(await listed(key, uploadId)).toMatchObject([{ number: 1, sha256: sha(second) }]);
+      await store().abortMultipart(key, uploadId);
+    });
+
+    it('refuse parts that are not in order, not there or no longer what was listed', async () => {
+      const key = `${unique()}/large`;
+      const uploadId = await store().createMultipart(key, { contentType });
+      const [first = whole, second = whole] = bodies;
+      for (const [n, body] of [first, second].entries()) {
+        expect(await sendPart(key, uploadId, n + 1, body)).toBe(200);
+      }
+      const [one, two] = await listed(key, uploadId);
+      if (one === undefined || two === undefined) throw new Error('two parts were sent');
+      const complete = (parts: (typeof one)[]) => store().completeMultipart(key, uploadId, parts);
+      const invalid = code('invalid_request');
+      await expect(complete([two, one])).rejects.toEqual(invalid);
+      await expect(complete([one, one])).rejects.toEqual(invalid);
+      await expect(complete([])).rejects.toEqual(invalid);
+      await expect(complete([one, { ...two, number: 3 }])).rejects.toEqual(invalid);
+      expect(await sendPart(key, uploadId, 2, first)).toBe(200);
+      await expect(complete([one, two])).rejects.toEqual(invalid);
+      expect(await store().head(key)).toBeNull();
+      await store().completeMultipart(key, uploadId, await listed(key, uploadId));
+      expect(sha(await store().get(key))).toBe(sha(Buffer.concat([first, first])));
+    });
+
+    it('take nothing any more once they are completed', async () => {
+      const key = `${unique()}/large`;
+      const uploadId = await store().createMultipart(key, { contentType });
+      const [first, second] = small;
+      const upload = await presign(key, uploadId, 1, first);
+      expect(await send(upload, first)).toBe(200);
+      const parts = await listed(key, uploadId);
+      const replacing = await presign(key, uploadId, 1, second);
+      await store().completeMultipart(key, uploadId, parts);
+      expect(refused(await send(upload, first))).toBe(true);
+      expect(refused(await send(replacing, second))).toBe(true);
+      await expect(store().completeMultipart(key, uploadId, parts)).rejects.toEqual(
+        code('not_found'),
+      );
+      await store().abortMultipart(key, uploadId);
+      expect(sha(await store().get(key))).toBe(sha(first));
+    });
+
+    it('are dropped by an abort, and with all that lies below a prefix', async () => {
+      const base = unique();
+      const begin = (name: string) => store().createMultipart(`${base}/${name}`, { contentType });
+      const [a, b, c] = [await begin('a/1'), await begin('a/2'), await begin('b')];
+      const body = Buffer.from('the last part may be small');
+      const upload = await presign(`${base}/a/1`, a, 1, body);
+      expect(await send(upload, body)).toBe(200);
+      expect((await openBelow(`${base}/`)).sort()).toEqual([a, b, c].sort());
+      await store().abortMultipart(`${base}/b`, c);
+      await store().abortMultipart(`${base}/b`, c);
+      expect(await store().deletePrefix(`${base}/a/`)).toBe(0);
+      expect(await openBelow(`${base}/`)).toEqual([]);
+      expect(await store().listParts(`${base}/a/1`, a)).toBeNull();
+      expect(refused(await send(upload, body))).toBe(true);
+      expect(await store().head(`${base}/a/1`)).toBeNull();
+    });
+
+    it('are of one key each', async () => {
+      const [key, other] = [`${unique()}/a`, `${unique()}/b`];
+      const uploadId = await store().createMultipart(key, { contentType });
+      const body = Buffer.from('body');
+      expect(refused(await sendPart(other, uploadId, 1, body))).toBe(true);
+      expect(await store().listParts(other, uploadId)).toBeNull();
+      await store().abortMultipart(other, uploadId);
+      expect(await listed(key, uploadId)).toEqual([]);
+      await store().abortMultipart(key, uploadId);
+    });
+  });
 }

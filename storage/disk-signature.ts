@@ -1,5 +1,6 @@
 import { createHmac, timingSafeEqual } from 'node:crypto';
 import { ArmatureError } from '@armature/sdk/contract';
+import type { PartPlace } from './disk-parts.ts';
 import { checkKey } from './key.ts';
 
 /** Path under which the upload handler is mounted at the store's public URL. */
@@ -12,15 +13,21 @@ export interface UploadGrant {
   sha256: string;
   contentType: string;
   expires: number;
+  /** Where the body is a part of a multipart upload. */
+  part?: PartPlace;
 }
 
-/** `publicUrl` + `/store/{key}?expires&size&sha256&type&signature`. */
+/** `publicUrl` + `/store/{key}?expires&size&sha256&type[&upload&part]&signature`. */
 export function signUploadUrl(publicUrl: string, secret: string, grant: UploadGrant): string {
   const url = new URL(STORE_PATH.slice(1) + grant.key, publicUrl.replace(/\/*$/, '/'));
   url.searchParams.set('expires', String(grant.expires));
   url.searchParams.set('size', String(grant.size));
   url.searchParams.set('sha256', grant.sha256);
   url.searchParams.set('type', grant.contentType);
+  if (grant.part !== undefined) {
+    url.searchParams.set('upload', grant.part.uploadId);
+    url.searchParams.set('part', String(grant.part.number));
+  }
   url.searchParams.set('signature', uploadSignature(secret, grant).toString('base64url'));
   return url.href;
 }
@@ -55,12 +62,14 @@ export function verifyDownloadUrl(rawUrl: string, secret: string, now: number): 
  */
 export function verifyUploadUrl(rawUrl: string, secret: string, now: number): UploadGrant {
   const { key, query } = partsOf(rawUrl);
+  const uploadId = query.get('upload');
   const grant: UploadGrant = {
     key,
     expires: whole(query.get('expires')),
     size: whole(query.get('size')),
     sha256: query.get('sha256') ?? '',
     contentType: query.get('type') ?? '',
+    ...(uploadId === null ? {} : { part: { uploadId, number: whole(query.get('part')) } }),
   };
   checkSignature(query, uploadSignature(secret, grant));
   checkKey(grant.key);
@@ -96,14 +105,16 @@ function downloadSignature(secret: string, { key, expires }: DownloadGrant): Buf
 }
 
 function uploadSignature(secret: string, grant: UploadGrant): Buffer {
+  const { part } = grant;
   const text = [
-    'armature-upload-v1',
+    part === undefined ? 'armature-upload-v1' : 'armature-part-v1',
     'PUT',
     grant.key,
     grant.expires,
     grant.size,
     grant.sha256,
     grant.contentType,
+    ...(part === undefined ? [] : [part.uploadId, part.number]),
   ];
   return createHmac('sha256', secret).update(JSON.stringify(text)).digest();
 }

@@ -19,13 +19,13 @@ export interface UploadReceipt {
 }
 
 /**
- * The receiving end of `DiskStore.presignPut`, or null for a store that receives uploads itself.
+ * The receiving end of `DiskStore.presignPut` and `presignPart`, or null for a store that receives uploads itself.
  * Size, content type, sha256 and expiry are those of the signed URL, enforced while the body
  * streams into a temporary file; a body that differs leaves nothing behind.
  *
  * The handler throws ArmatureError: `forbidden` (signature), `expired_token`, `invalid_request`
- * (method, content-length or content-type other than signed), `payload_too_large`,
- * `incomplete_upload` (the body ended early), `checksum_mismatch`.
+ * (method, content-length or content-type other than signed), `not_found` (the part's upload has ended),
+ * `payload_too_large`, `incomplete_upload` (the body ended early), `checksum_mismatch`.
  */
 export function diskUploadHandler(
   store: ObjectStore,
@@ -36,6 +36,8 @@ export function diskUploadHandler(
     if (request.method !== 'PUT') throw wrong('method', `${request.method} is not PUT`);
     const grant = verifyUploadUrl(request.url, store.config.secret, now());
     checkHeaders(request.headers, grant);
+    const { part } = grant;
+    if (part !== undefined) await store.needMultipart(grant.key, part.uploadId);
     const writer = await store.beginWrite();
     try {
       for await (const piece of withCause(request.body, grant)) {
@@ -58,7 +60,7 @@ export function diskUploadHandler(
           },
         );
       }
-      return { key: grant.key, ...(await writer.commit(grant.key)) };
+      return { key: grant.key, ...(await writer.commit(grant.key, part)) };
     } catch (error) {
       await writer.abort();
       throw error;

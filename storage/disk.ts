@@ -1,4 +1,5 @@
 import { createHash, randomUUID } from 'node:crypto';
+import { createReadStream } from 'node:fs';
 import { copyFile, mkdir, open, readFile, readdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { ArmatureError } from '@armature/sdk/contract';
@@ -12,14 +13,28 @@ import {
   unlinkIfThere,
   type FileIdentity,
 } from './disk-files.ts';
+import { DiskParts, type PartPlace } from './disk-parts.ts';
 import { signDownloadUrl, signUploadUrl } from './disk-signature.ts';
-import { checkKey, checkPrefix, checkRange, checkSha256, notFound } from './key.ts';
+import {
+  checkKey,
+  checkPartNumber,
+  checkPartOrder,
+  checkPrefix,
+  checkRange,
+  checkSha256,
+  noMultipart,
+  notFound,
+  otherParts,
+} from './key.ts';
 import type {
   ByteRange,
   ObjectStore,
+  OpenMultipart,
+  PresignPartOptions,
   PresignPutOptions,
   PresignedPut,
   StoredObject,
+  StoredPart,
 } from './port.ts';
 
 export interface DiskStoreConfig {
@@ -42,17 +57,21 @@ export interface DiskWriter {
   write(bytes: Uint8Array): Promise<void>;
   size(): number;
   digest(): string;
-  commit(key: string): Promise<{ sha256: string; size: number }>;
+  /** To the key, or as a part of the key's open multipart upload. */
+  commit(key: string, part?: PartPlace): Promise<{ sha256: string; size: number }>;
   abort(): Promise<void>;
 }
 
 /**
  * Objects as files below `root/objects`, their sha256 below `root/sums`, unfinished writes in
- * `root/tmp`. A write is a temporary file, fsync and rename, so that a key holds whole objects only.
+ * `root/tmp`, multipart uploads below `root/parts`. A write is a temporary file, fsync and rename, so that a key holds whole objects only.
  */
 export class DiskStore implements ObjectStore {
   readonly config: DiskStoreConfig;
+  /** Any: nothing is gained from large parts here. */
+  readonly minPartBytes = 1;
   private readonly now: () => number;
+  private readonly parts: DiskParts;
 
   constructor(config: DiskStoreConfig, now: () => number = Date.now) {
     if (config.secret.length < 32) {
@@ -63,6 +82,7 @@ export class DiskStore implements ObjectStore {
     }
     this.config = config;
     this.now = now;
+    this.parts = new DiskParts(join(config.root, 'parts'));
   }
 
   async put(key: string, bytes: Uint8Array): Promise<{ sha256: string; size: number }> {
@@ -140,6 +160,9 @@ export class DiskStore implements ObjectStore {
     const keys: string[] = [];
     for await (const { key } of this.list(prefix)) keys.push(key);
     for (const key of keys) await this.delete(key);
+    for await (const { key, uploadId } of this.listMultiparts(prefix)) {
+      await this.abortMultipart(key, uploadId);
+    }
     return keys.length;
   }
 
@@ -178,6 +201,66 @@ export class DiskStore implements ObjectStore {
     return Promise.resolve(signDownloadUrl(publicUrl, secret, { key, expires }));
   }
 
+  async createMultipart(key: string): Promise<string> {
+    checkKey(key);
+    return this.parts.create(key, new Date(this.now()));
+  }
+
+  presignPart(key: string, options: PresignPartOptions): Promise<PresignedPut> {
+    checkKey(key);
+    checkPartNumber(options.number);
+    checkSha256(options.sha256);
+    const { uploadId, number, size, sha256 } = options;
+    const contentType = 'application/octet-stream';
+    const expires = Math.floor(this.now() / 1000) + options.expiresInS;
+    const grant = { key, size, sha256, contentType, expires, part: { uploadId, number } };
+    return Promise.resolve({
+      url: signUploadUrl(this.config.publicUrl, this.config.secret, grant),
+      method: 'PUT',
+      headers: { 'content-type': contentType },
+    });
+  }
+
+  async listParts(key: string, uploadId: string): Promise<StoredPart[] | null> {
+    checkKey(key);
+    return this.parts.list(key, uploadId);
+  }
+
+  /** @throws ArmatureError `not_found` unless the upload is open and of this key. */
+  async needMultipart(key: string, uploadId: string): Promise<void> {
+    await this.parts.needOpen(key, uploadId);
+  }
+
+  async completeMultipart(
+    key: string,
+    uploadId: string,
+    parts: readonly StoredPart[],
+  ): Promise<void> {
+    checkKey(key);
+    checkPartOrder(parts);
+    await this.parts.needOpen(key, uploadId);
+    const writer = await this.beginWrite();
+    try {
+      for (const part of parts) await this.append(writer, key, uploadId, part);
+      await this.parts.needOpen(key, uploadId);
+      await writer.commit(key);
+    } catch (error) {
+      await writer.abort();
+      throw error;
+    }
+    await this.parts.end(key, uploadId);
+  }
+
+  async abortMultipart(key: string, uploadId: string): Promise<void> {
+    checkKey(key);
+    await this.parts.end(key, uploadId);
+  }
+
+  async *listMultiparts(prefix: string): AsyncIterable<OpenMultipart> {
+    checkPrefix(prefix);
+    yield* this.parts.open(prefix);
+  }
+
   async localPath(key: string): Promise<string> {
     checkKey(key);
     const path = this.objectPath(key);
@@ -204,11 +287,12 @@ export class DiskStore implements ObjectStore {
       },
       size: () => size,
       digest: () => hash.copy().digest('hex'),
-      commit: async (key) => {
+      commit: async (key, part) => {
         const sha256 = hash.copy().digest('hex');
         await file.sync();
         await close();
-        await this.publish(path, key, sha256);
+        if (part === undefined) await this.publish(path, key, sha256);
+        else await this.parts.take(path, key, part, sha256);
         return { sha256, size };
       },
       abort: async () => {
@@ -216,6 +300,29 @@ export class DiskStore implements ObjectStore {
         await unlinkIfThere(path);
       },
     };
+  }
+
+  /** @throws ArmatureError `invalid_request` where the part is not what was listed. */
+  private async append(
+    writer: DiskWriter,
+    key: string,
+    uploadId: string,
+    part: StoredPart,
+  ): Promise<void> {
+    const hash = createHash('sha256');
+    const before = writer.size();
+    try {
+      for await (const piece of createReadStream(this.parts.pathOf(uploadId, part))) {
+        hash.update(piece as Uint8Array);
+        await writer.write(piece as Uint8Array);
+      }
+    } catch (error) {
+      if (!isAbsent(error)) throw error;
+      const isOpen = (await this.parts.list(key, uploadId)) !== null;
+      throw isOpen ? otherParts(key, error) : noMultipart(key, uploadId);
+    }
+    const same = writer.size() - before === part.size && hash.digest('hex') === part.sha256;
+    if (!same) throw otherParts(key);
   }
 
   /** Moves a finished temporary file to its key and remembers its sum. */

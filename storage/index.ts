@@ -1,9 +1,12 @@
 export type {
   ByteRange,
   ObjectStore,
+  OpenMultipart,
+  PresignPartOptions,
   PresignPutOptions,
   PresignedPut,
   StoredObject,
+  StoredPart,
 } from './port.ts';
 export { openStore, storeConfigFromEnv, type StoreConfig } from './config.ts';
 export { DiskStore, type DiskStoreConfig } from './disk.ts';

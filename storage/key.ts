@@ -38,6 +38,46 @@ export function checkRange(range: { start: number; end: number }): void {
   if (!sound) throw invalid('range', `[${range.start}, ${range.end}) is not a range of bytes`);
 }
 
+/** Most parts of a multipart upload, as S3 has it. */
+const MAX_PARTS = 10_000;
+
+/** @throws ArmatureError `invalid_request` unless `number` is one of a part, 1 to 10,000. */
+export function checkPartNumber(number: number): void {
+  if (Number.isSafeInteger(number) && number >= 1 && number <= MAX_PARTS) return;
+  throw invalid('number', `${number} is no number of a part`);
+}
+
+/** @throws ArmatureError `invalid_request` unless there are parts and their numbers rise. */
+export function checkPartOrder(parts: readonly { number: number }[]): void {
+  let before = 0;
+  for (const { number } of parts) {
+    checkPartNumber(number);
+    if (number <= before) throw invalid('parts', `part ${number} comes after part ${before}`);
+    before = number;
+  }
+  if (parts.length === 0) throw invalid('parts', 'there is none');
+}
+
+export function noMultipart(key: string, uploadId: string): ArmatureError {
+  return new ArmatureError('not_found', `no open multipart upload ${uploadId} of ${key}`, {
+    field: 'uploadId',
+    fix: 'Ask for a new plan and use its URLs.',
+  });
+}
+
+/** The parts are not, or no longer, what they were listed as. */
+export function otherParts(key: string, cause?: unknown): ArmatureError {
+  return new ArmatureError(
+    'invalid_request',
+    `the parts of ${key} are not those that were listed`,
+    {
+      field: 'parts',
+      fix: 'List the parts again.',
+      ...(cause === undefined ? {} : { cause }),
+    },
+  );
+}
+
 export function notFound(key: string): ArmatureError {
   return new ArmatureError('not_found', `no object ${key}`);
 }

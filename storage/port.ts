@@ -14,6 +14,39 @@ export interface PresignPutOptions {
   expiresInS: number;
 }
 
+/** Least bytes of every part but the last of a multipart upload to S3. */
+export const S3_MIN_PART_BYTES = 5 * 2 ** 20;
+
+/** One part of a multipart upload. */
+export interface PresignPartOptions {
+  uploadId: string;
+  /** 1 to 10,000; the parts are joined in the order of their numbers. */
+  number: number;
+  /** Exact size of the part in bytes. */
+  size: number;
+  /** Exact sha256 of the part, 64 lower-case hexadecimal digits. */
+  sha256: string;
+  /** As in `PresignPutOptions`. */
+  expiresInS: number;
+}
+
+/** A part that has arrived. */
+export interface StoredPart {
+  number: number;
+  size: number;
+  /** In hexadecimal, where the store knows it. */
+  sha256?: string;
+  /** What the store calls the part's present body. */
+  etag: string;
+}
+
+/** A multipart upload that is neither completed nor aborted. */
+export interface OpenMultipart {
+  key: string;
+  uploadId: string;
+  startedAt: Date;
+}
+
 /** An object as a list shows it. */
 export interface StoredObject {
   key: string;
@@ -54,7 +87,10 @@ export interface ObjectStore {
   list(prefix: string): AsyncIterable<StoredObject>;
   /** Deletes an object; deleting one that is not there is no error. */
   delete(key: string): Promise<void>;
-  /** Deletes every object whose key starts with `prefix`; returns how many. */
+  /**
+   * Deletes every object whose key starts with `prefix` and aborts the multipart uploads of such keys;
+   * returns how many objects there were.
+   */
   deletePrefix(prefix: string): Promise<number>;
   /** @throws ArmatureError `not_found` when `from` is absent. */
   copy(from: string, to: string): Promise<void>;
@@ -65,6 +101,24 @@ export interface ObjectStore {
    * @param expiresInS as in `PresignPutOptions`.
    */
   presignGet(key: string, expiresInS: number): Promise<string>;
+  /** Least bytes of every part but the last of a multipart upload. */
+  readonly minPartBytes: number;
+  /** Begins an upload by parts, which keeps each part's sha256; returns its id. */
+  createMultipart(key: string, options: { contentType: string }): Promise<string>;
+  /** A URL that stores one exact body as a part until it expires or its upload ends, and nothing else. */
+  presignPart(key: string, options: PresignPartOptions): Promise<PresignedPut>;
+  /** The parts that have arrived, by number; null where the upload has ended or never was. */
+  listParts(key: string, uploadId: string): Promise<StoredPart[] | null>;
+  /**
+   * Joins parts, as `listParts` gave them, to the object and ends the upload: its URLs take nothing any more.
+   * @throws ArmatureError `not_found` where the upload has ended or never was, `invalid_request` for parts
+   * that are not in order, not there, or no longer what was listed.
+   */
+  completeMultipart(key: string, uploadId: string, parts: readonly StoredPart[]): Promise<void>;
+  /** Ends an upload and drops its parts; one that has ended is no error. */
+  abortMultipart(key: string, uploadId: string): Promise<void>;
+  /** Multipart uploads that have not ended, of keys that start with `prefix`, in no order. */
+  listMultiparts(prefix: string): AsyncIterable<OpenMultipart>;
   /** Path of a file with the object's bytes, for readers that need one; only where it costs nothing. */
   localPath?(key: string): Promise<string>;
 }

@@ -70,4 +70,29 @@ describe('S3 presigned URL', () => {
       'x-amz-checksum-sha256': 'LPJNul+wow4m6DsqxbninhsWHlwfp0JecwQzYpOLmCQ=',
     });
   });
+
+  it('of a part signs host, length and checksum, with the upload and the number in the query', async () => {
+    const store = new S3Store({
+      ...config,
+      endpoint: 'http://127.0.0.1:9',
+      accessKeyId: 'a',
+      secretAccessKey: 'b',
+    });
+    const { url, headers } = await store.presignPart('tenants/ten_a/file', {
+      uploadId: 'u-1',
+      number: 7,
+      size: 5,
+      sha256: '2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824',
+      expiresInS: 60,
+    });
+    const query = new URL(url).searchParams;
+    expect(query.get('X-Amz-SignedHeaders')?.split(';').sort()).toEqual(
+      ['content-length', 'host', 'x-amz-checksum-sha256'].sort(),
+    );
+    expect([query.get('uploadId'), query.get('partNumber')]).toEqual(['u-1', '7']);
+    expect([...query.keys()].filter((name) => /checksum|crc32/i.test(name))).toEqual([]);
+    expect(headers).toEqual({
+      'x-amz-checksum-sha256': 'LPJNul+wow4m6DsqxbninhsWHlwfp0JecwQzYpOLmCQ=',
+    });
+  });
 });

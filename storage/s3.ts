@@ -1,24 +1,44 @@
 import { createHash } from 'node:crypto';
 import {
+  AbortMultipartUploadCommand,
+  CompleteMultipartUploadCommand,
   CopyObjectCommand,
+  CreateMultipartUploadCommand,
   DeleteObjectCommand,
   DeleteObjectsCommand,
   GetObjectCommand,
   HeadObjectCommand,
+  ListMultipartUploadsCommand,
   ListObjectsV2Command,
+  ListPartsCommand,
   PutObjectCommand,
   S3Client,
   S3ServiceException,
+  UploadPartCommand,
 } from '@aws-sdk/client-s3';
 import { getSignedUrl } from '@aws-sdk/s3-request-presigner';
 import { ArmatureError } from '@armature/sdk/contract';
-import { checkKey, checkPrefix, checkRange, checkSha256, notFound } from './key.ts';
-import type {
-  ByteRange,
-  ObjectStore,
-  PresignPutOptions,
-  PresignedPut,
-  StoredObject,
+import {
+  checkKey,
+  checkPartNumber,
+  checkPartOrder,
+  checkPrefix,
+  checkRange,
+  checkSha256,
+  noMultipart,
+  notFound,
+  otherParts,
+} from './key.ts';
+import {
+  S3_MIN_PART_BYTES,
+  type ByteRange,
+  type ObjectStore,
+  type OpenMultipart,
+  type PresignPartOptions,
+  type PresignPutOptions,
+  type PresignedPut,
+  type StoredObject,
+  type StoredPart,
 } from './port.ts';
 
 export interface S3StoreConfig {
@@ -100,13 +120,7 @@ export class S3Store implements ObjectStore {
         new HeadObjectCommand({ ...this.at(key), ChecksumMode: 'ENABLED' }),
       );
       if (answer.ContentLength === undefined) throw new Error(`head of ${key} has no length`);
-      const sum = answer.ChecksumSHA256;
-      // A multipart upload's checksum (`…-n`) is a sum of sums, not the object's.
-      const whole = sum !== undefined && /^[A-Za-z0-9+/]{43}=$/.test(sum);
-      return {
-        size: answer.ContentLength,
-        ...(whole ? { sha256: Buffer.from(sum, 'base64').toString('hex') } : {}),
-      };
+      return { size: answer.ContentLength, ...sumOf(answer.ChecksumSHA256) };
     } catch (error) {
       if (statusOf(error) === 404) return null;
       throw error;
@@ -154,6 +168,9 @@ export class S3Store implements ObjectStore {
       if (failed !== undefined) {
         throw new Error(`could not delete an object: ${JSON.stringify(failed)}`);
       }
+    }
+    for await (const { key, uploadId } of this.listMultiparts(prefix)) {
+      await this.abortMultipart(key, uploadId);
     }
     return keys.length;
   }
@@ -206,9 +223,144 @@ export class S3Store implements ObjectStore {
     return getSignedUrl(this.client, new GetObjectCommand(this.at(key)), { expiresIn: expiresInS });
   }
 
+  readonly minPartBytes = S3_MIN_PART_BYTES;
+
+  async createMultipart(key: string, { contentType }: { contentType: string }): Promise<string> {
+    checkKey(key);
+    const { UploadId } = await this.client.send(
+      new CreateMultipartUploadCommand({
+        ...this.at(key),
+        ContentType: contentType,
+        ChecksumAlgorithm: 'SHA256',
+      }),
+    );
+    if (UploadId === undefined) throw new Error(`a multipart upload of ${key} came without an id`);
+    return UploadId;
+  }
+
+  /** Size and sha256 are signed headers, as in `presignPut`. */
+  async presignPart(key: string, options: PresignPartOptions): Promise<PresignedPut> {
+    checkKey(key);
+    checkPartNumber(options.number);
+    checkSha256(options.sha256);
+    const sum = Buffer.from(options.sha256, 'hex').toString('base64');
+    const url = await getSignedUrl(
+      this.client,
+      new UploadPartCommand({
+        ...this.at(key),
+        UploadId: options.uploadId,
+        PartNumber: options.number,
+        ContentLength: options.size,
+        ChecksumSHA256: sum,
+      }),
+      {
+        expiresIn: options.expiresInS,
+        signableHeaders: new Set(['host', 'content-length']),
+        unhoistableHeaders: new Set(['x-amz-checksum-sha256']),
+      },
+    );
+    return { url, method: 'PUT', headers: { 'x-amz-checksum-sha256': sum } };
+  }
+
+  async listParts(key: string, uploadId: string): Promise<StoredPart[] | null> {
+    checkKey(key);
+    const parts: StoredPart[] = [];
+    let marker: string | undefined;
+    try {
+      do {
+        const answer = await this.client.send(
+          new ListPartsCommand({
+            ...this.at(key),
+            UploadId: uploadId,
+            ...(marker === undefined ? {} : { PartNumberMarker: marker }),
+          }),
+        );
+        for (const { PartNumber: number, Size: size, ETag: etag, ChecksumSHA256 } of answer.Parts ??
+          []) {
+          if (number === undefined || size === undefined || etag === undefined) continue;
+          parts.push({ number, size, etag, ...sumOf(ChecksumSHA256) });
+        }
+        marker = answer.IsTruncated === true ? answer.NextPartNumberMarker : undefined;
+      } while (marker !== undefined);
+    } catch (error) {
+      if (statusOf(error) === 404) return null;
+      throw error;
+    }
+    return parts;
+  }
+
+  async completeMultipart(
+    key: string,
+    uploadId: string,
+    parts: readonly StoredPart[],
+  ): Promise<void> {
+    checkKey(key);
+    checkPartOrder(parts);
+    try {
+      await this.client.send(
+        new CompleteMultipartUploadCommand({
+          ...this.at(key),
+          UploadId: uploadId,
+          MultipartUpload: {
+            Parts: parts.map(({ number, etag, sha256 }) => ({
+              PartNumber: number,
+              ETag: etag,
+              ...(sha256 === undefined
+                ? {}
+                : { ChecksumSHA256: Buffer.from(sha256, 'hex').toString('base64') }),
+            })),
+          },
+        }),
+      );
+    } catch (error) {
+      if (statusOf(error) === 404) throw noMultipart(key, uploadId);
+      if (statusOf(error) === 400) throw otherParts(key, error);
+      throw error;
+    }
+  }
+
+  async abortMultipart(key: string, uploadId: string): Promise<void> {
+    checkKey(key);
+    try {
+      await this.client.send(
+        new AbortMultipartUploadCommand({ ...this.at(key), UploadId: uploadId }),
+      );
+    } catch (error) {
+      if (statusOf(error) !== 404) throw error;
+    }
+  }
+
+  async *listMultiparts(prefix: string): AsyncIterable<OpenMultipart> {
+    checkPrefix(prefix);
+    let marker: { KeyMarker: string; UploadIdMarker?: string } | undefined;
+    do {
+      const answer = await this.client.send(
+        new ListMultipartUploadsCommand({ Bucket: this.bucket, Prefix: prefix, ...marker }),
+      );
+      for (const { Key: key, UploadId: uploadId, Initiated: startedAt } of answer.Uploads ?? []) {
+        if (key === undefined || uploadId === undefined || startedAt === undefined) continue;
+        yield { key, uploadId, startedAt };
+      }
+      const { IsTruncated, NextKeyMarker, NextUploadIdMarker } = answer;
+      marker =
+        IsTruncated === true && NextKeyMarker !== undefined
+          ? {
+              KeyMarker: NextKeyMarker,
+              ...(NextUploadIdMarker === undefined ? {} : { UploadIdMarker: NextUploadIdMarker }),
+            }
+          : undefined;
+    } while (marker !== undefined);
+  }
+
   private at(key: string): { Bucket: string; Key: string } {
     return { Bucket: this.bucket, Key: key };
   }
+}
+
+/** The checksum of one body; that of a multipart upload (`…-n`) is a sum of sums, not the object's. */
+function sumOf(sum: string | undefined): { sha256?: string } {
+  if (sum === undefined || !/^[A-Za-z0-9+/]{43}=$/.test(sum)) return {};
+  return { sha256: Buffer.from(sum, 'base64').toString('hex') };
 }
 
 function statusOf(error: unknown): number | undefined {
