@@ -125,6 +125,10 @@ export const datasetFiles = tenantTable('dataset_files', {
   size: whole('size').notNull(),
   sha256: text('sha256').notNull(),
   uploadedAt: instant('uploaded_at'),
+  /** Of a file that is uploaded by parts: what each must be, in their order. */
+  parts: jsonb('parts').$type<{ size: number; sha256: string }[]>(),
+  /** The store's id of the multipart upload, once there is one. */
+  uploadId: text('upload_id'),
 });
 
 export const finetunes = tenantTable('finetunes', {

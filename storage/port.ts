@@ -111,7 +111,8 @@ export interface ObjectStore {
   listParts(key: string, uploadId: string): Promise<StoredPart[] | null>;
   /**
    * Joins parts, as `listParts` gave them, to the object and ends the upload: its URLs take nothing any more.
-   * @throws ArmatureError `not_found` where the upload has ended or never was, `invalid_request` for parts
+   * Again it changes nothing, and may be no error.
+   * @throws ArmatureError `not_found` where the upload was aborted or never was, `invalid_request` for parts
    * that are not in order, not there, or no longer what was listed.
    */
   completeMultipart(key: string, uploadId: string, parts: readonly StoredPart[]): Promise<void>;

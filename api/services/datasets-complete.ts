@@ -8,16 +8,23 @@ import {
   sql,
   withTenant,
 } from '@armature/db';
-import { ArmatureError, type DatasetFile } from '@armature/sdk/contract';
+import { ArmatureError } from '@armature/sdk/contract';
 import type { Service } from './context.ts';
-import { fileStates, plannedFiles, type FileState } from './dataset-files.ts';
+import {
+  fileState,
+  mapLimited,
+  plannedFiles,
+  type FileState,
+  type PlannedFile,
+} from './dataset-files.ts';
+import { isLarge, joinParts } from './dataset-parts.ts';
 import { findDataset } from './find.ts';
 import { mutate } from './mutate.ts';
 import { presentDataset } from './present.ts';
 
 /**
- * Closes an upload: every planned file must lie in the store with its size and sha256. Then the set
- * is validated by a job that is queued with the change of its status. Again is no error.
+ * Closes an upload: parts are joined, and every planned file must lie in the store with its size and sha256.
+ * Then the set is validated by a job that is queued with the change of its status. Again is no error.
  */
 export const completeDataset: Service<'datasets.complete'> = async (ctx, { id }) => {
   const { row, files } = await withTenant(ctx.db, ctx.tenant, async (tx) => ({
@@ -31,10 +38,12 @@ export const completeDataset: Service<'datasets.complete'> = async (ctx, { id })
     });
   }
   if (row.status !== 'uploading') return presentDataset(row);
-  const states = await fileStates(ctx.store, row.prefix, files);
+  const states = await mapLimited(files, (file) =>
+    isLarge(file) ? joinParts(ctx, row, file) : fileState(ctx.store, row.prefix, file),
+  );
   states.forEach((state, index) => {
     const file = files[index];
-    if (state !== 'there' && file !== undefined) throw unfinished(state, file, states);
+    if (state.is !== 'there' && file !== undefined) throw unfinished(state, file, states);
   });
   return mutate(ctx, async (tx, note) => {
     const mine = and(eq(datasets.tenantId, ctx.tenant), eq(datasets.id, id));
@@ -56,24 +65,28 @@ export const completeDataset: Service<'datasets.complete'> = async (ctx, { id })
 };
 
 function unfinished(
-  state: Exclude<FileState, 'there'>,
-  file: DatasetFile,
+  state: FileState,
+  file: PlannedFile,
   states: readonly FileState[],
 ): ArmatureError {
-  const open = states.filter((one) => one !== 'there').length;
+  const open = states.filter((one) => one.is !== 'there').length;
   const rest = open === 1 ? '' : ` (${open} of ${states.length} files are not complete)`;
   const fix = 'Ask for the upload plan again and send the files that it lists.';
-  if (state === 'other_sum') {
+  if (state.is === 'other_sum') {
     return new ArmatureError(
       'checksum_mismatch',
       `${file.path} is there with another sha256 than planned${rest}`,
       { field: file.path, fix },
     );
   }
-  const what =
-    state === 'missing' ? 'is not there' : `is there with another size than ${file.size}`;
-  return new ArmatureError('incomplete_upload', `${file.path} ${what}${rest}`, {
+  return new ArmatureError('incomplete_upload', `${file.path} ${whatIs(state, file)}${rest}`, {
     field: file.path,
     fix,
   });
+}
+
+function whatIs(state: FileState, { size, parts }: PlannedFile): string {
+  if (state.is !== 'missing') return `is there with another size than ${size}`;
+  if (state.missingParts === undefined || parts === null) return 'is not there';
+  return `lacks ${state.missingParts} of its ${parts.length} parts`;
 }

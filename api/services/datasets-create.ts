@@ -1,17 +1,20 @@
 import { datasetFiles, datasets, newId } from '@armature/db';
 import type { Service } from './context.ts';
-import { checkPaths, presignFiles, UPLOAD_EXPIRES_S } from './dataset-files.ts';
+import { checkPaths, checkParts } from './dataset-checks.ts';
+import { UPLOAD_EXPIRES_S } from './dataset-files.ts';
+import { presignFiles } from './dataset-plan.ts';
 import { findEmbodiment } from './find.ts';
 import { presentDataset } from './present.ts';
 import { mutate } from './mutate.ts';
 import { needStorage } from './quotas.ts';
 
-/** Rows an INSERT carries: five parameters each, of the 65,535 that a statement may have. */
+/** Rows an INSERT carries: six parameters each, of the 65,535 that a statement may have. */
 const ROWS_A_STATEMENT = 5_000;
 
-/** A set to be filled: the plan names one exact upload for each of its files. */
+/** A set to be filled: the plan names one exact upload for each of its files, or for each of their parts. */
 export const createDataset: Service<'datasets.create'> = async (ctx, input) => {
   checkPaths(input.files);
+  checkParts(input.files, ctx.store.minPartBytes);
   const id = newId('ds');
   const prefix = `tenants/${ctx.tenant}/datasets/${id}/files/`;
   const expiresAt = new Date(ctx.clock().getTime() + UPLOAD_EXPIRES_S * 1000);
@@ -45,7 +48,16 @@ export const createDataset: Service<'datasets.create'> = async (ctx, input) => {
   });
   return {
     dataset,
-    parts: await presignFiles(ctx.store, prefix, input.files),
+    parts: await presignFiles(
+      ctx,
+      { id, prefix },
+      input.files.map(({ parts = null, ...file }) => ({
+        ...file,
+        parts,
+        uploadId: null,
+        isVerified: false,
+      })),
+    ),
     expires_at: expiresAt.toISOString(),
   };
 };

@@ -85,8 +85,21 @@ export const embodimentSchema = z.object({
 });
 export type Embodiment = z.infer<typeof embodimentSchema>;
 
-/** Most bytes of one file: what S3 takes in one upload. */
-export const MAX_FILE_BYTES = 5 * 2 ** 30;
+/** Most bytes of one file: an object of S3, which comes by parts. */
+export const MAX_FILE_BYTES = 5 * 2 ** 40;
+/** Most bytes of one PUT, of a part or of a file that is sent whole. */
+export const MAX_PUT_BYTES = 5 * 2 ** 30;
+/** Most parts of one file, as S3 has it. */
+export const MAX_FILE_PARTS = 10_000;
+/** Most parts of all files of one plan. */
+export const MAX_PLAN_PARTS = 20_000;
+
+/** A part of a file: its bytes follow those of the part before it. */
+export const filePartSchema = z.strictObject({
+  size: z.number().int().positive().max(MAX_PUT_BYTES),
+  sha256,
+});
+export type FilePart = z.infer<typeof filePartSchema>;
 
 /** A file of a data set, by its path inside the set. */
 export const datasetFileSchema = z.strictObject({
@@ -96,7 +109,13 @@ export const datasetFileSchema = z.strictObject({
     .max(400)
     .regex(/^(?!\/)(?!.*\.\.)[A-Za-z0-9._\-/]+$/, 'must be a relative path without ..'),
   size: z.number().int().positive().max(MAX_FILE_BYTES),
+  /** Of the whole file. */
   sha256,
+  /**
+   * What the file is uploaded in, from its first byte to its last; a file without parts is sent whole, and
+   * one of more than 5 GiB cannot be. Each but the last has 5 MiB or more.
+   */
+  parts: z.array(filePartSchema).min(2).max(MAX_FILE_PARTS).optional(),
 });
 export type DatasetFile = z.infer<typeof datasetFileSchema>;
 
@@ -172,18 +191,20 @@ export const datasetSchema = z.object({
 });
 export type Dataset = z.infer<typeof datasetSchema>;
 
-/** One presigned PUT: send exactly `size` bytes with exactly these headers. */
+/** One presigned PUT of a file or a part of it: send exactly `size` bytes with exactly these headers. */
 export const uploadPartSchema = z.object({
   path: z.string(),
   url: z.url(),
   method: z.literal('PUT'),
   headers: z.record(z.string(), z.string()),
   size: z.number().int(),
+  /** Which part of the file, from 1, and from which of its bytes; absent where the file is sent whole. */
+  part: z.object({ number: z.number().int(), offset: z.number().int() }).optional(),
 });
 export type UploadPart = z.infer<typeof uploadPartSchema>;
 export const uploadPlanSchema = z.object({
   dataset: datasetSchema,
-  /** The files that are not there yet. */
+  /** What is not there yet, of the files that are not. */
   parts: z.array(uploadPartSchema),
   expires_at: instant,
 });

@@ -1,5 +1,6 @@
 import {
   and,
+  datasetFiles,
   datasets,
   eq,
   finetunes,
@@ -10,8 +11,8 @@ import {
   type Tx,
 } from '@armature/db';
 import { liveFinetuneStatuses } from '@armature/sdk/contract';
-import type { ObjectStore } from '@armature/storage';
-import type { Sweep } from './sweep.ts';
+import type { ObjectStore, OpenMultipart } from '@armature/storage';
+import type { Sweep, SweepServices } from './sweep.ts';
 
 /** Younger objects may be of an upload or a job whose row says so only afterwards. */
 const AGE_MS = 86_400_000;
@@ -26,18 +27,20 @@ interface Named {
 
 /**
  * Takes objects away that no row names: checkpoints whose worker was lost before it recorded them, versions
- * that were never registered, what was left of deleted sets. Objects of kinds that it does not know stay.
+ * that were never registered, what was left of deleted sets; and multipart uploads, which no object is yet,
+ * that no file's row names. Objects of kinds that it does not know stay.
  */
 export const orphanObjects: Sweep = {
   name: 'orphan-objects',
   everyS: 86_400,
   forTenant: async (tenant, { db, store, clock }) => {
     const before = new Date(clock().getTime() - AGE_MS);
+    const aborted = await abortUnnamed(tenant, { db, store }, before);
     const old = await oldKeys(store, `tenants/${tenant}/`, before);
-    if (old.length === 0) return 0;
+    if (old.length === 0) return aborted;
     const named = await withTenant(db, tenant, (tx) => readNamed(tx, tenant));
     const orphans = old.filter((key) => isOrphan(key, tenant, named));
-    if (orphans.length === 0) return 0;
+    if (orphans.length === 0) return aborted;
     return withTenant(db, tenant, async (tx) => {
       // None of its jobs gets to store or register anything until this transaction ends.
       const live = await tx
@@ -52,7 +55,7 @@ export const orphanObjects: Sweep = {
       const isStoring = live.some(({ status }) =>
         ['packaging', 'pausing', 'cancelling'].includes(status),
       );
-      let taken = 0;
+      let taken = aborted;
       for (const key of orphans) {
         if (!isOrphan(key, tenant, still)) continue;
         if (isStoring && key.startsWith(`tenants/${tenant}/policies/`)) continue;
@@ -64,6 +67,32 @@ export const orphanObjects: Sweep = {
     });
   },
 };
+
+/** No URL of such an upload was ever given out, or its set is gone. Returns how many there were. */
+async function abortUnnamed(
+  tenant: string,
+  { db, store }: Pick<SweepServices, 'db' | 'store'>,
+  before: Date,
+): Promise<number> {
+  const old: OpenMultipart[] = [];
+  for await (const upload of store.listMultiparts(`tenants/${tenant}/datasets/`)) {
+    if (upload.startedAt < before) old.push(upload);
+  }
+  let aborted = 0;
+  for (const { key, uploadId } of old) {
+    const [row] = await withTenant(db, tenant, (tx) =>
+      tx
+        .select({ path: datasetFiles.path })
+        .from(datasetFiles)
+        .where(and(eq(datasetFiles.tenantId, tenant), eq(datasetFiles.uploadId, uploadId)))
+        .limit(1),
+    );
+    if (row !== undefined) continue;
+    await store.abortMultipart(key, uploadId);
+    aborted += 1;
+  }
+  return aborted;
+}
 
 async function oldKeys(store: ObjectStore, prefix: string, before: Date): Promise<string[]> {
   const keys: string[] = [];

@@ -12,6 +12,7 @@ interface PushFlags {
   readonly embodiment: string;
   readonly name?: string;
   readonly concurrency?: number;
+  readonly partSize?: number;
   readonly resume: boolean;
   readonly validate: boolean;
 }
@@ -25,7 +26,12 @@ export function addDatasets(program: Command, run: Runner): void {
     .argument('<dir>', 'folder of the set')
     .requiredOption('--embodiment <id>', 'the robot that it was recorded with')
     .option('--name <name>', "name of the set; the folder's unless given")
-    .option('--concurrency <n>', 'files in transfer at once', integer(1))
+    .option('--concurrency <n>', 'files and parts of files in transfer at once', integer(1))
+    .option(
+      '--part-size <mib>',
+      'send larger files in parts of so many MiB; 64 unless given',
+      integer(1),
+    )
     .option('--no-resume', 'start anew, leave an unfinished upload alone')
     .option('--no-validate', 'do not wait for the validation')
     .action((dir: string, flags: PushFlags) => run((context) => push(context, dir, flags)));
@@ -127,6 +133,7 @@ async function push(context: Context, dir: string, flags: PushFlags): Promise<vo
       validate: flags.validate,
       signal: context.signal,
       ...(flags.concurrency === undefined ? {} : { concurrency: flags.concurrency }),
+      ...(flags.partSize === undefined ? {} : { partBytes: flags.partSize * 2 ** 20 }),
       onProgress: (at) => {
         if (at.datasetId !== undefined) seen.datasetId = at.datasetId;
         bar.update(at.total === 0 ? 1 : at.done / at.total, phaseText(at));

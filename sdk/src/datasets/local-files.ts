@@ -6,7 +6,9 @@ import {
   ArmatureError,
   datasetFileSchema,
   type DatasetFile,
+  type FilePart,
   MAX_FILE_BYTES,
+  MAX_FILE_PARTS,
 } from '../../contract/index.ts';
 import { throwIfCancelled } from '../backoff.ts';
 
@@ -19,6 +21,8 @@ export interface LocalFile {
 
 export interface HashedFile extends LocalFile {
   readonly sha256: string;
+  /** What it is uploaded in, where it is larger than a part. */
+  readonly parts?: readonly FilePart[];
 }
 
 /**
@@ -74,10 +78,10 @@ export function checked(file: LocalFile): LocalFile {
 function whyNot(size: number): [problem: string, fix: string] {
   if (size === 0) return ['is empty', 'Remove the file, or record it again.'];
   if (size > MAX_FILE_BYTES) {
-    const most = MAX_FILE_BYTES / 2 ** 30;
+    const most = MAX_FILE_BYTES / 2 ** 40;
     return [
-      `has ${(size / 2 ** 30).toFixed(1)} GiB, more than ${most}`,
-      `Record in files of at most ${most} GiB.`,
+      `has ${(size / 2 ** 40).toFixed(1)} TiB, more than ${most}`,
+      `Record in files of at most ${most} TiB.`,
     ];
   }
   return [
@@ -87,11 +91,13 @@ function whyNot(size: number): [problem: string, fix: string] {
 }
 
 /**
- * The SHA-256 of each file, read as streams, two at a time.
+ * The SHA-256 of each file, and of each part of those that are larger than `partBytes`, read as streams,
+ * two at a time.
  * @param onBytes called with the number of bytes read since the last call.
  */
 export async function hashFiles(
   files: readonly LocalFile[],
+  partBytes: number,
   onBytes: (bytes: number) => void,
   signal?: AbortSignal,
 ): Promise<HashedFile[]> {
@@ -100,7 +106,7 @@ export async function hashFiles(
   const worker = async (): Promise<void> => {
     for (const [index, file] of queue) {
       throwIfCancelled(signal);
-      hashed[index] = { ...file, sha256: await hashFile(file, onBytes, signal) };
+      hashed[index] = { ...file, ...(await hashFile(file, partBytes, onBytes, signal)) };
     }
   };
   await Promise.all([worker(), worker()]);
@@ -109,15 +115,18 @@ export async function hashFiles(
 
 async function hashFile(
   file: LocalFile,
+  partBytes: number,
   onBytes: (bytes: number) => void,
   signal: AbortSignal | undefined,
-): Promise<string> {
+): Promise<Pick<HashedFile, 'sha256' | 'parts'>> {
   const hash = createHash('sha256');
+  const parts = file.size > partBytes ? new PartHashes(partBytes) : undefined;
   let size = 0;
   const stream: AsyncIterable<Buffer> = createReadStream(file.source, { highWaterMark: 1 << 18 });
   for await (const chunk of stream) {
     throwIfCancelled(signal);
     hash.update(chunk);
+    parts?.update(chunk);
     size += chunk.length;
     onBytes(chunk.length);
   }
@@ -127,12 +136,58 @@ async function hashFile(
       fix: 'Wait until the recording is finished and push it again.',
     });
   }
-  return hash.digest('hex');
+  const sha256 = hash.digest('hex');
+  return parts === undefined ? { sha256 } : { sha256, parts: parts.end() };
+}
+
+/** Hashes of the parts of a stream, `partBytes` each but the last. */
+class PartHashes {
+  private readonly partBytes: number;
+  private readonly parts: FilePart[] = [];
+  private hash = createHash('sha256');
+  private size = 0;
+
+  constructor(partBytes: number) {
+    this.partBytes = partBytes;
+  }
+
+  update(chunk: Uint8Array): void {
+    for (let start = 0; start < chunk.length;) {
+      const piece = chunk.subarray(start, start + this.partBytes - this.size);
+      this.hash.update(piece);
+      this.size += piece.length;
+      start += piece.length;
+      if (this.size === this.partBytes) this.close();
+    }
+  }
+
+  end(): FilePart[] {
+    if (this.size > 0) this.close();
+    return this.parts;
+  }
+
+  private close(): void {
+    this.parts.push({ size: this.size, sha256: this.hash.digest('hex') });
+    this.hash = createHash('sha256');
+    this.size = 0;
+  }
+}
+
+/**
+ * Bytes of a part, for files that are to be sent in parts of `least`: more, in whole MiB, where a plan would
+ * have more parts than it may.
+ */
+export function partBytesFor(files: readonly LocalFile[], least: number): number {
+  const large = files.reduce((sum, { size }) => (size > least ? sum + size : sum), 0);
+  // Half of what a plan may have, and all that a file may: the last part of each may be small.
+  const fewest = Math.ceil(large / MAX_FILE_PARTS / 2 ** 20) * 2 ** 20;
+  return Math.max(least, large / least > MAX_FILE_PARTS ? fewest : 0);
 }
 
 /** The part of a file that the contract knows. */
 export function toDatasetFile(file: HashedFile): DatasetFile {
-  return { path: file.path, size: file.size, sha256: file.sha256 };
+  const { path, size, sha256, parts } = file;
+  return { path, size, sha256, ...(parts === undefined ? {} : { parts: [...parts] }) };
 }
 
 function unreadable(dir: string, cause: unknown): unknown {

@@ -10,6 +10,7 @@ import {
   checked,
   hashFiles,
   listFiles,
+  partBytesFor,
   toDatasetFile,
   type HashedFile,
   type LocalFile,
@@ -39,8 +40,13 @@ export interface PushOptions {
    * files and bytes; `never` starts anew; an id goes on with that data set.
    */
   readonly resume?: 'auto' | 'never' | { readonly datasetId: string };
-  /** Files in transfer at once; 4 unless told. */
+  /** Files and parts of files in transfer at once; 4 unless told. */
   readonly concurrency?: number;
+  /**
+   * A file of more bytes is sent in parts of so many, or of more where it would have too many parts; 64 MiB
+   * unless told. S3 takes 5 MiB and more.
+   */
+  readonly partBytes?: number;
   /** Wait for the validation; true unless told. */
   readonly validate?: boolean;
   readonly onProgress?: (progress: PushProgress) => void;
@@ -49,12 +55,16 @@ export interface PushOptions {
   readonly signal?: AbortSignal;
 }
 
+const PART_BYTES = 64 * 2 ** 20;
+/** What reads a large file at the least to verify it, bytes/s: how long its completion may take. */
+const VERIFIED_BYTES_PER_S = 10e6;
 /** New plans that one push may ask for, because URLs ran out or files were missed. */
 const MAX_PLANS = 6;
 
 /**
  * Pushes a data set: hashes its files, announces them, sends what is not there yet, completes the
- * set and waits until it is validated. A push that was cut off goes on where it was.
+ * set and waits until it is validated. A push that was cut off goes on where it was, inside a large file
+ * with the parts that are missing.
  * @returns the data set, `ready` (or `validating` with `validate: false`).
  * @throws ArmatureError `invalid_dataset` when the validation refuses the set (its report has all
  *   findings: `datasets.get`), `empty_dataset`, `checksum_mismatch`, `unavailable`, `cancelled`, or
@@ -67,6 +77,7 @@ export async function pushDataset(options: PushOptions): Promise<Dataset> {
   let hashedBytes = 0;
   const hashed = await hashFiles(
     files,
+    partBytesFor(files, options.partBytes ?? PART_BYTES),
     (bytes) => {
       hashedBytes += bytes;
       options.onProgress?.({ phase: 'hash', done: hashedBytes, total });
@@ -117,7 +128,7 @@ async function send(
         done: sent,
         total,
         datasetId: id,
-        resumedFiles: files.length - plan.parts.length,
+        resumedFiles: files.length - new Set(plan.parts.map(({ path }) => path)).size,
       });
     report();
     const whole = await sendParts(options, plan.parts, files, (bytes) => {
@@ -125,23 +136,33 @@ async function send(
       report();
     });
     if (whole) {
-      const result = await completed(client, id, call);
+      const result = await completed(client, id, { ...call, timeoutMs: completionMs(files) });
       if (!(result instanceof ArmatureError)) return result;
       if (plans >= MAX_PLANS) throw result;
     } else if (plans >= MAX_PLANS) {
-      throw new ArmatureError('incomplete_upload', `${plan.parts.length} files could not be sent`, {
-        field: 'files',
-        fix: 'Push again: what is there already is not sent twice.',
-      });
+      throw new ArmatureError(
+        'incomplete_upload',
+        `${plan.parts.length} files or parts could not be sent`,
+        {
+          field: 'files',
+          fix: 'Push again: what is there already is not sent twice.',
+        },
+      );
     }
     plan = await client.datasets.plan({ id }, call);
   }
 }
 
+/** Files that came by parts are read whole before the answer. */
+function completionMs(files: readonly HashedFile[]): number {
+  const large = files.reduce((sum, { size, parts }) => (parts === undefined ? sum : sum + size), 0);
+  return 30_000 + (large / VERIFIED_BYTES_PER_S) * 1000;
+}
+
 async function completed(
   client: Armature,
   id: string,
-  call: { signal?: AbortSignal },
+  call: { signal?: AbortSignal; timeoutMs: number },
 ): Promise<Dataset | ArmatureError> {
   try {
     return await client.datasets.complete({ id }, call);
@@ -193,7 +214,7 @@ async function sendParts(
   const worker = async (): Promise<void> => {
     for (const part of queue) {
       const file = byPath.get(part.path);
-      if (file?.size !== part.size) throw differs(part.path);
+      if (file === undefined || !isOf(part, file)) throw differs(part.path);
       const outcome = await uploadPart(part, file, {
         fetch: options.client.fetch,
         signal,
@@ -211,6 +232,10 @@ async function sendParts(
   const failed = (await Promise.allSettled(workers)).find((result) => result.status === 'rejected');
   if (failed !== undefined) throw failed.reason;
   return whole;
+}
+
+function isOf({ size, part }: UploadPart, file: LocalFile): boolean {
+  return part === undefined ? size === file.size : part.offset + size <= file.size;
 }
 
 function differs(path: string): ArmatureError {

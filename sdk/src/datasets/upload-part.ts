@@ -21,7 +21,7 @@ export interface PartUpload {
 export type PartOutcome = 'uploaded' | 'expired';
 
 /**
- * Sends one file to its presigned URL as a stream, with exactly the size and headers of the plan;
+ * Sends one file, or a part of it, to its presigned URL as a stream, with exactly the size and headers of the plan;
  * repeated on a broken connection, on 408, 429 and 5xx.
  * @throws ArmatureError `checksum_mismatch`, `unavailable` after five attempts, or as the store
  *   answered.
@@ -63,7 +63,7 @@ async function putOnce(
     const response = await upload.fetch(part.url, {
       method: part.method,
       headers: { ...part.headers, 'content-length': String(part.size) },
-      body: fileBody(file, progress),
+      body: bodyOf(part, file, progress),
       duplex: 'half',
       redirect: 'error',
       signal,
@@ -71,7 +71,7 @@ async function putOnce(
     const body = await response.text();
     if (response.ok) return 'uploaded';
     upload.onBytes(-sent);
-    return refusal(response.status, body, file.path);
+    return refusal(response.status, body, part);
   } catch (cause) {
     upload.onBytes(-sent);
     if (upload.signal?.aborted === true) throw cancelled(upload.signal);
@@ -89,18 +89,28 @@ async function putOnce(
   }
 }
 
-async function* fileBody(
+async function* bodyOf(
+  { part, size }: UploadPart,
   file: LocalFile,
   onBytes: (bytes: number) => void,
 ): AsyncGenerator<Uint8Array> {
-  const stream: AsyncIterable<Buffer> = createReadStream(file.source, { highWaterMark: 1 << 16 });
+  const start = part?.offset ?? 0;
+  const stream: AsyncIterable<Buffer> = createReadStream(file.source, {
+    highWaterMark: 1 << 16,
+    start,
+    end: start + size - 1,
+  });
   for await (const chunk of stream) {
     yield chunk;
     onBytes(chunk.length);
   }
 }
 
-function refusal(status: number, body: string, path: string): PartOutcome | ArmatureError {
+function refusal(
+  status: number,
+  body: string,
+  { path, part }: UploadPart,
+): PartOutcome | ArmatureError {
   const error = errorFromAnswer(status, body);
   const about = error.code === 'checksum_mismatch' || /checksum|digest|sha-?256/i.test(body);
   if (about && status < 500) {
@@ -110,6 +120,8 @@ function refusal(status: number, body: string, path: string): PartOutcome | Arma
       cause: error,
     });
   }
+  // The upload that the part was of has ended: its parts were joined or taken away.
+  if (status === 404 && part !== undefined) return 'expired';
   if (error.code === 'expired_token' || (status === 403 && /expired/i.test(body))) return 'expired';
   return error;
 }
