@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -62,9 +63,11 @@ describe('armature datasets push', () => {
         const writer = await begin();
         return {
           ...writer,
-          commit: async (at: string) => {
-            const receipt = await writer.commit(at);
-            seen.stored.push(at.replace(/^.*\/files\//, ''));
+          commit: async (...at: Parameters<typeof writer.commit>) => {
+            const receipt = await writer.commit(...at);
+            const [key, part] = at;
+            const path = key.replace(/^.*\/files\//, '');
+            seen.stored.push(part === undefined ? path : `${path} ${String(part.number)}`);
             seen.active -= 1;
             return receipt;
           },
@@ -84,9 +87,10 @@ describe('armature datasets push', () => {
     };
   };
 
-  const push = (concurrency: number) => {
-    const args = ['datasets', 'push', set, '--embodiment', embodiment, '--no-validate', '--json'];
-    const child = spawn(process.execPath, [bin, ...args, '--concurrency', String(concurrency)], {
+  const push = (concurrency: number, dir = set, ...more: string[]) => {
+    const args = ['datasets', 'push', dir, '--embodiment', embodiment, '--no-validate', '--json'];
+    args.push('--concurrency', String(concurrency), ...more);
+    const child = spawn(process.execPath, [bin, ...args], {
       env: { PATH: process.env['PATH'], ARMATURE_API_URL: api.url, ARMATURE_API_KEY: key },
       cwd: folder,
     });
@@ -132,5 +136,43 @@ describe('armature datasets push', () => {
     expect(second.seen.most).toBe(3);
     expect(second.seen.stored).toHaveLength(5);
     expect([...first.seen.stored, ...second.seen.stored].sort()).toEqual([...paths].sort());
+  });
+
+  it('goes on after Ctrl-C inside a file, with the parts of it that are missing', async () => {
+    const dir = join(folder, 'large');
+    await mkdir(join(dir, 'videos'), { recursive: true });
+    const large = randomBytes(5 * 2 ** 20 + 17);
+    await writeFile(join(dir, 'videos/long.mp4'), large);
+    await writeFile(join(dir, 'info.json'), '{}');
+    // The small file and three parts get through.
+    const first = watch((begun) => begun > 4);
+    const interrupted = push(2, dir, '--part-size', '1');
+    await vi.waitUntil(() => first.seen.waiting === 2, { timeout: 60_000, interval: 20 });
+    interrupted.child.kill('SIGINT');
+    expect((await interrupted.ended).code).toBe(130);
+    first.release();
+    await vi.waitUntil(() => first.seen.active === 0, { timeout: 60_000, interval: 20 });
+    first.end();
+    expect(first.seen.most).toBe(2);
+    expect(first.seen.stored).toHaveLength(4);
+
+    const second = watch(() => false);
+    // Of what size the parts are was settled when the upload began.
+    const done = await push(2, dir, '--part-size', '4').ended;
+    second.end();
+    expect(done).toMatchObject({ code: 0 });
+    const { id } = datasetSchema.parse(JSON.parse(done.stdout));
+    // The last is the whole, joined.
+    expect(second.seen.stored).toHaveLength(4);
+    expect(second.seen.stored.at(-1)).toBe('videos/long.mp4');
+    expect([...first.seen.stored, ...second.seen.stored].sort()).toEqual([
+      'info.json',
+      'videos/long.mp4',
+      ...[1, 2, 3, 4, 5, 6].map((part) => `videos/long.mp4 ${String(part)}`),
+    ]);
+    const keys: string[] = [];
+    for await (const { key: at } of api.store.list('tenants/')) keys.push(at);
+    const at = keys.find((one) => one.endsWith(`${id}/files/videos/long.mp4`)) ?? '';
+    expect(Buffer.from(await api.store.get(at)).equals(large)).toBe(true);
   });
 });

@@ -126,7 +126,10 @@ describe('runIngest', () => {
     new Proxy<ObjectStore>(store, {
       get(target, name: keyof ObjectStore) {
         if (name === 'localPath') return undefined;
-        if (name !== 'get') return target[name].bind(target);
+        if (name !== 'get') {
+          const value = target[name];
+          return typeof value === 'function' ? value.bind(target) : value;
+        }
         return async (key: string, range?: { start: number; end: number }) => {
           await before(key);
           return await target.get(key, range);

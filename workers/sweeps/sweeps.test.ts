@@ -121,6 +121,40 @@ describe('a sweep', () => {
     });
   });
 
+  it('aborts uploads by parts that nobody goes on with, or that no row names', async () => {
+    const { key, tenant, embodiment } = await tenantWithArm('parts');
+    const [head, tail] = [Buffer.alloc(5_000, 1), Buffer.alloc(500, 2)];
+    const parts = [head, tail].map((body) => {
+      const { size, sha256 } = fileOf('part', body);
+      return { size, sha256 };
+    });
+    const { dataset, parts: uploads } = await api.must('datasets.create', key, {
+      name: 'long',
+      embodiment_id: embodiment,
+      files: [{ ...fileOf('videos/long.mp4', Buffer.concat([head, tail])), parts }],
+    });
+    const [upload] = uploads;
+    const send = () =>
+      fetch(upload?.url ?? '', { method: 'PUT', headers: upload?.headers ?? {}, body: head });
+    expect((await send()).status).toBe(200);
+    const prefix = `tenants/${tenant}/datasets/`;
+    const stray = await api.store.createMultipart(`${prefix}${dataset.id}/files/videos/long.mp4`);
+    const open = async () => {
+      const ids: string[] = [];
+      for await (const { uploadId } of api.store.listMultiparts(prefix)) ids.push(uploadId);
+      return ids;
+    };
+    expect(await open()).toHaveLength(2);
+    expect(await sweep('orphan-objects', DAY / 2)).toBe('completed');
+    expect(await open()).toHaveLength(2);
+    expect(await sweep('orphan-objects', 2 * DAY)).toBe('completed');
+    const [named, ...rest] = await open();
+    expect([named === stray, rest]).toEqual([false, []]);
+    expect(await sweep('abandoned-uploads', 8 * DAY)).toBe('completed');
+    expect(await open()).toEqual([]);
+    expect((await send()).status).toBe(404);
+  });
+
   it('takes the files of rejected sets away when their quarantine is over', async () => {
     const { key, tenant, upload } = await tenantWithArm('quarantine');
     const sets = [await upload(Buffer.from('1')), await upload(Buffer.from('2'))] as const;

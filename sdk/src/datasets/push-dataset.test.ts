@@ -267,7 +267,7 @@ describe('pushDataset', () => {
     const large = folder({ 'videos/long.mp4': 'x' });
     truncateSync(join(large, 'videos/long.mp4'), MAX_FILE_BYTES + 1);
     expect(await error(large)).toMatchObject({
-      message: 'videos/long.mp4 has 5.0 GiB, more than 5',
+      message: 'videos/long.mp4 has 5.0 TiB, more than 5',
       field: 'videos/long.mp4',
     });
     expect(api.calls).toEqual([]);
