@@ -5,7 +5,7 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { datasetSchema } from '@armature/sdk/contract';
+import { ArmatureError, datasetSchema } from '@armature/sdk/contract';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { startTestApi, type TestApi } from './support/api.ts';
 import { armSpec } from './support/robots.ts';
@@ -38,15 +38,14 @@ describe('armature datasets push', () => {
     await rm(folder, { recursive: true, force: true });
   });
 
-  /** Watches what the store receives; a write waits when `holds` says so, until `release` or `refuse`. */
+  /**
+   * Watches what the store receives; a write waits when `holds` says so, until `release` lets it through or
+   * `drop` ends it: what the operating system has buffered of a connection that was cut would still arrive.
+   */
   const watch = (holds: (begun: number) => boolean) => {
     const begin = api.store.beginWrite.bind(api.store);
-    let release = (): void => undefined;
-    let refuse = (_: Error): void => undefined;
-    const gate = new Promise<void>((resolve, reject) => {
-      release = resolve;
-      refuse = reject;
-    });
+    let open = (_isDropped: boolean): void => undefined;
+    const gate = new Promise<boolean>((resolve) => (open = resolve));
     const seen = { begun: 0, waiting: 0, active: 0, most: 0, stored: [] as string[] };
     Object.assign(api.store, {
       beginWrite: async () => {
@@ -55,10 +54,10 @@ describe('armature datasets push', () => {
         seen.most = Math.max(seen.most, seen.active);
         if (holds(seen.begun)) {
           seen.waiting += 1;
-          await gate.catch((error: unknown) => {
+          if (await gate) {
             seen.active -= 1;
-            throw error;
-          });
+            throw new ArmatureError('incomplete_upload', 'the connection was cut');
+          }
         }
         const writer = await begin();
         return {
@@ -80,9 +79,8 @@ describe('armature datasets push', () => {
     });
     return {
       seen,
-      release: () => release(),
-      /** What waits is not stored, though its bytes have come. */
-      refuse: () => refuse(new Error('the store takes no more')),
+      release: () => open(false),
+      drop: () => open(true),
       end: () => Object.assign(api.store, { beginWrite: begin }),
     };
   };
@@ -115,7 +113,7 @@ describe('armature datasets push', () => {
     const stopped = await interrupted.ended;
     expect(stopped.code).toBe(130);
     expect(JSON.parse(stopped.stderr)).toMatchObject({ error: { code: 'cancelled' } });
-    first.refuse();
+    first.drop();
     await vi.waitUntil(() => first.seen.active === 0, { timeout: 60_000, interval: 20 });
     first.end();
     expect(first.seen.most).toBe(4);
@@ -150,7 +148,7 @@ describe('armature datasets push', () => {
     await vi.waitUntil(() => first.seen.waiting === 2, { timeout: 60_000, interval: 20 });
     interrupted.child.kill('SIGINT');
     expect((await interrupted.ended).code).toBe(130);
-    first.release();
+    first.drop();
     await vi.waitUntil(() => first.seen.active === 0, { timeout: 60_000, interval: 20 });
     first.end();
     expect(first.seen.most).toBe(2);

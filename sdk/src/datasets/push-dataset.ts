@@ -156,7 +156,7 @@ async function send(
 /** Files that came by parts are read whole before the answer. */
 function completionMs(files: readonly HashedFile[]): number {
   const large = files.reduce((sum, { size, parts }) => (parts === undefined ? sum : sum + size), 0);
-  return 30_000 + (large / VERIFIED_BYTES_PER_S) * 1000;
+  return 30_000 + Math.ceil((large / VERIFIED_BYTES_PER_S) * 1000);
 }
 
 async function completed(
