@@ -1,4 +1,5 @@
-import { Armature, ArmatureError } from '@armature/sdk';
+import { Armature } from '@armature/sdk';
+import postgres from 'postgres';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { PLATFORM_KEY, startTestApi, type TestApi } from './support/api.ts';
 
@@ -41,11 +42,20 @@ describe('the client over a network that loses answers', () => {
     expect((await client.keys.revoke({ id: key.id })).id).toBe(key.id);
   });
 
-  it('does not make two tenants, whose verb takes no id: the operator is told', async () => {
-    const before = losing(1);
-    const client = new Armature({ apiUrl: api.url, apiKey: PLATFORM_KEY, fetch: before });
-    const refused = await client.tenants.create({ name: 'twice?' }).catch((e: unknown) => e);
-    expect(refused).toBeInstanceOf(ArmatureError);
-    expect(refused).toMatchObject({ code: 'unavailable' });
+  it('makes one tenant for an operator, and gets its key', async () => {
+    const retry = { baseMs: 1 };
+    const client = new Armature({
+      apiUrl: api.url,
+      apiKey: PLATFORM_KEY,
+      fetch: losing(2),
+      retry,
+    });
+    const { tenant, secret } = await client.tenants.create({ name: 'one' });
+    const admin = postgres(api.db.adminUrl, { max: 1 });
+    const named = await admin`select id from tenants where name = 'one'`;
+    await admin.end();
+    expect(named).toMatchObject([{ id: tenant.id }]);
+    const own = new Armature({ apiUrl: api.url, apiKey: secret });
+    expect((await own.tenants.current()).id).toBe(tenant.id);
   });
 });

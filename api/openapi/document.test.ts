@@ -35,7 +35,7 @@ describe('the OpenAPI document', () => {
       const inPath = (operation.parameters ?? []).filter((parameter) => parameter.in === 'path');
       expect(inPath.map(({ name }) => name)).toEqual(fields);
       const takesKey = (operation.parameters ?? []).some(({ name }) => name === 'Idempotency-Key');
-      expect(takesKey).toBe(route.method !== 'GET' && route.scope !== 'platform');
+      expect(takesKey).toBe(route.method !== 'GET');
     }
   });
 

@@ -394,7 +394,7 @@ const WITHOUT_GRADIENT: readonly (keyof typeof tensor)[] = [
   ...(['and', 'or', 'not', 'equal', 'less', 'lessOrEqual', 'greater', 'greaterOrEqual'] as const),
   ...(['argmax', 'oneHot', 'filled', 'zerosLike', 'stopGradient', 'windows', 'loop'] as const),
   ...(['attentionBias', 'causalBias', 'rotation', 'multimodalRotation'] as const),
-  ...(['blockLinear', 'int8Linear', 'quantizeBlocks', 'quantizeColumns'] as const),
+  ...(['blockLinear', 'blockValues', 'int8Linear', 'quantizeBlocks', 'quantizeColumns'] as const),
 ];
 
 it('every operation with a gradient has a case', () => {

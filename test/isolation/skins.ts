@@ -49,7 +49,7 @@ const trpc: Skin = async (api, name, key, input) => {
 
 /** The history of a fine-tune as server-sent events: what the stream begins with. */
 const stream: Skin = async (api, _name, key, input) => {
-  const { id } = z.object({ id: z.string().default('') }).parse(input);
+  const { id } = z.object({ id: z.string().default('nonsense') }).parse(input);
   const path = `/v1/finetunes/${encodeURIComponent(id)}/stream`;
   const answer = await fetch(new URL(path, api.url), {
     headers: { 'x-request-id': 'test-request-1', ...credentialHeaders(key) },
