@@ -2,7 +2,7 @@ import { reshape } from './broadcast.ts';
 import { composite } from './emit.ts';
 import { ShapeError } from './errors.ts';
 import type { Tensor } from './graph.ts';
-import { gemm, rows, sumRows } from './linalg.ts';
+import { gemm, overRows, rows, sumRows } from './linalg.ts';
 import { concat, pad, slice, transpose } from './shape.ts';
 import { dim } from './shapes.ts';
 import { windows } from './windows.ts';
@@ -58,9 +58,7 @@ export function conv1d(x: Tensor, w: Tensor, options: Conv1dOptions = {}): Tenso
   const inputs = bias === undefined ? [x, weight] : [x, weight, bias];
   return composite(inputs, y, (dy, needed) => [
     needed[0] === true ? scattered(dy, weight, undefined, geometry) : undefined,
-    needed[1] === true
-      ? reshape(gemm(rows(columns), rows(dy), { transA: true }), weight.shape)
-      : undefined,
+    needed[1] === true ? reshape(overRows(rows(columns), rows(dy)), weight.shape) : undefined,
     needed[2] === true ? sumRows(dy) : undefined,
   ]);
 }
@@ -93,9 +91,7 @@ export function convTranspose1d(
     const back = gathered(dy, weight, undefined, geometry);
     return [
       needed[0] === true ? back.y : undefined,
-      needed[1] === true
-        ? reshape(gemm(rows(back.columns), rows(x), { transA: true }), weight.shape)
-        : undefined,
+      needed[1] === true ? reshape(overRows(rows(back.columns), rows(x)), weight.shape) : undefined,
       needed[2] === true ? sumRows(dy) : undefined,
     ];
   });

@@ -2,7 +2,7 @@ import { reduceSum, reshape } from './broadcast.ts';
 import { composite, emit } from './emit.ts';
 import { ShapeError } from './errors.ts';
 import type { Tensor } from './graph.ts';
-import { gemm, rows, sumRows } from './linalg.ts';
+import { gemm, overRows, rows, sumRows } from './linalg.ts';
 import { after, isLarge } from './order.ts';
 import { concat, pad, slice, transpose } from './shape.ts';
 import { dim } from './shapes.ts';
@@ -74,9 +74,7 @@ function convLast(x: Tensor, w: Tensor, bias: Tensor | undefined, geometry: Geom
   return composite(inputs, y, (dy, needed) => {
     const ofBias = needed[2] === true ? sumRows(dy) : undefined;
     const ofWeight =
-      needed[1] === true
-        ? reshape(gemm(rows(columns), rows(dy), { transA: true }), w.shape)
-        : undefined;
+      needed[1] === true ? reshape(overRows(rows(columns), rows(dy)), w.shape) : undefined;
     const weight = isLarge(dy) ? after(w, ofWeight, ofBias) : w;
     return [needed[0] === true ? scattered(dy, weight, geometry) : undefined, ofWeight, ofBias];
   });

@@ -1,10 +1,10 @@
-import { filled, reshape, unbroadcast } from './broadcast.ts';
+import { filled, reduceSum, reshape, unbroadcast } from './broadcast.ts';
 import { add } from './elementwise.ts';
-import { emit, graphOf } from './emit.ts';
+import { composite, emit } from './emit.ts';
 import { ShapeError } from './errors.ts';
 import type { Tensor } from './graph.ts';
 import { after, column, isLarge } from './order.ts';
-import { broadcast, dim } from './shapes.ts';
+import { broadcast, dim, sizeOf } from './shapes.ts';
 import { transpose } from './shape.ts';
 
 /** Matrix products. Transposes of operands are flags of Gemm, or fused by the runtime (FusedMatMul). */
@@ -26,7 +26,7 @@ export function matmul(a: Tensor, b: Tensor): Tensor {
   if (b.shape.length === 2) {
     return emit('MatMul', [a, b], output, {}, [
       (dy) => matmul(dy, swap(b)),
-      (dy) => gemm(rows(a), rows(dy), { transA: true }),
+      (dy) => overRows(rows(a), rows(dy)),
     ]);
   }
   return emit('MatMul', [a, b], output, {}, [
@@ -45,6 +45,9 @@ export function swap(x: Tensor): Tensor {
 export function rows(x: Tensor): Tensor {
   return x.shape.length === 2 ? x : reshape(x, [-1, dim(x.shape, -1)]);
 }
+
+/** Entries of a product from which on its bias is added by itself. */
+const LARGE_PRODUCT = 1 << 19;
 
 export interface GemmOptions {
   readonly transA?: boolean;
@@ -68,34 +71,48 @@ export function gemm(a: Tensor, b: Tensor, options: GemmOptions = {}, c?: Tensor
     ]);
   }
   const attributes = { transA: { int: ta ? 1 : 0 }, transB: { int: tb ? 1 : 0 } };
+  const output = { dtype: a.dtype, shape: [m, n] };
   const inputs = c === undefined ? [a, b] : [a, b, c];
-  const [y] = graphOf('gemm', inputs).node(
-    'Gemm',
-    inputs,
-    [{ dtype: a.dtype, shape: [m, n] }],
-    attributes,
-    ([dy], needed) => {
-      if (dy === undefined) return [];
-      const [toA, toB, toC] = needed;
-      const ofC = toC === true ? sumRows(dy) : undefined;
-      const ofB =
-        toB !== true
-          ? undefined
-          : tb
-            ? gemm(dy, a, { transA: true, transB: ta })
-            : gemm(a, dy, { transA: !ta });
-      const weight = isLarge(dy) && toA === true ? after(b, ofB, tb ? column(ofC) : ofC) : b;
-      const ofA =
-        toA !== true
-          ? undefined
+  // The runtime lays the row under a product by one thread alone.
+  const isApart = c !== undefined && sizeOf(output.shape) >= LARGE_PRODUCT;
+  const product = emit('Gemm', isApart ? [a, b] : inputs, output, attributes);
+  const y = isApart ? emit('Add', [product, c], output) : product;
+  return composite(inputs, y, (dy, [toA, toB, toC]) => {
+    const ofC = toC === true ? sumRows(dy) : undefined;
+    const ofB =
+      toB !== true
+        ? undefined
+        : tb
+          ? ta
+            ? gemm(dy, a, { transA: true, transB: true })
+            : overRows(dy, a)
           : ta
-            ? gemm(weight, dy, { transA: tb, transB: true })
-            : gemm(dy, weight, { transB: !tb });
-      return [ofA, ofB, ofC];
-    },
-  );
-  if (y === undefined) throw new ShapeError('gemm', 'no output');
-  return y;
+            ? gemm(a, dy)
+            : overRows(a, dy);
+    const weight = isLarge(dy) && toA === true ? after(b, ofB, tb ? column(ofC) : ofC) : b;
+    const ofA =
+      toA !== true
+        ? undefined
+        : ta
+          ? gemm(weight, dy, { transA: tb, transB: true })
+          : gemm(dy, weight, { transB: !tb });
+    return [ofA, ofB, ofC];
+  });
+}
+
+/** Entries of a product over rows up to which its two halves are faster than the whole, and rows from which on. */
+const [NARROW, LONG] = [192 * 192, 1024];
+
+/**
+ * aᵀ·b for a [rows, m] and b [rows, n]. The runtime's threads divide the result among them, and each packs all
+ * rows of b: of long and narrow matrices they get half of the rows each instead.
+ */
+export function overRows(a: Tensor, b: Tensor): Tensor {
+  const [count, m, n] = [dim(a.shape, 0), dim(a.shape, 1), dim(b.shape, 1)];
+  const isApart = count >= LONG && count % 2 === 0 && m * n <= NARROW;
+  if (!isApart) return gemm(a, b, { transA: true });
+  const [first, second] = [a, b].map((x) => reshape(x, [2, count / 2, dim(x.shape, 1)]));
+  return reduceSum(matmul(swap(first as Tensor), second as Tensor), [0]);
 }
 
 /** Sum over all axes but the last, as a product with a row of ones: several times faster than ReduceSum. */

@@ -46,11 +46,21 @@ function fusedNorm(op: FusedNorm, x: Tensor, { weight, bias }: Affine, eps: numb
       ]);
     }
   }
-  const scale = weight ?? x.graph.constant(1, [width], x.dtype);
-  const { y, deviation } = normNode(op, x, scale, bias, eps);
+  const ones = (): Tensor => x.graph.constant(1, [width], x.dtype);
+  // What a gradient reads has no weight in it: of a large tensor that is not worth a second node.
+  const isApart = weight !== undefined && !x.graph.inference && isLarge(x);
+  const { y: made, deviation } = normNode(
+    op,
+    x,
+    isApart ? ones() : (weight ?? ones()),
+    isApart ? undefined : bias,
+    eps,
+  );
+  const scaled = isApart ? mul(made, weight) : made;
+  const y = isApart && bias !== undefined ? add(scaled, bias) : scaled;
   const inputs = [x, ...(weight ? [weight] : []), ...(bias ? [bias] : [])];
   return composite(inputs, y, (dy, needed) => {
-    const plain = normNode(op, x, x.graph.constant(1, [width], x.dtype), undefined, eps).y;
+    const plain = isApart ? made : normNode(op, x, ones(), undefined, eps).y;
     const needs = new Map(inputs.map((t, i) => [t.id, needed[i] === true]));
     const wants = (t: Tensor | undefined) => t !== undefined && needs.get(t.id) === true;
     const product = mul(dy, plain);
@@ -162,13 +172,13 @@ function groupNormLast(x: Tensor, affine: Required<Affine>, options: GroupNormOp
   const y = add(mul(centred, scale), bias);
   return composite([x, weight, bias], reshape(y, x.shape), (dyShaped) => {
     const dy = reshape(dyShaped, flat.shape);
-    const plain = mul(centred, deviation);
-    const along = mul(dy, plain);
-    const sums = { dy: reduceMean(dy, [1]), along: reduceMean(along, [1]) };
+    // What is as large as x is multiplied as seldom as can be; the rest is [B, C].
+    const along = mul(reduceMean(mul(dy, centred), [1]), reshape(deviation, [batch, channels]));
+    const sums = { dy: reduceMean(dy, [1]), along };
     const positions = dim(flat.shape, 1);
     const mean = mul(ofGroup(mul(sums.dy, weight)), deviation);
-    const slope = mul(ofGroup(mul(sums.along, weight)), deviation);
-    const dx = sub(sub(mul(dy, scale), mean), mul(plain, slope));
+    const slope = mul(ofGroup(mul(sums.along, weight)), mul(deviation, deviation));
+    const dx = sub(sub(mul(dy, scale), mean), mul(centred, slope));
     return [
       reshape(dx, x.shape),
       mul(reduceSum(sums.along, [0]), positions),
