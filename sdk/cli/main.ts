@@ -1,3 +1,4 @@
+#!/usr/bin/env node
 import { environment } from './config.ts';
 import { runCli } from './run-cli.ts';
 import { ask, readInput } from './terminal.ts';

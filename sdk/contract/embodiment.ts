@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 
 const name = z.string().min(1).max(120);
 const finite = z.number().refine(Number.isFinite, 'must be finite');

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 
 const perDimension = z.array(z.number());
 /** Over the frames of one episode; standard deviations of the population. */

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 
 /**
  * Every error code that a caller can meet, with the HTTP status it travels under and whether the

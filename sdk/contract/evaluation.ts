@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 
 const errorPair = z.object({ mse: z.number(), l1: z.number() });
 const interval = z.tuple([z.number(), z.number()]);

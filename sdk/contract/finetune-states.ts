@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 
 /**
  * The states of a fine-tune, and those that each may be followed by. The database has the same table and

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { embodimentSpecSchema, referenceSchema } from './embodiment.ts';
 import { errorCodeSchema } from './errors.ts';
 import { evaluationSchema } from './evaluation.ts';

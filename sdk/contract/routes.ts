@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { embodimentSpecSchema } from './embodiment.ts';
 import { datasetEpisodeSchema } from './episodes.ts';
 import { problemSchema } from './errors.ts';

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { embodimentSpecSchema } from './embodiment.ts';
 
 /** `typ` header of a session token; no other credential carries it. */

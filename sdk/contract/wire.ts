@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { embodimentSpecSchema } from './embodiment.ts';
 import { errorCodeSchema } from './errors.ts';
 import { ndarraySchema } from './ndarray.ts';

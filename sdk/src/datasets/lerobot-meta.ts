@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { z } from 'zod';
+import * as z from 'zod';
 import { ArmatureError, fromZodError } from '../../contract/index.ts';
 import { parseJson } from '../answers.ts';
 
