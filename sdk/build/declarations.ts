@@ -16,7 +16,10 @@ export async function writeDeclarations(sdk: string, out: string): Promise<Inclu
       browser: join(sdk, 'src/browser.ts'),
       contract: join(sdk, 'contract/index.ts'),
     },
-    plugins: [dts({ tsconfig: resolve(sdk, '../tsconfig.json'), includeExternal: ['zod'] })],
+    plugins: [
+      dts({ tsconfig: resolve(sdk, '../tsconfig.json'), includeExternal: ['zod'] }),
+      { name: 'tabs', renderChunk: (code) => code.replaceAll(/^(?: {4})+/gm, tabs) },
+    ],
     onLog: (_, { message }) => {
       throw new Error(message);
     },
@@ -37,4 +40,9 @@ export async function writeDeclarations(sdk: string, out: string): Promise<Inclu
   } finally {
     await bundle.close();
   }
+}
+
+/** Schemas nest deeply: of their declarations a fifth is indentation by four spaces. */
+function tabs(indentation: string): string {
+  return '\t'.repeat(indentation.length / 4);
 }

@@ -34,6 +34,11 @@ export async function writeJavaScript(sdk: string, out: string): Promise<Include
     format: 'esm',
     platform: 'node',
     target: 'es2022',
+    // Functions and classes keep their names, for stack traces; lines stay short enough to be printed in one.
+    minify: true,
+    keepNames: true,
+    lineLimit: 120,
+    // `notices.ts` has them all.
     legalComments: 'none',
     plugins: [socketsWhereNeeded, builtinsByImport],
     metafile: true,
