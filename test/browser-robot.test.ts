@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 import { chromium, type Browser, type Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { SessionGrant } from '@armature/sdk/contract';
+import { grantFor } from '../workers/serve/testing/grant.ts';
 import { armSpec } from '../workers/serve/testing/robots.ts';
 import { startWorker, type TestWorker } from '../workers/serve/testing/worker.ts';
 
@@ -87,30 +87,11 @@ describe.skipIf(!hasBrowser)('the browser bundle, in a browser', () => {
     await worker.stop();
   });
 
-  async function grant(token?: string): Promise<SessionGrant> {
-    const claims = worker.claims({ sub: 'ses_browser' });
-    return {
-      session: {
-        id: claims.sub,
-        robot: claims.robot,
-        embodiment_id: claims.embodiment.id,
-        policy_version_id: claims.policy.version_id,
-        epoch: claims.epoch,
-        created_at: new Date().toISOString(),
-        ended_at: null,
-      },
-      url: `ws://127.0.0.1:${worker.port}/v1/robot`,
-      announce_url: `http://127.0.0.1:${worker.port}/v1/allocations`,
-      token: token ?? (await worker.issuer.sign(claims)),
-      token_expires_at: new Date(Date.now() + 600_000).toISOString(),
-      embodiment: claims.embodiment.spec,
-    };
-  }
-
   it('connects by the subprotocol’s token, acts, runs its loop and is metered', async () => {
+    const grant = await grantFor(worker, worker.claims({ sub: 'ses_browser' }));
     const given = JSON.stringify({
-      grant: await grant(),
-      stale: await grant('a.b.c'),
+      grant,
+      stale: { ...grant, token: 'a.b.c' },
       spec: armSpec(),
     });
     const outcome = await page.evaluate<Outcome>(`${script}(${given})`);

@@ -35,7 +35,8 @@ export async function writeDeclarations(sdk: string, out: string): Promise<Inclu
     const left = output.flatMap((part) =>
       part.type === 'chunk' ? part.imports.filter((name) => !files.has(name)) : [],
     );
-    if (left.length > 0) throw new Error(`the declarations would have to import ${left.join(', ')}`);
+    if (left.length > 0)
+      throw new Error(`the declarations would have to import ${left.join(', ')}`);
     return bundle.watchFiles.flatMap((file) => packageOf(file) ?? []);
   } finally {
     await bundle.close();

@@ -1,6 +1,6 @@
-import type { SessionClaims, SessionGrant } from '@armature/sdk/contract';
 import { Armature, connectRobot } from '@armature/sdk';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { grantFor } from './testing/grant.ts';
 import { armSpec, jpegOf } from './testing/robots.ts';
 import { startWorker, type TestWorker } from './testing/worker.ts';
 
@@ -12,26 +12,6 @@ beforeAll(async () => {
 });
 afterAll(() => worker.stop());
 
-async function grant(claims: SessionClaims): Promise<SessionGrant> {
-  const now = new Date().toISOString();
-  return {
-    session: {
-      id: claims.sub,
-      robot: claims.robot,
-      embodiment_id: claims.embodiment.id,
-      policy_version_id: claims.policy.version_id,
-      epoch: claims.epoch,
-      created_at: now,
-      ended_at: null,
-    },
-    url: `ws://127.0.0.1:${worker.port}/v1/robot`,
-    announce_url: `http://127.0.0.1:${worker.port}/v1/allocations`,
-    token: await worker.issuer.sign(claims),
-    token_expires_at: new Date(Date.now() + 600_000).toISOString(),
-    embodiment: claims.embodiment.spec,
-  };
-}
-
 describe('the SDK’s robot client on a worker', () => {
   const seen = () => ({
     images: { front: { jpeg } },
@@ -42,7 +22,7 @@ describe('the SDK’s robot client on a worker', () => {
   it('acts, reports what it executed, runs its control loop, and is metered chunk for chunk', async () => {
     const robot = await connectRobot({
       embodiment: armSpec(),
-      grant: await grant(worker.claims({ sub: 'ses_sdk' })),
+      grant: await grantFor(worker, worker.claims({ sub: 'ses_sdk' })),
     });
     const first = await robot.act(seen());
     expect(first.rows).toHaveLength(8);
@@ -67,7 +47,10 @@ describe('the SDK’s robot client on a worker', () => {
   it('gets chunks that go on from the one in execution, where it asks for them', async () => {
     const robot = await connectRobot({
       embodiment: armSpec(),
-      grant: await grant(worker.claims({ sub: 'ses_guided', reasoning: { when: 'off' } })),
+      grant: await grantFor(
+        worker,
+        worker.claims({ sub: 'ses_guided', reasoning: { when: 'off' } }),
+      ),
       chunking: { mode: 'guided' },
     });
     const before = worker.runtime.runs.length;
@@ -91,7 +74,8 @@ describe('the SDK’s robot client on a worker', () => {
     const heard: string[] = [];
     const robot = await connectRobot({
       embodiment: armSpec(),
-      grant: await grant(
+      grant: await grantFor(
+        worker,
         worker.claims({ sub: 'ses_heard', reasoning: { when: 'interval', ms: 1 } }),
       ),
       onReasoning: ({ id, text }) => heard.push(`${id} ${text}`),
@@ -104,7 +88,7 @@ describe('the SDK’s robot client on a worker', () => {
 
   it('creates a session whose policy the worker has by the time the robot connects', async () => {
     const cold = worker.claims({ sub: 'ses_ahead' }, 'cold');
-    const granted = await grant(cold);
+    const granted = await grantFor(worker, cold);
     const asked: string[] = [];
     // The control plane's answers are given here; what goes to the worker goes over the network.
     const network: typeof fetch = async (input, init) => {
@@ -127,7 +111,10 @@ describe('the SDK’s robot client on a worker', () => {
   });
 
   it('creates a session whose worker cannot be told, and one that is not to be told', async () => {
-    const granted = { ...(await grant(worker.claims())), url: 'ws://127.0.0.1:9/v1/robot' };
+    const granted = {
+      ...(await grantFor(worker, worker.claims())),
+      url: 'ws://127.0.0.1:9/v1/robot',
+    };
     for (const announce of [true, false]) {
       let toWorker = 0;
       const network: typeof fetch = async (input, init) => {
