@@ -1,7 +1,7 @@
 import { writeFile } from 'node:fs/promises';
 import { isBuiltin } from 'node:module';
 import { join, resolve } from 'node:path';
-import { build, type Metafile, type Plugin } from 'esbuild';
+import * as esbuild from 'esbuild';
 import { packageOf, type IncludedPackage } from './notices.ts';
 
 /** Left to the manifest's `imports`: Node's WebSocket client, which browsers have no use for. */
@@ -18,7 +18,7 @@ const ABSENT = /^(bufferutil|utf-8-validate)$/;
  * @throws Error for warnings, and for an import that the package cannot resolve by itself.
  */
 export async function writeJavaScript(sdk: string, out: string): Promise<IncludedPackage[]> {
-  const { metafile, warnings } = await build({
+  const { metafile, warnings } = await esbuild.build({
     absWorkingDir: sdk,
     entryPoints: {
       index: 'src/index.ts',
@@ -58,33 +58,33 @@ const NO_SOCKETS = `export class WebSocket {
 }
 `;
 
-const socketsWhereNeeded: Plugin = {
+const socketsWhereNeeded: esbuild.Plugin = {
   name: 'sockets-where-needed',
-  setup({ onResolve }) {
-    onResolve({ filter: /^ws$/ }, ({ kind }) =>
+  setup(build) {
+    build.onResolve({ filter: /^ws$/ }, ({ kind }) =>
       kind === 'dynamic-import' ? { path: NODE_SOCKETS, external: true } : undefined,
     );
   },
 };
 
 /** CommonJS packages call `require`, which an ES module has not: Node's modules are imported for them. */
-const builtinsByImport: Plugin = {
+const builtinsByImport: esbuild.Plugin = {
   name: 'builtins-by-import',
-  setup({ onLoad, onResolve }) {
-    onResolve({ filter: /./ }, ({ kind, path }) =>
+  setup(build) {
+    build.onResolve({ filter: /./ }, ({ kind, path }) =>
       kind === 'require-call' && isBuiltin(path) ? { path, namespace: 'builtin' } : undefined,
     );
-    onLoad({ filter: /./, namespace: 'builtin' }, ({ path }) => ({
+    build.onLoad({ filter: /./, namespace: 'builtin' }, ({ path }) => ({
       contents: `import builtin from ${JSON.stringify(path)}; module.exports = builtin;`,
     }));
-    onResolve({ filter: ABSENT }, ({ path }) => ({ path, namespace: 'absent' }));
-    onLoad({ filter: /./, namespace: 'absent' }, ({ path }) => ({
+    build.onResolve({ filter: ABSENT }, ({ path }) => ({ path, namespace: 'absent' }));
+    build.onLoad({ filter: /./, namespace: 'absent' }, ({ path }) => ({
       contents: `throw new Error(${JSON.stringify(`${path} is not part of this package`)});`,
     }));
   },
 };
 
-function importsLeft({ outputs }: Metafile): string[] {
+function importsLeft({ outputs }: esbuild.Metafile): string[] {
   const imports = Object.values(outputs).flatMap((output) => output.imports);
   const left = imports.filter(
     ({ external, path }) => external === true && path !== NODE_SOCKETS && !isBuiltin(path),

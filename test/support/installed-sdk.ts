@@ -2,7 +2,6 @@ import { execFile } from 'node:child_process';
 import { mkdir, mkdtemp, readdir, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { delimiter, dirname, join } from 'node:path';
-import { promisify } from 'node:util';
 import { buildPackage } from '../../sdk/build/package.ts';
 
 export interface Ended {
@@ -63,7 +62,7 @@ export async function bytesBeneath(dir: string): Promise<number> {
   return (await Promise.all(sizes)).reduce((sum, size) => sum + size, 0);
 }
 
-async function runIn(
+function runIn(
   cwd: string,
   program: string,
   args: readonly string[],
@@ -71,11 +70,11 @@ async function runIn(
 ): Promise<Ended> {
   // npm and the command line are started by the Node that runs the tests.
   const PATH = [dirname(process.execPath), process.env['PATH']].join(delimiter);
-  try {
-    const ended = await promisify(execFile)(program, args, { cwd, env: { PATH, ...environment } });
-    return { code: 0, ...ended };
-  } catch (error) {
-    if (!(error instanceof Error && 'code' in error && typeof error.code === 'number')) throw error;
-    return { ...(error as Error & Omit<Ended, 'code'>), code: error.code };
-  }
+  return new Promise((resolve, reject) => {
+    execFile(program, args, { cwd, env: { PATH, ...environment } }, (error, stdout, stderr) => {
+      if (error === null) resolve({ code: 0, stdout, stderr });
+      else if (typeof error.code === 'number') resolve({ code: error.code, stdout, stderr });
+      else reject(error);
+    });
+  });
 }
