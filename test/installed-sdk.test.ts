@@ -19,9 +19,10 @@ const MOST_BYTES = 1_000_000;
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 
 let sdk: InstalledSdk;
+// Two compilers run in it, for some ten seconds where nobody else wants the cores.
 beforeAll(async () => {
   sdk = await installSdk();
-});
+}, 300_000);
 afterAll(() => sdk.remove());
 
 describe('an installation of the SDK', () => {

@@ -74,7 +74,7 @@ function runIn(
     execFile(program, args, { cwd, env: { PATH, ...environment } }, (error, stdout, stderr) => {
       if (error === null) resolve({ code: 0, stdout, stderr });
       else if (typeof error.code === 'number') resolve({ code: error.code, stdout, stderr });
-      else reject(error);
+      else reject(new Error(`${program} did not run to its end`, { cause: error }));
     });
   });
 }
