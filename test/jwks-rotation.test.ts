@@ -64,8 +64,8 @@ beforeAll(async () => {
   processes = await Promise.all(ports.map((port) => startApiProcess(signing(first), port)));
   const jwksUrl = `${balancer.url}/.well-known/jwks.json`;
   workers = [
-    await startWorker({ jwksUrl, keyAges: KEY_AGES }),
-    await startWorker({ jwksUrl, keyAges: KEY_AGES }),
+    await startWorker({ worker: 'serve-0', jwksUrl, keyAges: KEY_AGES }),
+    await startWorker({ worker: 'serve-1', jwksUrl, keyAges: KEY_AGES }),
   ];
   await beat();
   beating = setInterval(() => {

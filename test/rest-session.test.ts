@@ -10,7 +10,7 @@ let api: TestApi;
 let worker: TestWorker;
 beforeAll(async () => {
   api = await startTestApi();
-  worker = await startWorker({ jwksUrl: `${api.url}/.well-known/jwks.json` });
+  worker = await startWorker({ worker: 'serve-1', jwksUrl: `${api.url}/.well-known/jwks.json` });
   await addServeWorker(api.db.worker, 'serve-1', `ws://127.0.0.1:${worker.port}/v1/robot`);
 });
 afterAll(async () => {

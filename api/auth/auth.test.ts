@@ -142,6 +142,7 @@ describe('session tokens', () => {
     sub: 'ses_1',
     tenant: 'ten_1',
     robot: 'r1',
+    worker: 'serve-1',
     embodiment: { id: 'emb_1', spec: armSpec },
     policy: { version_id: 'pv_1', digest: 'd', prefix: 'p/' },
     reasoning: { when: 'every_chunk' },

@@ -75,6 +75,7 @@ export async function grantSession(
       sub: session.id,
       tenant: ctx.tenant,
       robot: session.robot,
+      worker: worker.id,
       embodiment: { id: embodiment.id, spec },
       policy: { version_id: version.id, digest: version.digest, prefix: version.prefix },
       ...(options.sampler === undefined ? {} : { sampler: options.sampler }),

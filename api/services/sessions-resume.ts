@@ -6,8 +6,8 @@ import { grantSession, pickServeWorker } from './session-grant.ts';
 import { mutate } from './mutate.ts';
 import { limitOf } from './quotas.ts';
 
-/** A token with the next epoch, for a robot that reconnects: late chunks of the old one are void. */
-export const resumeSession: Service<'sessions.resume'> = async (ctx, { id }) => {
+/** A token with the next epoch and for one worker: what is left of the old epoch is void there. */
+export const resumeSession: Service<'sessions.resume'> = async (ctx, { id, worker: stay }) => {
   const rows = await mutate(ctx, async (tx, note) => {
     const { tenant } = ctx;
     const before = await findSession(tx, tenant, id);
@@ -17,7 +17,7 @@ export const resumeSession: Service<'sessions.resume'> = async (ctx, { id }) => 
         fix: 'Create a new session.',
       });
     }
-    const worker = await pickServeWorker(tx, before.workerId);
+    const worker = await pickServeWorker(tx, stay ?? before.workerId);
     const [session] = await tx
       .update(sessions)
       .set({ epoch: sql`${sessions.epoch} + 1`, workerId: worker.id })

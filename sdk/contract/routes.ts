@@ -368,8 +368,17 @@ export const routes = {
     sessionOptionsSchema,
     sessionGrantSchema,
   ),
-  /** A new token with the next epoch, for a robot that reconnects. */
-  'sessions.resume': verb('POST', '/v1/sessions/:id/resume', 'robot', byId, sessionGrantSchema),
+  /** A new token with the next epoch, for a robot that reconnects or renews the one it has. */
+  'sessions.resume': verb(
+    'POST',
+    '/v1/sessions/:id/resume',
+    'robot',
+    byId.extend({
+      /** Worker to stay at (`worker` of its welcome), if it is ready; the one of the last grant unless told. */
+      worker: z.string().min(1).max(64).optional(),
+    }),
+    sessionGrantSchema,
+  ),
   'sessions.end': verb('DELETE', '/v1/sessions/:id', 'robot', byId, sessionSchema),
   'sessions.list': verb('GET', '/v1/sessions', 'read', pageQuery, page(sessionSchema)),
   'sessions.get': verb('GET', '/v1/sessions/:id', 'read', byId, sessionSchema),

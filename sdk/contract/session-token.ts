@@ -38,6 +38,8 @@ export const sessionClaimsSchema = z.object({
   sub: z.string(),
   tenant: z.string(),
   robot: z.string(),
+  /** Id of the one worker that the token opens a connection at, or renews one. */
+  worker: z.string(),
   embodiment: z.object({ id: z.string(), spec: embodimentSpecSchema }),
   /** Object-store prefix of the policy version and the sha256 of its manifest. */
   policy: z.object({ version_id: z.string(), digest: z.string(), prefix: z.string() }),

@@ -148,6 +148,7 @@ export class SimRobot implements Actor<Spec> {
         sub: `ses_${index}`,
         tenant: this.tenantId,
         robot: `robot-${index}`,
+        worker: 'sim',
         embodiment: { id: 'emb', spec: simSpec },
         policy: {
           version_id: `pv_${tenant}`,

@@ -62,6 +62,8 @@ export interface TestApiOptions {
   objectStore?: ObjectStore;
   /** Requests that the API fetches from a tenant's rate at a time. */
   requestBatch?: number;
+  /** Life of a session token, s. */
+  sessionTokenLifeS?: number;
   oidc?: OidcSettings;
   /** In place of the box that keeps mails. */
   mailer?: Mailer;
@@ -221,6 +223,9 @@ async function inThisProcess({ db, storeRoot, options }: Surroundings): Promise<
     sessionSigningKey: { ...privateKey.export({ format: 'jwk' }), kid: 'test-1' },
     clock: () => new Date(Date.now() + clock.skewMs),
     ...(options.requestBatch === undefined ? {} : { requestBatch: options.requestBatch }),
+    ...(options.sessionTokenLifeS === undefined
+      ? {}
+      : { sessionTokenLifeS: options.sessionTokenLifeS }),
   });
   held.app = app;
   return {

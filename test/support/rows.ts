@@ -121,8 +121,9 @@ export async function addServeWorker(
   db: Db,
   id = 'serve-1',
   url = `ws://127.0.0.1:1/${id}`,
+  state: 'ready' | 'draining' = 'ready',
 ): Promise<void> {
-  await reportServeWorker(db, { id, url, state: 'ready', sessions: 0 });
+  await reportServeWorker(db, { id, url, state, sessions: 0 });
 }
 
 /** `chunks` chunks of 16 actions, every two of them by one reasoning. */

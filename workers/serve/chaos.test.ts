@@ -102,7 +102,7 @@ beforeAll(async () => {
   for (let i = 0; i < ROBOTS; i++) {
     const tenant = TENANTS[i % TENANTS.length] ?? '';
     const policy = storePolicy(store, tenant, tenant);
-    claims.push(claimsFor({ sub: `ses_c${i}`, tenant, policy }));
+    claims.push(claimsFor({ sub: `ses_c${i}`, worker: 'chaos', tenant, policy }));
     await recordSession(admin, { tenant, session: `ses_c${i}`, version: policy.version_id });
   }
 });

@@ -53,7 +53,7 @@ afterAll(async () => {
 
 async function robot(sub: string): Promise<TestRobot> {
   const claims = {
-    ...claimsFor({ sub, tenant: TENANT, policy, reasoning: { when: 'off' } }),
+    ...claimsFor({ sub, worker: 'load', tenant: TENANT, policy, reasoning: { when: 'off' } }),
     embodiment: { id: 'emb_load', spec: loadSpec() },
   };
   const made = await TestRobot.open(port, await issuer.sign(claims));

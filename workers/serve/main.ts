@@ -86,6 +86,7 @@ const { gateway } = await startServe({
   readManifest,
   verify,
   openpi: new OpenpiAccess({
+    worker: config.WORKER_ID,
     apiUrl: config.OPENPI_API_URL,
     embodimentId: config.OPENPI_EMBODIMENT,
     defaultKey: config.OPENPI_KEY,

@@ -80,6 +80,10 @@ export function serveMetrics() {
     reasoningAge: histogram('reasoning_age_seconds', 'Age of the reasoning in a chunk.'),
     policyLoad: histogram('policy_load_seconds', 'Fetching, loading and warming of a version.'),
     sessionsOpened: counter('sessions_opened_total', 'Sessions welcomed.'),
+    sessionsReplaced: counter(
+      'sessions_replaced_total',
+      'Connections that a later epoch of their session took the place of.',
+    ),
     sessionsClosed: new Counter({
       name: 'session_closed_total',
       help: 'Sessions ended, by close code.',

@@ -68,12 +68,12 @@ beforeAll(async () => {
   });
   put = (key, bytes) => store.put(key, bytes);
   const policy = await putPolicy(put, 'ten_p', makePolicy(base, armSpec(), 5));
-  claims = claimsFor({ sub: 'ses_p', tenant: 'ten_p', policy });
+  claims = claimsFor({ sub: 'ses_p', worker: 'serve-1', tenant: 'ten_p', policy });
   await recordSession(admin, { tenant: 'ten_p', session: 'ses_p', version: policy.version_id });
   engine = await Engine.start({ threads: 1, spin: false });
   tuned = await tunePolicy(engine, base, armSpec(), 'lora');
   const pairs = await putPolicy(put, 'ten_l', tuned);
-  lora = claimsFor({ sub: 'ses_l', tenant: 'ten_l', policy: pairs });
+  lora = claimsFor({ sub: 'ses_l', worker: 'serve-1', tenant: 'ten_l', policy: pairs });
   await recordSession(admin, { tenant: 'ten_l', session: 'ses_l', version: pairs.version_id });
 });
 afterAll(async () => {
@@ -164,7 +164,11 @@ const usageIds = async (session = 'ses_p') =>
 const slowArm = armSpec({ name: 'slow arm', control_hz: 4 });
 
 /** A session of the slow arm, and what the control plane would grant for its epochs. */
-async function moving(sub: string, url: (epoch: number) => string) {
+async function moving(
+  sub: string,
+  url: (epoch: number) => string,
+  worker: (epoch: number) => string = () => 'serve-1',
+) {
   const policy = makePolicy(base, slowArm, 6);
   const own: SessionClaims = {
     ...claimsFor({ sub, tenant: 'ten_m', policy: await putPolicy(put, 'ten_m', policy) }),
@@ -189,7 +193,7 @@ async function moving(sub: string, url: (epoch: number) => string) {
       },
       url: `ws://${at}`,
       announce_url: `http://${url(epoch)}/v1/allocations`,
-      token: await issuer.sign({ ...own, epoch }),
+      token: await issuer.sign({ ...own, worker: worker(epoch), epoch }),
       token_expires_at: new Date(Date.now() + 600_000).toISOString(),
       embodiment: slowArm,
     };
@@ -259,6 +263,7 @@ describe('robots of a process that leaves', () => {
     const grants = await moving(
       'ses_m',
       (epoch) => `127.0.0.1:${String(ports[Math.min(epoch, 2) - 1])}`,
+      (epoch) => `serve-m${Math.min(epoch, 2) - 1}`,
     );
     const exits = two.map((child) => once(child, 'exit'));
     const { stats, chunks, epochs, starved, latest } = await run(grants, 60, (tick) => {
@@ -392,6 +397,7 @@ describe('the serve process', () => {
     ): Promise<void> => {
       const who = claimsFor({
         sub: session,
+        worker: 'serve-1',
         tenant,
         policy: version,
         epoch,

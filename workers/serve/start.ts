@@ -2,7 +2,7 @@ import { PolicyError } from '@armature/policy/runtime';
 import { ArmatureError } from '@armature/sdk/contract';
 import type { ObjectStore } from '@armature/storage';
 import type { Clock } from './clock.ts';
-import { Gateway, OpenpiAccess, type TokenVerifier } from './gateway/index.ts';
+import { forWorker, Gateway, OpenpiAccess, type TokenVerifier } from './gateway/index.ts';
 import type { ImagePool } from './images/index.ts';
 import type { Ledger } from './ledger/index.ts';
 import { serveMetrics, type ServeMetrics } from './metrics.ts';
@@ -134,8 +134,8 @@ export async function startServe(parts: ServeParts): Promise<Serve> {
     maxSessions: parts.maxSessions,
     ...(parts.pingEveryMs === undefined ? {} : { pingEveryMs: parts.pingEveryMs }),
     healthy: () => dispatcher.longestRunMs() < STUCK_AFTER_MS,
-    verify: parts.verify,
-    openpi: parts.openpi ?? tokensOnly(parts.verify),
+    verify: forWorker(parts.verify, parts.worker),
+    openpi: parts.openpi ?? tokensOnly(parts),
     flush: (timeoutMs) => parts.ledger.flush(timeoutMs),
     clock,
     policies,
@@ -158,8 +158,9 @@ export async function startServe(parts: ServeParts): Promise<Serve> {
   return { gateway, metrics, waiting: () => queue.size };
 }
 
-function tokensOnly(verify: TokenVerifier): OpenpiAccess {
+function tokensOnly({ verify, worker }: Pick<ServeParts, 'verify' | 'worker'>): OpenpiAccess {
   return new OpenpiAccess({
+    worker,
     apiUrl: undefined,
     embodimentId: undefined,
     defaultKey: undefined,

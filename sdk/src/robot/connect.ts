@@ -7,6 +7,7 @@ import {
 import type { Armature, ClientInput } from '../client.ts';
 import type { EmbodimentShape } from './embodiment.ts';
 import type { ReconnectOptions, SessionStatus } from './link.ts';
+import { realPorts } from './ports.ts';
 import { RobotSession } from './session.ts';
 
 interface CommonOptions<S extends EmbodimentShape> {
@@ -48,8 +49,11 @@ export interface ConnectWithClient<S extends EmbodimentShape> extends CommonOpti
 export interface ConnectWithGrant<S extends EmbodimentShape> extends CommonOptions<S> {
   readonly client?: never;
   readonly grant: SessionGrant;
-  /** Fetches a new grant; without it the session lasts as long as its token and its socket. */
-  readonly resume?: () => Promise<SessionGrant>;
+  /**
+   * Fetches a new grant (`sessions.resume`, with `worker` where it is given, so that the session stays at
+   * the worker where it is); without it the session lasts as long as its token and its socket.
+   */
+  readonly resume?: (worker?: string) => Promise<SessionGrant>;
 }
 
 /**
@@ -67,7 +71,10 @@ export async function connectRobot<const S extends EmbodimentShape>(
   return RobotSession.open({
     embodiment: options.embodiment,
     grant,
-    resume: client === undefined ? options.resume : () => client.sessions.resume({ id }),
+    resume:
+      client === undefined
+        ? options.resume
+        : (worker) => client.sessions.resume(worker === undefined ? { id } : { id, worker }),
     end:
       client === undefined || !created
         ? undefined
@@ -82,6 +89,7 @@ export async function connectRobot<const S extends EmbodimentShape>(
     onReasoning: options.onReasoning,
     onStatus: options.onStatus,
     onError: options.onError,
+    ports: realPorts,
   });
 }
 

@@ -7,7 +7,7 @@ import {
   type WireReasoning,
 } from '../../contract/index.ts';
 import { cancelled } from '../backoff.ts';
-import { realClock, type Clock } from './clock.ts';
+import type { Clock } from './clock.ts';
 import { deferred } from './deferred.ts';
 import {
   errorFromFrame,
@@ -60,12 +60,7 @@ export class Connection {
   private open = true;
   private readonly gone = deferred<undefined>();
 
-  constructor(
-    socket: RobotSocket,
-    welcome: Welcome,
-    events: ConnectionEvents,
-    clock: Clock = realClock,
-  ) {
+  constructor(socket: RobotSocket, welcome: Welcome, events: ConnectionEvents, clock: Clock) {
     this.socket = socket;
     this.welcome = welcome;
     this.events = events;
@@ -128,12 +123,10 @@ export class Connection {
     this.open = false;
     this.rejectAll(lostConnection('was closed'));
     this.socket.send(encodeFrame({ type: 'bye' }));
-    let timer: NodeJS.Timeout | undefined;
-    const limit = new Promise<void>((resolve) => {
-      timer = setTimeout(resolve, timeoutMs);
-    });
-    await Promise.race([this.gone.promise, limit]);
-    clearTimeout(timer);
+    const limit = deferred<undefined>();
+    const stopTimer = this.clock.after(timeoutMs, () => limit.resolve(undefined));
+    await Promise.race([this.gone.promise, limit.promise]);
+    stopTimer();
     this.socket.close(1000, 'bye');
   }
 

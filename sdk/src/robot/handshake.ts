@@ -3,7 +3,8 @@ import { cancelled, throwIfCancelled } from '../backoff.ts';
 import { Connection, type ConnectionEvents } from './connection.ts';
 import { deferred } from './deferred.ts';
 import { errorFromFrame, lostConnection, noAnswer, readFrame } from './server-frames.ts';
-import { openSocket, type RobotSocket } from './socket.ts';
+import type { RobotPorts } from './ports.ts';
+import type { RobotSocket } from './socket.ts';
 
 export interface OpenOptions {
   readonly grant: SessionGrant;
@@ -11,6 +12,7 @@ export interface OpenOptions {
   /** Longest silence before the welcome, ms. */
   readonly loadingTimeoutMs: number;
   readonly signal: AbortSignal;
+  readonly ports: RobotPorts;
   readonly events: ConnectionEvents;
 }
 
@@ -19,10 +21,10 @@ export interface OpenOptions {
  * @throws ArmatureError as the worker refused, `unavailable`, `timeout`, `cancelled`.
  */
 export async function openConnection(options: OpenOptions): Promise<Connection> {
-  const { grant, signal } = options;
+  const { grant, signal, ports } = options;
   throwIfCancelled(signal);
   const handshake = new Handshake(options);
-  const socket = await openSocket(
+  const socket = await ports.openSocket(
     { url: grant.url, token: grant.token, timeoutMs: options.connectTimeoutMs },
     {
       message: (data) => handshake.message(data),
@@ -51,7 +53,7 @@ class Handshake {
   private readonly held: (Uint8Array | string)[] = [];
   private socket: RobotSocket | undefined;
   private connection: Connection | undefined;
-  private timer: NodeJS.Timeout | undefined;
+  private stopTimer = (): void => undefined;
 
   constructor(options: OpenOptions) {
     this.options = options;
@@ -83,15 +85,15 @@ class Handshake {
   }
 
   end(): void {
-    clearTimeout(this.timer);
+    this.stopTimer();
   }
 
   private early(data: Uint8Array | string, socket: RobotSocket): void {
     const frame = readFrame(data);
-    const { events } = this.options;
+    const { events, ports } = this.options;
     switch (frame?.type) {
       case 'welcome':
-        this.connection = new Connection(socket, frame, events);
+        this.connection = new Connection(socket, frame, events, ports.clock);
         return this.outcome.resolve(this.connection);
       case 'loading':
         this.listen();
@@ -108,8 +110,9 @@ class Handshake {
   }
 
   private listen(): void {
-    const { loadingTimeoutMs } = this.options;
-    clearTimeout(this.timer);
-    this.timer = setTimeout(() => this.giveUp(noAnswer(loadingTimeoutMs)), loadingTimeoutMs);
+    const { loadingTimeoutMs, ports } = this.options;
+    this.stopTimer();
+    const giveUp = (): void => this.giveUp(noAnswer(loadingTimeoutMs));
+    this.stopTimer = ports.clock.after(loadingTimeoutMs, giveUp);
   }
 }

@@ -1,9 +1,10 @@
 import { ArmatureError, type SessionGrant, type WireReasoning } from '../../contract/index.ts';
-import { backoffMs, cancelled, sleep } from '../backoff.ts';
+import { backoffMs, cancelled } from '../backoff.ts';
 import type { Connection, Dropped } from './connection.ts';
 import { deferred, type Deferred } from './deferred.ts';
 import { assertSameEmbodiment, type EmbodimentShape } from './embodiment.ts';
 import { openConnection } from './handshake.ts';
+import type { RobotPorts } from './ports.ts';
 import { tokenLifetimeMs } from './token-lifetime.ts';
 
 export type SessionStatus = 'connecting' | 'loading' | 'ready' | 'reconnecting' | 'closed';
@@ -20,8 +21,11 @@ export interface ReconnectOptions {
 export interface LinkOptions {
   readonly embodiment: EmbodimentShape;
   readonly grant: SessionGrant;
-  /** A new token with the next epoch; without it the link neither renews nor reconnects. */
-  readonly resume: (() => Promise<SessionGrant>) | undefined;
+  /**
+   * A new token with the next epoch; without it the link neither renews nor reconnects.
+   * @param worker where the session is connected, and stays if that worker takes it
+   */
+  readonly resume: ((worker?: string) => Promise<SessionGrant>) | undefined;
   readonly connectTimeoutMs: number;
   /** Longest silence while a policy is loaded, ms. */
   readonly loadingTimeoutMs: number;
@@ -31,6 +35,7 @@ export interface LinkOptions {
   readonly onError: ((error: ArmatureError) => void) | undefined;
   /** Reasonings that were made beside the chunks, as soon as they are there. */
   readonly onReasoning: ((reasoning: WireReasoning) => void) | undefined;
+  readonly ports: RobotPorts;
   readonly onDropped: (why: Dropped) => void;
   readonly onReconnect: () => void;
   readonly onRefresh: () => void;
@@ -41,7 +46,8 @@ const SHORT_LIFE_MS = 5_000;
 
 /**
  * Keeps one connection to a worker: renews its token on the socket before it runs out, replaces a
- * connection that is lost, and one that is leaving before it has left.
+ * connection that is lost, and one that is leaving, or whose session is placed elsewhere, before it is
+ * left.
  */
 export class Link {
   private readonly options: LinkOptions;
@@ -51,7 +57,7 @@ export class Link {
   private waiting: Deferred<Connection> | undefined;
   private status: SessionStatus = 'connecting';
   private failure: ArmatureError | undefined;
-  private refreshTimer: NodeJS.Timeout | undefined;
+  private stopRefresh = (): void => undefined;
   private replacing = false;
   /** What the worker that left gave along, until the next one has it. */
   private handedOver: string | undefined;
@@ -111,17 +117,17 @@ export class Link {
       // Those who wait see the rejection through the race below; without one left it is nobody's.
       this.waiting.promise.catch(() => undefined);
     }
-    const limit = AbortSignal.timeout(timeoutMs);
-    const either = signal === undefined ? limit : AbortSignal.any([limit, signal]);
     const given = deferred<never>();
     const giveUp = (): void =>
       given.reject(signal?.aborted === true ? cancelled(signal) : notConnected());
-    either.addEventListener('abort', giveUp, { once: true });
-    if (either.aborted) giveUp();
+    const stopTimer = this.options.ports.clock.after(timeoutMs, giveUp);
+    signal?.addEventListener('abort', giveUp, { once: true });
+    if (signal?.aborted === true) giveUp();
     try {
       return await Promise.race([this.waiting.promise, given.promise]);
     } finally {
-      either.removeEventListener('abort', giveUp);
+      stopTimer();
+      signal?.removeEventListener('abort', giveUp);
     }
   }
 
@@ -139,8 +145,8 @@ export class Link {
 
   /** Opens a connection, with new grants and growing waits until one stands. */
   private async establish(first: SessionGrant | undefined): Promise<Connection> {
-    const { reconnect, resume } = this.options;
-    const startedAt = performance.now();
+    const { reconnect, resume, ports } = this.options;
+    const startedAt = ports.clock.now();
     let grant = first;
     for (let attempt = 0; ; attempt++) {
       try {
@@ -152,13 +158,14 @@ export class Link {
         return connection;
       } catch (cause) {
         const error = asArmature(cause);
-        const spent = performance.now() - startedAt > reconnect.giveUpAfterMs;
-        if (!error.retryable || resume === undefined || spent || this.stop.signal.aborted) {
+        const spent = ports.clock.now() - startedAt > reconnect.giveUpAfterMs;
+        const mends = error.retryable || isUsedUp(error);
+        if (!mends || resume === undefined || spent || this.stop.signal.aborted) {
           throw error;
         }
         this.options.onError?.(error);
         grant = undefined;
-        await sleep(backoffMs(attempt, reconnect, Math.random()), this.stop.signal);
+        await this.pause(attempt);
       }
     }
   }
@@ -172,6 +179,7 @@ export class Link {
       connectTimeoutMs: options.connectTimeoutMs,
       loadingTimeoutMs: options.loadingTimeoutMs,
       signal: this.stop.signal,
+      ports: options.ports,
       events: {
         loading: (message) => this.setStatus('loading', message),
         dropped: options.onDropped,
@@ -194,8 +202,15 @@ export class Link {
     return connection;
   }
 
-  /** Puts a new connection in place of one that is lost, or is leaving and serves until then. */
-  private async replace(old: Connection | undefined, why: string): Promise<void> {
+  /**
+   * Puts a new connection in place of one that is lost, or is leaving and serves until then.
+   * @param grant for the new connection; another is asked for where it is not given, or does not do.
+   */
+  private async replace(
+    old: Connection | undefined,
+    why: string,
+    grant?: SessionGrant,
+  ): Promise<void> {
     if (old === undefined || this.connection !== old) return;
     if (!old.isOpen) {
       this.connection = undefined;
@@ -203,28 +218,27 @@ export class Link {
     }
     if (this.replacing) return;
     this.replacing = true;
-    clearTimeout(this.refreshTimer);
-    const lived = performance.now() - this.adoptedAt;
+    this.stopRefresh();
+    const lived = this.options.ports.clock.now() - this.adoptedAt;
     this.shortLived = lived < SHORT_LIFE_MS ? this.shortLived + 1 : 0;
     try {
-      if (this.shortLived > 1) {
-        const wait = backoffMs(this.shortLived - 2, this.options.reconnect, Math.random());
-        await sleep(wait, this.stop.signal);
-      }
-      const fresh = await this.establish(undefined);
+      if (this.shortLived > 1) await this.pause(this.shortLived - 2);
+      const fresh = await this.establish(grant);
       this.options.onReconnect();
       old.retire();
       this.replacing = false;
       this.adopt(fresh);
     } catch (error) {
       this.replacing = false;
-      this.shut(asArmature(error));
+      // The old one serves until it is lost, which is tried again then.
+      if (this.connection === old) this.options.onError?.(asArmature(error));
+      else this.shut(asArmature(error));
     }
   }
 
   private adopt(connection: Connection): void {
     this.connection = connection;
-    this.adoptedAt = performance.now();
+    this.adoptedAt = this.options.ports.clock.now();
     this.setStatus('ready', connection.welcome.worker);
     this.scheduleRefresh();
     this.waiting?.resolve(connection);
@@ -234,21 +248,26 @@ export class Link {
   }
 
   private scheduleRefresh(): void {
-    const { resume } = this.options;
+    const { resume, ports } = this.options;
     if (resume === undefined) return;
-    const lifetime = tokenLifetimeMs(this.grant, Date.now());
+    const lifetime = tokenLifetimeMs(this.grant, ports.wall());
     const due = Math.min(2 ** 31 - 1, Math.max(lifetime / 2, lifetime - 120_000));
-    clearTimeout(this.refreshTimer);
-    this.refreshTimer = setTimeout(() => void this.refresh(resume, lifetime - due), due);
+    this.stopRefresh();
+    this.stopRefresh = ports.clock.after(due, () => void this.refresh(resume, lifetime - due));
   }
 
-  private async refresh(resume: () => Promise<SessionGrant>, leftMs: number): Promise<void> {
+  /** Renews the token on the socket; goes over to another worker where the session is placed there. */
+  private async refresh(resume: NonNullable<LinkOptions['resume']>, leftMs: number): Promise<void> {
     const { connection } = this;
-    const startedAt = performance.now();
-    for (let attempt = 0; performance.now() - startedAt < leftMs; attempt++) {
+    const { clock } = this.options.ports;
+    const startedAt = clock.now();
+    for (let attempt = 0; clock.now() - startedAt < leftMs; attempt++) {
       try {
-        const grant = await resume();
-        if (this.connection === undefined || this.connection !== connection) return;
+        const grant = await resume(connection?.welcome.worker);
+        if (connection === undefined || this.connection !== connection || this.replacing) return;
+        if (grant.url !== this.grant.url) {
+          return await this.replace(connection, 'the session is placed elsewhere', grant);
+        }
         this.grant = grant;
         connection.refresh(grant);
         this.options.onRefresh();
@@ -259,13 +278,23 @@ export class Link {
         this.options.onError?.(error);
         if (!error.retryable) return;
       }
-      await delay(backoffMs(attempt, this.options.reconnect, Math.random()));
+      const goesOn = await this.pause(attempt).then(
+        () => true,
+        () => false,
+      );
+      if (!goesOn) return;
     }
+  }
+
+  /** Waits before repeat number `attempt`. @throws ArmatureError as soon as the link ends. */
+  private pause(attempt: number): Promise<void> {
+    const { reconnect, ports } = this.options;
+    return ports.clock.sleep(backoffMs(attempt, reconnect, ports.random()), this.stop.signal);
   }
 
   private shut(error: ArmatureError | undefined): void {
     if (this.status === 'closed') return;
-    clearTimeout(this.refreshTimer);
+    this.stopRefresh();
     this.failure = error;
     this.connection = undefined;
     this.setStatus('closed', error?.message ?? '');
@@ -281,8 +310,9 @@ export class Link {
   }
 }
 
-function delay(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
+/** Whether a worker refused a grant that only another can take the place of. */
+function isUsedUp({ code, field }: ArmatureError): boolean {
+  return (code === 'conflict' && field === 'epoch') || (code === 'forbidden' && field === 'worker');
 }
 
 function asArmature(error: unknown): ArmatureError {

@@ -192,10 +192,11 @@ export class RobotSession<S extends EmbodimentShape> {
   }
 
   private async request(observation: Observation<S>, options: ActOptions): Promise<Chunk<S>> {
-    const capturedAt = observation.capturedAt ?? Date.now();
-    const calledAt = performance.now();
+    const { clock, wall } = this.options.ports;
+    const capturedAt = observation.capturedAt ?? wall();
+    const calledAt = clock.now();
     const { deadlineMs, signal, delay } = options;
-    const usefulMs = (deadlineMs ?? Infinity) - (Date.now() - capturedAt);
+    const usefulMs = (deadlineMs ?? Infinity) - (wall() - capturedAt);
     const budgetMs = Math.min(this.options.requestTimeoutMs, usefulMs);
     this.instruction = observation.instruction ?? this.instruction;
     const frame = (seq: number, connection: Connection | undefined): Uint8Array =>
@@ -213,14 +214,14 @@ export class RobotSession<S extends EmbodimentShape> {
     if (this.link.now === undefined) frame(this.seq, undefined);
     if (budgetMs <= 0) throw tooOld();
     const connection = this.link.now ?? (await this.link.connected(budgetMs, signal));
-    const sentAt = performance.now();
+    const sentAt = clock.now();
     const leftMs = Math.max(1, budgetMs - (sentAt - calledAt));
     const seq = this.seq++;
     if (connection !== this.instructed) this.handover = this.link.takeHandover();
     const answer = connection.request(seq, frame(seq, connection), leftMs, signal);
     this.instructed = connection;
     const wire = await answer;
-    const latencyMs = performance.now() - sentAt;
+    const latencyMs = clock.now() - sentAt;
     const chunk = toChunk(this.embodiment, wire, { latencyMs, capturedAt });
     this.counter.chunks += 1;
     this.counter.actionsReceived += chunk.rows.length;

@@ -55,9 +55,9 @@ describe('connecting', () => {
   });
 
   it('speaks its dialect where others are offered too, and refuses where it is not', async () => {
-    const token = await worker.issuer.sign(worker.claims({ sub: session() }));
-    const answer = (offered: string[]) =>
-      new Promise<string>((resolve, reject) => {
+    const answer = async (offered: string[]) => {
+      const token = await worker.issuer.sign(worker.claims({ sub: session() }));
+      return new Promise<string>((resolve, reject) => {
         const socket = new WebSocket(`ws://127.0.0.1:${worker.port}${ROBOT_PATH}`, offered, {
           headers: { authorization: `Bearer ${token}` },
         });
@@ -75,6 +75,7 @@ describe('connecting', () => {
           });
         });
       });
+    };
     expect(await answer(['armature.v2'])).toBe('400 invalid_request');
     expect(await answer(['armature.v2', 'armature.v1'])).toBe('armature.v1');
     expect(await answer(['armature.v1', 'other'])).toBe('armature.v1');

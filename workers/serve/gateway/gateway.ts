@@ -60,7 +60,13 @@ export class Gateway {
   private constructor(options: GatewayOptions) {
     this.options = options;
     this.allocations = new Allocations(options.maxSessions, (session) => this.letGo(session));
-    this.table = new SessionTable((session) => options.ledger.epochs.highestSpent(session));
+    this.table = new SessionTable({
+      highestSpent: (session) => options.ledger.epochs.highestSpent(session),
+      onReplaced: ({ sub, epoch }, by) => {
+        options.metrics.sessionsReplaced.inc();
+        options.log.info({ session: sub, epoch, by: by.epoch }, 'session_replaced');
+      },
+    });
     this.http = createServer((request, response) => void this.answer(request, response));
     this.http.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
       void this.upgrade(request, socket, head);

@@ -13,14 +13,20 @@ export interface LiveConnection {
   terminate(): void;
 }
 
+export interface SessionTableOptions {
+  /** Highest epoch of a session that has been opened here. */
+  readonly highestSpent: (session: string) => number | undefined;
+  /** Told of a connection that a later epoch of its session takes the place of. */
+  readonly onReplaced: (earlier: SessionClaims, by: SessionClaims) => void;
+}
+
 /** The connections of this worker, one a session: of two, the later epoch is the robot. */
 export class SessionTable {
   private readonly bySession = new Map<string, LiveConnection>();
-  private readonly highestSpent: (session: string) => number | undefined;
+  private readonly options: SessionTableOptions;
 
-  /** @param highestSpent highest epoch of a session that has served a chunk here. */
-  constructor(highestSpent: (session: string) => number | undefined) {
-    this.highestSpent = highestSpent;
+  constructor(options: SessionTableOptions) {
+    this.options = options;
   }
 
   get size(): number {
@@ -32,14 +38,15 @@ export class SessionTable {
   }
 
   /**
-   * Whether a connection with these claims may be opened.
-   * @throws ArmatureError `conflict` for an epoch that is over.
+   * Whether a connection with these claims may be opened: its epoch is later than every one that was
+   * opened here, or is being opened.
+   * @throws ArmatureError `conflict` naming `epoch`.
    */
   assertCurrent(claims: SessionClaims): void {
-    const spent = this.highestSpent(claims.sub) ?? -1;
+    const spent = this.options.highestSpent(claims.sub) ?? -1;
     const live = this.bySession.get(claims.sub)?.session.claims.epoch ?? -1;
-    if (claims.epoch > spent && claims.epoch >= live) return;
-    throw new ArmatureError('conflict', `epoch ${claims.epoch} of ${claims.sub} is over`, {
+    if (claims.epoch > Math.max(spent, live)) return;
+    throw new ArmatureError('conflict', `epoch ${claims.epoch} of ${claims.sub} has been used`, {
       field: 'epoch',
       fix: 'Resume the session through the control plane for the next epoch.',
     });
@@ -51,6 +58,7 @@ export class SessionTable {
     const earlier = this.bySession.get(sub);
     this.bySession.set(sub, connection);
     if (earlier === undefined) return;
+    this.options.onReplaced(earlier.session.claims, connection.session.claims);
     earlier.session.end();
     earlier.close(1008, 'the session goes on in another connection');
   }

@@ -69,6 +69,21 @@ export function tokenVerifier(jwksUrl: string, ages: KeyAges = KEY_AGES): TokenV
   };
 }
 
+/**
+ * Of what `verify` accepts, the tokens for this worker: one that was stolen opens nothing elsewhere.
+ * The verifier throws ArmatureError `forbidden` naming `worker` for another's.
+ */
+export function forWorker(verify: TokenVerifier, worker: string): TokenVerifier {
+  return async (token) => {
+    const verified = await verify(token);
+    if (verified.claims.worker === worker) return verified;
+    throw new ArmatureError('forbidden', `the session token is for another worker than ${worker}`, {
+      field: 'worker',
+      fix: 'Connect to the url that the token came with, or resume the session through the control plane.',
+    });
+  };
+}
+
 function refusal(error: unknown): ArmatureError {
   const cause = error;
   if (error instanceof errors.JWTExpired) {

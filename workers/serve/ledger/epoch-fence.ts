@@ -1,19 +1,20 @@
 import { appendFileSync, existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
+import { SESSION_TOKEN_MAX_LIFE_S } from '@armature/sdk/contract';
 import { z } from 'zod';
 
 const lineSchema = z.object({ session: z.string(), epoch: z.number().int(), at: z.number() });
 type Line = z.infer<typeof lineSchema>;
 
-/** Longer than any session token lives. */
-const KEPT_MS = 3_600_000;
+/** Longer than any session token is taken for, clocks that differ included. */
+const KEPT_MS = (SESSION_TOKEN_MAX_LIFE_S + 60) * 1000;
 /** Sessions after which old ones are cleared out. */
 const SWEEP_AT = 10_000;
 
 /**
- * Epochs that have served a chunk, kept in a file. An epoch is served by one connection only: its
- * chunks' ids count up from there, and a second connection would use them again, so that what it
- * was served would not be metered.
+ * Epochs that were opened, or gone on in by a token's renewal, kept in a file until no token of theirs
+ * is left. An epoch is opened once: a token that was stolen is worth nothing after its robot's use of
+ * it, and ids of chunks, which count up in an epoch, are never used again, so that all is metered.
  */
 export class EpochFence {
   private readonly file: string;
@@ -33,7 +34,7 @@ export class EpochFence {
     renameSync(`${this.file}.new`, this.file);
   }
 
-  /** Highest epoch of the session that has served a chunk here, if any has. */
+  /** Highest epoch of the session that was opened here, if any was. */
   highestSpent(session: string): number | undefined {
     return this.highest.get(session)?.epoch;
   }

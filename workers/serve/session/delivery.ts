@@ -48,8 +48,6 @@ export class Delivery {
   /** Id of the last reasoning that is on record. */
   private recorded: string | undefined;
   private lastSent = -1;
-  /** The epoch that is on record as having served a chunk. */
-  private spent = -1;
 
   constructor(options: DeliveryOptions) {
     this.options = options;
@@ -96,13 +94,11 @@ export class Delivery {
 
   private async commit(made: MadeChunk, actions: Float32Array, clamped: number): Promise<void> {
     const { seq } = made.admitted;
-    const { history, deps, claims } = this.options;
+    const { history, deps } = this.options;
     const { epoch } = history;
     const id = history.chunkId(seq);
     this.lastSent = seq;
     try {
-      if (this.spent !== epoch) deps.ledger.epochs.spend(claims.sub, epoch);
-      this.spent = epoch;
       await deps.ledger.append(this.entries(made, id));
       const chunk = this.frame(made, { id, epoch }, actions, clamped);
       history.remember(id, actions);

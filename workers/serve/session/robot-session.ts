@@ -63,8 +63,10 @@ export class RobotSession {
     return this.current;
   }
 
-  /** A later token of the session: from here on chunks are of its epoch. */
+  /** A later token of the session: from here on chunks are of its epoch, which opens nothing any more. */
   renew(claims: SessionClaims): void {
+    if (this.ended) return;
+    this.deps.ledger.epochs.spend(claims.sub, claims.epoch);
     this.current = claims;
     this.history.advance(claims.epoch);
   }
@@ -111,6 +113,7 @@ export class RobotSession {
       return undefined;
     }
     this.serving = { lease, leave, computation: this.computation(lease) };
+    this.deps.ledger.epochs.spend(this.claims.sub, this.claims.epoch);
     return {
       type: 'welcome',
       session_id: this.claims.sub,

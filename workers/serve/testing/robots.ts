@@ -12,6 +12,9 @@ import {
 import sharp from 'sharp';
 import { WebSocket } from 'ws';
 
+/** Id of a test's only worker. */
+export const TEST_WORKER = 'serve-test';
+
 export function armSpec(over: Partial<EmbodimentSpec> = {}): EmbodimentSpec {
   return {
     name: 'arm',
@@ -52,6 +55,7 @@ export function claimsFor(over: Partial<SessionClaims> = {}): SessionClaims {
     sub: 'ses_1',
     tenant,
     robot: 'robot-1',
+    worker: TEST_WORKER,
     embodiment: { id: 'emb_1', spec: armSpec() },
     policy: { version_id: 'pv_1', digest, prefix: `tenants/${tenant}/policies/${digest}/` },
     reasoning: { when: 'every_chunk' },

@@ -12,7 +12,7 @@ import { MemorySink, silent } from '../ledger/testing/entries.ts';
 import type { PolicyManifest, PolicyPort } from '../policies/index.ts';
 import { startServe, type ServeParts } from '../start.ts';
 import { FakeRuntime } from './fake-runtime.ts';
-import { armSpec, claimsFor } from './robots.ts';
+import { armSpec, claimsFor, TEST_WORKER } from './robots.ts';
 
 /** An object store in memory. */
 export class MemoryStore {
@@ -64,6 +64,8 @@ function sha256(bytes: Uint8Array): string {
 }
 
 export interface WorkerOptions {
+  /** Its id, for which tokens must be; `TEST_WORKER` unless told. */
+  readonly worker?: string;
   readonly runtime?: PolicyPort;
   readonly engines?: ServeParts['engines'];
   readonly clock?: Clock;
@@ -81,6 +83,7 @@ export interface WorkerOptions {
 
 /** A whole worker on a loopback port, with real sockets, keys, pictures and spool. */
 export async function startWorker(options: WorkerOptions = {}) {
+  const worker = options.worker ?? TEST_WORKER;
   const fake = new FakeRuntime();
   const issuer = await startIssuer();
   const images = options.images ?? (await ImagePool.start(1, () => {}));
@@ -89,7 +92,7 @@ export async function startWorker(options: WorkerOptions = {}) {
   const dir = mkdtempSync(path.join(tmpdir(), 'armature-serve-'));
   const ledger = new Ledger({ dir, sink, log: silent, flushMs: 5 });
   const { gateway, metrics, waiting } = await startServe({
-    worker: 'serve-test',
+    worker,
     host: '127.0.0.1',
     port: 0,
     maxSessions: 100,
@@ -121,7 +124,12 @@ export async function startWorker(options: WorkerOptions = {}) {
     claims(over: Partial<SessionClaims> = {}, policy = 'one'): SessionClaims {
       const tenant = over.tenant ?? 'ten_a';
       const spec = over.embodiment?.spec ?? armSpec();
-      return claimsFor({ ...over, tenant, policy: storePolicy(store, tenant, policy, spec) });
+      return claimsFor({
+        worker,
+        ...over,
+        tenant,
+        policy: storePolicy(store, tenant, policy, spec),
+      });
     },
     async stop(): Promise<void> {
       await gateway.close(0, 0);

@@ -7,19 +7,22 @@ import {
   type RouteName,
   type RouteOutput,
 } from '@armature/sdk/contract';
-import type { TokenVerifier, VerifiedToken } from '../session-token.ts';
+import { forWorker, type TokenVerifier, type VerifiedToken } from '../session-token.ts';
 
 const ANSWER_WITHIN_MS = 10_000;
 /** openpi clients ask again as soon as they are answered, at any rate. */
 const MAX_HZ = 1000;
 
 export interface OpenpiAccessOptions {
+  /** Id of this worker, which tokens that clients show must be for. */
+  readonly worker: string;
   /** Control plane that turns a key into a session; without it only session tokens are taken. */
   readonly apiUrl: string | undefined;
   /** Embodiment of clients that name none in their path. */
   readonly embodimentId: string | undefined;
   /** Key of clients that show none; for a machine of one's own only. */
   readonly defaultKey: string | undefined;
+  /** For any worker: what a key is exchanged for stays in this process, wherever sessions are placed. */
   readonly verify: TokenVerifier;
 }
 
@@ -54,7 +57,8 @@ export class OpenpiAccess {
         fix: 'Give the client an API key with the scope robot.',
       });
     }
-    if (key.split('.').length === 3) return { token: await this.options.verify(key) };
+    const { verify, worker } = this.options;
+    if (key.split('.').length === 3) return { token: await forWorker(verify, worker)(key) };
     const embodiment = await this.embodimentOf(pathname, key);
     const grant = await this.call('sessions.create', key, {
       robot: 'openpi',
@@ -63,9 +67,8 @@ export class OpenpiAccess {
     });
     const { id } = grant.session;
     return {
-      token: await this.options.verify(grant.token),
-      renew: async () =>
-        this.options.verify((await this.call('sessions.resume', key, { id })).token),
+      token: await verify(grant.token),
+      renew: async () => verify((await this.call('sessions.resume', key, { id, worker })).token),
       end: async () => {
         await this.call('sessions.end', key, { id });
       },

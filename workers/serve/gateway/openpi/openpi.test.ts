@@ -9,7 +9,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { WebSocket } from 'ws';
 import { FakeApi } from '../../../../sdk/src/testing/fake-api.ts';
 import { tokenVerifier } from '../session-token.ts';
-import { observation, jpegOf, TestRobot } from '../../testing/robots.ts';
+import { observation, jpegOf, TEST_WORKER, TestRobot } from '../../testing/robots.ts';
 import { startWorker, type TestWorker } from '../../testing/worker.ts';
 import { OpenpiAccess } from './access.ts';
 
@@ -27,6 +27,7 @@ beforeAll(async () => {
   worker = await startWorker({
     openpi: (issuer) =>
       new OpenpiAccess({
+        worker: TEST_WORKER,
         apiUrl: api.url,
         embodimentId: undefined,
         defaultKey: undefined,
