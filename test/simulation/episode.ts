@@ -1,8 +1,10 @@
 import type { SessionClaims } from '@armature/sdk/contract';
+import { SimControlPlane } from './control-plane.ts';
 import { Network } from './network.ts';
 import { Random } from './random.ts';
 import { SimRobot } from './robot.ts';
 import { SimClock } from './sim-clock.ts';
+import { Wire } from './wire.ts';
 import { simSpec, SimWorker } from './worker.ts';
 
 /** Round trips that links are drawn from, ms: 5G, far cloud, 4G to a far cloud. */
@@ -15,6 +17,16 @@ const CADENCES: readonly [SessionClaims['reasoning'], ...SessionClaims['reasonin
   { when: 'off' },
 ];
 
+/** A worker that died is handed out for this long, ms. */
+const FRESH_MS = 500;
+/** After its worker's death a robot acts again within this, ms: the above, a few attempts, lost frames. */
+const BACK_WITHIN_MS = FRESH_MS + 5_000;
+const GRACE_MS = 4_000;
+/** Share of the seeds that have several workers, with tokens that run out. */
+const FLEETS = 0.15;
+/** Control ticks of a robot: in a fleet long enough for two renewals. */
+const TICKS = { alone: 30, fleet: 140 } as const;
+
 export interface EpisodeOutcome {
   readonly executed: number;
   readonly chunks: number;
@@ -25,30 +37,94 @@ export interface EpisodeOutcome {
   readonly stale: number;
   /** Rows that were to go on from the chunk in execution. */
   readonly guided: number;
+  /** Tokens that were renewed on a connection. */
+  readonly refreshes: number;
+  /** Connections that took the place of another. */
+  readonly reconnects: number;
+  /** Robots that lost a worker that died. */
+  readonly orphaned: number;
+  /** Tokens that somebody else tried, and those that nobody had used before. */
+  readonly replays: number;
+  readonly thefts: number;
+}
+
+/** What one seed has in its hands. */
+interface Episode {
+  readonly random: Random;
+  readonly clock: SimClock;
+  readonly cloud: SimControlPlane;
+  readonly workers: readonly SimWorker[];
+  readonly robots: readonly SimRobot[];
+  readonly faulty: boolean;
+  readonly tenants: number;
+  /** What is found wrong while it goes on. */
+  readonly violations: string[];
+  /** Mishaps of the fleet that cut connections or leave them without a successor at once. */
+  readonly seen: { orphaned: number; drained: number; replays: number; thefts: number };
 }
 
 /**
- * One seed: tenants of which the first floods, robots on links of their own, engines that stall.
+ * One seed: tenants of which the first floods, robots on links of their own, engines that stall; in some
+ * several workers that die, drain or are silent, tokens that run out, and somebody who steals them.
  * @throws Error with everything that was violated.
  */
 export async function runEpisode(seed: number): Promise<EpisodeOutcome> {
+  const episode = setUp(seed);
+  const { clock, robots, workers, seen } = episode;
+  await clock.until(Promise.all(robots.map((robot) => robot.run())));
+  const violations = [...episode.violations, ...check(episode)];
+  if (violations.length > 0) throw new Error(violations.slice(0, 5).join('\n'));
+  const sum = (of: (robot: SimRobot) => number): number =>
+    robots.reduce((total, robot) => total + of(robot), 0);
+  const sent = workers.reduce((total, worker) => total + worker.sent.length, 0);
+  return {
+    executed: sum((robot) => robot.executed.length),
+    chunks: sent,
+    starvedTicks: sum((robot) => robot.counter.starvedTicks),
+    dropped: sum(({ stats: { dropped } }) => dropped.late + dropped.duplicate + dropped.foreign),
+    cuts: sum((robot) => robot.cuts),
+    stale: sum((robot) => robot.counter.staleChunks),
+    guided: workers.reduce((total, worker) => total + worker.guided, 0),
+    refreshes: sum((robot) => robot.stats.refreshes),
+    reconnects: sum((robot) => robot.stats.reconnects),
+    orphaned: seen.orphaned,
+    replays: seen.replays,
+    thefts: seen.thefts,
+  };
+}
+
+function setUp(seed: number): Episode {
   const random = new Random(seed);
   const clock = new SimClock();
   const faulty = random.chance(0.8);
-  const tenants = random.whole(2, 3);
-  const worker = new SimWorker(clock, random, {
-    engines: random.whole(1, 2),
-    apart: random.chance(0.5),
-    maxRows: random.whole(1, 4),
-    tenantLimit: random.whole(2, 4),
-    costs: {
+  const isFleet = random.chance(FLEETS);
+  const tenants = isFleet ? 2 : random.whole(2, 3);
+  const workers: SimWorker[] = [];
+  const cloud = new SimControlPlane(clock, random, workers, {
+    tokenLifeMs: isFleet ? random.between(4_500, 5_500) : 600_000,
+    delayMs: random.between(5, 60),
+    freshMs: FRESH_MS,
+    loss: faulty ? 0.02 : 0,
+  });
+  for (let n = isFleet ? random.whole(2, 3) : 1; n > 0; n -= 1) {
+    const costs = {
       runMs: random.between(5, 25),
       rowMs: random.between(1, 8),
       stall: faulty ? 0.02 : 0,
       stallMs: random.between(50, 200),
-    },
-    decodeMs: random.between(0.2, 4),
-  });
+    };
+    const options = {
+      engines: random.whole(1, 2),
+      apart: random.chance(0.5),
+      maxRows: random.whole(1, 4),
+      tenantLimit: random.whole(2, 4),
+      costs,
+      decodeMs: random.between(0.2, 4),
+      graceMs: GRACE_MS,
+    };
+    const verify = (token: string) => cloud.verify(token);
+    workers.push(new SimWorker(`serve-${n}`, clock, random, options, verify));
+  }
   const robots = Array.from({ length: tenants + random.whole(0, 1) }, (_, index) => {
     const link = (): Network =>
       new Network(clock, random, {
@@ -60,12 +136,15 @@ export async function runEpisode(seed: number): Promise<EpisodeOutcome> {
         stallMs: random.between(100, 800),
       });
     const sleep =
-      faulty && random.chance(0.25)
+      faulty && !isFleet && random.chance(0.25)
         ? { at: random.whole(3, 12), ms: random.between(200, 4000) }
         : undefined;
+    // A robot that stood still goes on long enough to be seen moving again.
+    const still = Math.ceil(((sleep?.ms ?? 0) * simSpec.control_hz) / 1000);
     return new SimRobot(
       clock,
-      worker,
+      random,
+      cloud,
       { up: link(), down: link() },
       {
         index,
@@ -76,8 +155,7 @@ export async function runEpisode(seed: number): Promise<EpisodeOutcome> {
         maxInFlight: random.whole(1, 3),
         guided: random.chance(0.5),
         loop: { executeSteps: random.whole(2, 8) },
-        // A robot that stood still goes on long enough to be seen moving again.
-        ticks: 30 + Math.ceil(((sleep?.ms ?? 0) * simSpec.control_hz) / 1000),
+        ticks: (isFleet ? TICKS.fleet : TICKS.alone) + still,
         sleep,
       },
     );
@@ -89,55 +167,134 @@ export async function runEpisode(seed: number): Promise<EpisodeOutcome> {
       clock.after(at, () => robot.cut(away));
     }
   }
-  await clock.until(Promise.all(robots.map((robot) => robot.run())));
-  const violations = [...worker.violations, ...check(worker, robots, tenants)];
-  if (violations.length > 0) throw new Error(violations.slice(0, 5).join('\n'));
-  const sum = (of: (robot: SimRobot) => number): number =>
-    robots.reduce((total, robot) => total + of(robot), 0);
-  return {
-    executed: sum((robot) => robot.executed.length),
-    chunks: worker.sent.length,
-    starvedTicks: sum((robot) => robot.counter.starvedTicks),
-    dropped: sum(({ dropped }) => dropped.late + dropped.duplicate + dropped.foreign),
-    cuts: sum((robot) => robot.cuts),
-    stale: sum((robot) => robot.counter.staleChunks),
-    guided: worker.guided,
-  };
+  const seen = { orphaned: 0, drained: 0, replays: 0, thefts: 0 };
+  const episode = { random, clock, cloud, workers, robots, faulty, tenants, violations: [], seen };
+  if (isFleet) mishaps(episode);
+  return episode;
 }
 
-function check(worker: SimWorker, robots: readonly SimRobot[], tenants: number): string[] {
-  const found = robots.flatMap((robot) =>
-    robot.violations.map((text) => `robot ${robot.options.index}: ${text}`),
+/** What goes wrong in a fleet: one worker at most, the control plane for a while, and a thief. */
+function mishaps(episode: Episode): void {
+  const { random, clock, cloud, workers, seen } = episode;
+  const worker = random.pick(workers as [SimWorker, ...SimWorker[]]);
+  const mishap = random.pick(['none', 'drain', 'die', 'restart', 'silence']);
+  clock.after(random.between(300, 2_500), () => {
+    if (mishap === 'drain') {
+      seen.drained += worker.sessions;
+      worker.drain();
+    } else if (mishap === 'silence') {
+      worker.goSilent(random.between(1_000, 4_000));
+    } else if (mishap !== 'none') {
+      die(episode, worker);
+      if (mishap === 'restart') clock.after(random.between(50, 1_500), () => worker.restart());
+    }
+  });
+  if (random.chance(0.5)) {
+    clock.after(random.between(0, 5_000), () => cloud.goDown(random.between(50, 300)));
+  }
+  for (let n = 0; n < 4; n += 1) clock.after(random.between(100, 6_500), () => replay(episode));
+  if (random.chance(0.3)) {
+    cloud.onGrant = ({ token }, at) => {
+      if (seen.thefts > 0 || !random.chance(0.3)) return;
+      seen.thefts += 1;
+      steal(episode, at, token).catch(() => undefined);
+    };
+  }
+}
+
+function die({ clock, cloud, robots, seen, violations }: Episode, worker: SimWorker): void {
+  const orphans = robots.filter((robot) => robot.at === worker.id && !robot.finished);
+  const before = orphans.map((robot) => ({ robot, epoch: cloud.epochOf(robot.id) }));
+  seen.orphaned += orphans.length;
+  worker.die();
+  clock.after(BACK_WITHIN_MS, () => {
+    for (const { robot, epoch } of before) {
+      if (robot.finished || robot.executing.epoch > epoch) continue;
+      violations.push(`${robot.id} did not act again after ${worker.id} died`);
+    }
+  });
+}
+
+/** Somebody shows a worker a token that was used there, or is for another worker. */
+function replay(episode: Episode): void {
+  const { random, cloud, workers, seen, violations } = episode;
+  const worker = random.pick(workers as [SimWorker, ...SimWorker[]]);
+  const worthless = cloud.issued.filter(
+    ({ verified: { claims } }) =>
+      claims.worker !== worker.id || claims.epoch <= worker.highestEpoch(claims.sub),
   );
-  const owed = new Map(worker.usage.map((entry) => [entry.id, entry]));
-  if (owed.size !== worker.usage.length) found.push('a chunk was metered twice');
-  const sent = new Set(worker.sent);
-  if (sent.size !== worker.sent.length) found.push('a chunk was sent twice');
+  const [first, ...others] = worthless;
+  if (first === undefined) return;
+  const { token, verified } = random.pick([first, ...others]);
+  seen.replays += 1;
+  steal(episode, worker, token).then(
+    () => {
+      const { sub, epoch, worker: of } = verified.claims;
+      violations.push(`epoch ${epoch} of ${sub} for ${of} was taken at ${worker.id} from a thief`);
+    },
+    () => undefined,
+  );
+}
+
+/** @throws ArmatureError as the worker refuses. */
+async function steal(
+  { clock, random, cloud }: Episode,
+  worker: SimWorker,
+  token: string,
+): Promise<void> {
+  const calm = { delayMs: 5, jitterMs: 0, loss: 0, doubled: 0, stall: 0, stallMs: 0 };
+  const network = (): Network => new Network(clock, random, calm);
+  const { claims } = await cloud.verify(token);
+  const wire = new Wire({
+    up: network(),
+    down: network(),
+    events: { message: () => undefined, close: () => undefined },
+    onSent: (end, frame) => worker.onSent(claims.sub, end, frame),
+    stray: () => undefined,
+  });
+  await worker.upgrade(token, wire);
+}
+
+function check({ workers, robots, tenants, seen }: Episode): string[] {
+  const found = [
+    ...workers.flatMap((worker) => worker.violations.map((text) => `${worker.id}: ${text}`)),
+    ...robots.flatMap((robot) => robot.violations.map((text) => `${robot.id}: ${text}`)),
+  ];
+  const usage = workers.flatMap((worker) => worker.usage);
+  const chunks = workers.flatMap((worker) => worker.sent);
+  const owed = new Map(usage.map((entry) => [entry.id, entry]));
+  if (owed.size !== usage.length) found.push('a chunk was metered twice');
+  const sent = new Set(chunks);
+  if (sent.size !== chunks.length) found.push('a chunk was sent twice');
   for (const id of sent) if (!owed.has(id)) found.push(`${id} was sent and not metered`);
-  // What a session had just recorded when its link broke is the only thing owed and not sent.
-  const cuts = robots.reduce((total, robot) => total + robot.cuts, 0) + robots.length;
+  // What a session had just recorded when its connection ended is the only thing owed and not sent.
+  const ends = robots.reduce(
+    (total, robot) => total + robot.cuts + robot.stats.reconnects,
+    robots.length + seen.orphaned,
+  );
   const unsent = [...owed.keys()].filter((id) => !sent.has(id));
-  if (unsent.length > cuts) found.push(`${unsent.length} chunks were metered and not sent`);
+  if (unsent.length > ends) found.push(`${unsent.length} chunks were metered and not sent`);
   for (const robot of robots) {
     for (const id of new Set(robot.executed)) {
       const entry = owed.get(id);
-      if (
-        entry?.tenant_id !== robot.tenantId ||
-        entry.session_id !== `ses_${robot.options.index}`
-      ) {
-        found.push(
-          `robot ${robot.options.index} executed ${id}, metered to ${entry?.session_id ?? 'nobody'}`,
-        );
+      if (entry?.tenant_id !== robot.tenantId || entry.session_id !== robot.id) {
+        found.push(`${robot.id} executed ${id}, metered to ${entry?.session_id ?? 'nobody'}`);
       }
     }
-    if (robot.executed.length === 0) found.push(`robot ${robot.options.index} never moved`);
+    if (robot.executed.length === 0) found.push(`${robot.id} never moved`);
+    if (robot.told.includes('expired_token')) found.push(`${robot.id} let its token run out`);
+    // A drain, a renewal and a move to another worker leave no robot without a connection.
+    const lost = robot.cuts + seen.orphaned + seen.thefts;
+    if (robot.without > lost) found.push(`${robot.id} was without a connection for no reason`);
   }
-  // A tenant with one robot is within its share: it waits for the run under way, for as many runs
-  // as the others may be ahead, and for those of other kinds.
-  const bound = (tenants + 5) * worker.longestRun;
-  for (const [tenant, wait] of worker.longestWait) {
-    const robotsOf = robots.filter((robot) => robot.tenantId === tenant).length;
-    if (robotsOf === 1 && wait > bound) found.push(`${tenant} waited ${wait} ms, over ${bound}`);
+  for (const worker of workers) {
+    // A tenant with one robot is within its share: it waits for the run under way, for as many runs
+    // as the others may be ahead, and for those of other kinds.
+    const bound = (tenants + 5) * worker.longestRun;
+    for (const [tenant, wait] of worker.longestWait) {
+      const robotsOf = robots.filter((robot) => robot.tenantId === tenant).length;
+      if (robotsOf === 1 && wait > bound) found.push(`${tenant} waited ${wait} ms, over ${bound}`);
+    }
   }
   return found;
 }

@@ -20,6 +20,7 @@ export class Network {
   private readonly random: Random;
   private readonly options: NetworkOptions;
   private stalledUntil = 0;
+  private lastInOrder = 0;
 
   constructor(clock: SimClock, random: Random, options: NetworkOptions) {
     this.clock = clock;
@@ -27,16 +28,32 @@ export class Network {
     this.options = options;
   }
 
+  /** Loses, doubles, delays and reorders, which is worse than what TCP lets happen. */
   send(deliver: () => void): void {
-    const { delayMs, jitterMs, loss, doubled, stall, stallMs } = this.options;
-    if (this.random.chance(stall)) {
-      this.stalledUntil = Math.max(this.stalledUntil, this.clock.now() + stallMs);
-    }
+    const { loss, doubled } = this.options;
+    this.maybeStall();
     const copies = this.random.chance(loss) ? 0 : this.random.chance(doubled) ? 2 : 1;
     for (let copy = 0; copy < copies; copy++) {
-      const free = Math.max(this.clock.now(), this.stalledUntil);
-      const at = free + delayMs + this.random.between(0, jitterMs);
-      this.clock.after(at - this.clock.now(), deliver);
+      this.clock.after(this.arrival() - this.clock.now(), deliver);
     }
+  }
+
+  /** As TCP does it: late at worst, once, and in the order of sending. */
+  sendInOrder(deliver: () => void): void {
+    this.maybeStall();
+    this.lastInOrder = Math.max(this.lastInOrder, this.arrival());
+    this.clock.after(this.lastInOrder - this.clock.now(), deliver);
+  }
+
+  private maybeStall(): void {
+    const { stall, stallMs } = this.options;
+    if (!this.random.chance(stall)) return;
+    this.stalledUntil = Math.max(this.stalledUntil, this.clock.now() + stallMs);
+  }
+
+  private arrival(): number {
+    const { delayMs, jitterMs } = this.options;
+    const free = Math.max(this.clock.now(), this.stalledUntil);
+    return free + delayMs + this.random.between(0, jitterMs);
   }
 }

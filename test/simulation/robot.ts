@@ -1,19 +1,16 @@
-import { ArmatureError, parseClientFrame, type SessionClaims } from '@armature/sdk/contract';
-import { toChunk, type Chunk } from '../../sdk/src/robot/chunk.ts';
-import { Connection, type Dropped } from '../../sdk/src/robot/connection.ts';
-import { ExecutionReport } from '../../sdk/src/robot/execution.ts';
-import { observationFrame } from '../../sdk/src/robot/observation.ts';
-import {
-  runLoop,
-  type Actor,
-  type MeasuredDelay,
-  type RunOptions,
-} from '../../sdk/src/robot/run.ts';
-import { StatsCounter } from '../../sdk/src/robot/stats.ts';
-import type { RobotSession } from '../../workers/serve/session/index.ts';
+import { ArmatureError, type SessionClaims } from '@armature/sdk/contract';
+import type { Chunk } from '../../sdk/src/robot/chunk.ts';
+import type { RobotPorts } from '../../sdk/src/robot/ports.ts';
+import { runLoop, type Actor, type RunOptions } from '../../sdk/src/robot/run.ts';
+import { RobotSession } from '../../sdk/src/robot/session.ts';
+import type { SocketEvents, SocketTarget } from '../../sdk/src/robot/socket.ts';
+import { StatsCounter, type RobotStats } from '../../sdk/src/robot/stats.ts';
+import type { SimControlPlane } from './control-plane.ts';
 import type { Network } from './network.ts';
+import type { Random } from './random.ts';
 import type { SimClock } from './sim-clock.ts';
-import { digestOf, simSpec, type SimWorker } from './worker.ts';
+import { Wire } from './wire.ts';
+import { digestOf, simSpec } from './worker.ts';
 
 type Spec = typeof simSpec;
 
@@ -33,157 +30,183 @@ export interface RobotOptions {
   readonly sleep: { readonly at: number; readonly ms: number } | undefined;
 }
 
-/** One robot: the SDK's pairing of answers and its control loop, on a simulated link. */
-export class SimRobot implements Actor<Spec> {
-  readonly embodiment = simSpec;
+/** Waits between attempts to reconnect, ms. */
+export const RECONNECT = { baseMs: 50, maxMs: 400, giveUpAfterMs: 60_000 } as const;
+const DIAL_MS = 3_000;
+
+/** One robot: the SDK's session, which keeps its connection, and its control loop on a simulated link. */
+export class SimRobot {
   readonly options: RobotOptions;
   /** What should never have happened. */
   readonly violations: string[] = [];
   readonly executed: string[] = [];
-  readonly dropped: Record<Dropped, number> = { late: 0, duplicate: 0, foreign: 0, invalid: 0 };
+  /** Errors that its session told of, by code. */
+  readonly told: string[] = [];
+  /** Of its control loop. */
   readonly counter = new StatsCounter();
   cuts = 0;
+  /** Times that it was without a connection. */
+  without = 0;
+  /** The highest epoch that an action was executed of, and when. */
+  executing = { epoch: -1, at: 0 };
+  finished = false;
   private readonly clock: SimClock;
-  private readonly worker: SimWorker;
+  private readonly random: Random;
+  private readonly cloud: SimControlPlane;
   private readonly up: Network;
   private readonly down: Network;
-  private readonly report_ = new ExecutionReport();
   private readonly observedAt = new Map<number, number>();
-  private connection: Connection | undefined;
-  private session: RobotSession | undefined;
-  private epoch = 0;
-  private seq = 0;
+  private session: RobotSession<Spec> | undefined;
+  private readonly wires: { readonly wire: Wire; readonly events: SocketEvents }[] = [];
+  private awayUntil = 0;
+  private adoptedEpoch = -1;
   private actions = 0;
   private readonly awake = new AbortController();
 
   constructor(
     clock: SimClock,
-    worker: SimWorker,
+    random: Random,
+    cloud: SimControlPlane,
     links: { readonly up: Network; readonly down: Network },
     options: RobotOptions,
   ) {
     this.clock = clock;
-    this.worker = worker;
+    this.random = random;
+    this.cloud = cloud;
     this.up = links.up;
     this.down = links.down;
     this.options = options;
+  }
+
+  get id(): string {
+    return `ses_${this.options.index}`;
   }
 
   get tenantId(): string {
     return `ten_${this.options.tenant}`;
   }
 
-  get status(): string {
-    return this.connection === undefined ? 'reconnecting' : 'ready';
+  /** Of its session: connections, tokens and what was dropped. */
+  get stats(): RobotStats {
+    if (this.session === undefined) throw new Error('the robot has not connected');
+    return this.session.stats;
+  }
+
+  /** Id of the worker that it is connected to. */
+  get at(): string | undefined {
+    return this.session?.status === 'ready' ? this.session.welcome.worker : undefined;
   }
 
   async run(): Promise<void> {
-    await this.connect();
-    await runLoop(this, this.counter, {
-      clock: this.clock,
+    const { clock, cloud, options } = this;
+    const session = await RobotSession.open({
+      embodiment: simSpec,
+      grant: cloud.create(this.claims()),
+      resume: (worker) => cloud.resume(this.id, worker),
+      end: async () => cloud.end(this.id),
+      connectTimeoutMs: DIAL_MS,
+      loadingTimeoutMs: 10_000,
+      requestTimeoutMs: 10_000,
+      reconnect: RECONNECT,
+      chunking: options.guided ? { mode: 'guided' } : undefined,
+      onReasoning: undefined,
+      onStatus: (status) => (this.without += status === 'reconnecting' ? 1 : 0),
+      onError: ({ code }) => this.told.push(code),
+      ports: this.ports(),
+    });
+    this.session = session;
+    await runLoop(this.actor(session), this.counter, {
+      clock,
       observe: () => this.observe(),
       execute: (row, { chunk, step }) => this.execute(row, chunk, step),
       onChunk: (chunk) => this.adopted(chunk),
-      maxAgeMs: this.options.maxAgeMs,
-      ticks: this.options.ticks,
-      ...this.options.loop,
+      onError: ({ code }) => this.told.push(code),
+      maxAgeMs: options.maxAgeMs,
+      ticks: options.ticks,
+      ...options.loop,
     });
-    this.session?.end();
+    this.finished = true;
+    await session.close();
   }
 
-  /** The link breaks, and stands again with the next epoch some time later. */
+  /** The link breaks, and nothing gets through for some time. */
   cut(afterMs: number): void {
-    const { connection, session } = this;
-    if (connection === undefined) return;
-    this.cuts += 1;
-    this.connection = undefined;
-    session?.end();
-    connection.closed(1006, 'cut');
-    this.clock.after(afterMs, () => void this.connect());
+    const open = this.wires.filter(({ wire }) => wire.isOpen);
+    if (open.length === 0) return;
+    this.cuts += open.length;
+    this.awayUntil = this.clock.now() + afterMs;
+    for (const { wire } of open) wire.cut();
   }
 
-  async act(
-    observation: { readonly images: object; readonly state: Float32Array | object },
-    {
-      deadlineMs,
-      signal,
-      delay,
-    }: { deadlineMs: number; signal: AbortSignal; delay?: MeasuredDelay },
-  ): Promise<Chunk<Spec>> {
-    const { connection } = this;
-    if (connection === undefined) {
-      throw new ArmatureError('unavailable', 'there is no connection');
-    }
-    const seq = this.seq++;
-    const capturedAt = this.clock.now();
-    this.observedAt.set(seq, capturedAt);
-    const frame = observationFrame(
-      simSpec,
-      observation as Parameters<typeof observationFrame<Spec>>[1],
-      {
-        seq,
-        capturedAt: capturedAt + this.options.clockOffset,
-        executed: this.report_.forWorker((epoch) => connection.knows(epoch)),
-        deadlineMs,
-        delay,
-        ...(this.options.guided ? { chunking: { mode: 'guided' } } : {}),
-      },
-    );
-    const wire = await connection.request(seq, frame, deadlineMs, signal);
-    if (wire.epoch !== this.epoch) this.violations.push(`a chunk of epoch ${wire.epoch}`);
-    const latencyMs = this.clock.now() - capturedAt;
-    this.counter.chunks += 1;
-    return toChunk(simSpec, wire, { latencyMs, capturedAt });
-  }
-
-  report(chunk: Chunk<Spec>, steps: number): void {
-    this.report_.reached(chunk, steps);
-  }
-
-  private async connect(): Promise<void> {
-    const epoch = ++this.epoch;
+  private claims() {
     const { index, tenant, reasoning, maxInFlight } = this.options;
-    const session = this.worker.connect(
-      {
-        sub: `ses_${index}`,
-        tenant: this.tenantId,
-        robot: `robot-${index}`,
-        worker: 'sim',
-        embodiment: { id: 'emb', spec: simSpec },
-        policy: {
-          version_id: `pv_${tenant}`,
-          digest: digestOf(tenant),
-          prefix: `tenants/${this.tenantId}/policies/x/`,
-        },
-        reasoning,
-        epoch,
-        limits: { max_in_flight: maxInFlight, max_hz: 200 },
+    return {
+      sub: this.id,
+      tenant: this.tenantId,
+      robot: `robot-${index}`,
+      embodiment: { id: 'emb', spec: simSpec },
+      policy: {
+        version_id: `pv_${tenant}`,
+        digest: digestOf(tenant),
+        prefix: `tenants/${this.tenantId}/policies/x/`,
       },
-      // What an earlier session sent may still be on its way when the next one stands.
-      (bytes) => this.down.send(() => this.connection?.receive(bytes)),
-    );
-    const welcome = await session.open();
-    if (welcome?.type !== 'welcome') return;
-    this.session = session;
-    const socket = {
-      send: (frame: Uint8Array): boolean => {
-        this.up.send(() => {
-          const parsed = parseClientFrame(frame);
-          if (parsed.type === 'observation') session.observe(parsed);
-        });
-        return true;
+      reasoning,
+      limits: { max_in_flight: maxInFlight, max_hz: 200 },
+    };
+  }
+
+  private ports(): RobotPorts {
+    return {
+      clock: this.clock,
+      wall: () => this.clock.wall() + this.options.clockOffset,
+      random: () => this.random.next(),
+      openSocket: async (target, events) => (await this.dial(target, events)).socket,
+    };
+  }
+
+  private async dial({ url, token }: SocketTarget, events: SocketEvents): Promise<Wire> {
+    const worker = this.cloud.workers.find((one) => one.url === url);
+    if (worker === undefined) throw new Error(`nobody is at ${url}`);
+    await this.passes(this.up);
+    const wire = new Wire({
+      up: this.up,
+      down: this.down,
+      events,
+      onSent: (end, frame) => worker.onSent(this.id, end, frame),
+      // What an earlier connection was sent may still be on its way when the next one stands.
+      stray: (bytes) => this.wires.findLast((one) => one.wire.isOpen)?.events.message(bytes),
+    });
+    await worker.upgrade(token, wire);
+    this.wires.push({ wire, events });
+    await this.passes(this.down);
+    if (!wire.isOpen) throw new ArmatureError('unavailable', 'the link broke');
+    wire.dialled();
+    return wire;
+  }
+
+  /** One way, of what is not sent again by anybody. */
+  private async passes(network: Network): Promise<void> {
+    if (this.clock.now() < this.awayUntil) {
+      throw new ArmatureError('unavailable', 'the network is away');
+    }
+    await new Promise<void>((resolve) => network.sendInOrder(resolve));
+  }
+
+  /** The session, with every chunk's observation timed by the call that it answers. */
+  private actor(session: RobotSession<Spec>): Actor<Spec> {
+    return {
+      embodiment: simSpec,
+      get status() {
+        return session.status;
       },
-      close: () => session.end(),
+      act: async (observation, options) => {
+        const observedAt = this.clock.now();
+        const chunk = await session.act(observation, options);
+        this.observedAt.set(chunk.seq, observedAt);
+        return chunk;
+      },
+      report: (chunk, steps, command) => session.report(chunk, steps, command),
     };
-    const events = {
-      loading: () => undefined,
-      dropped: (why: Dropped) => (this.dropped[why] += 1),
-      error: () => undefined,
-      reasoning: () => undefined,
-      drain: () => undefined,
-      lost: () => undefined,
-    };
-    this.connection = new Connection(socket, welcome, events, this.clock);
   }
 
   private observe() {
@@ -198,6 +221,10 @@ export class SimRobot implements Actor<Spec> {
   private adopted(chunk: Chunk<Spec>): void {
     const age = this.clock.now() - (this.observedAt.get(chunk.seq) ?? -Infinity);
     if (age > this.options.maxAgeMs) this.violations.push(`adopted a chunk of ${age} ms`);
+    if (chunk.epoch < this.adoptedEpoch) {
+      this.violations.push(`a chunk of epoch ${chunk.epoch} after one of ${this.adoptedEpoch}`);
+    }
+    this.adoptedEpoch = chunk.epoch;
   }
 
   private async execute(
@@ -218,6 +245,7 @@ export class SimRobot implements Actor<Spec> {
     }
     this.actions += 1;
     this.executed.push(chunk.chunkId);
+    this.executing = { epoch: Math.max(this.executing.epoch, chunk.epoch), at: this.clock.now() };
     if (this.actions === sleep?.at) await this.clock.sleep(sleep.ms, this.awake.signal);
   }
 }

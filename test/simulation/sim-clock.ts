@@ -7,6 +7,9 @@ interface Due {
   readonly call: () => void;
 }
 
+/** What calendars show at virtual time 0, ms since the Unix epoch. */
+export const WALL_START = 1_700_000_000_000;
+
 /** Virtual time: the next event happens once everything that the last one started has settled. */
 export class SimClock implements Clock {
   private time = 0;
@@ -17,6 +20,10 @@ export class SimClock implements Clock {
 
   now(): number {
     return this.time;
+  }
+
+  wall(): number {
+    return WALL_START + this.time;
   }
 
   after(ms: number, call: () => void): () => void {

@@ -1,4 +1,8 @@
-import { encodeFrame, type ServerFrame, type SessionClaims } from '@armature/sdk/contract';
+import { ArmatureError, type SessionClaims } from '@armature/sdk/contract';
+import { Allocations } from '../../workers/serve/gateway/allocations.ts';
+import { Connection, type ConnectionDeps } from '../../workers/serve/gateway/connection.ts';
+import { SessionTable } from '../../workers/serve/gateway/session-table.ts';
+import { forWorker, type TokenVerifier } from '../../workers/serve/gateway/session-token.ts';
 import { serveMetrics } from '../../workers/serve/metrics.ts';
 import type { LedgerEntry } from '../../workers/serve/ledger/index.ts';
 import {
@@ -14,13 +18,10 @@ import {
   ObservationQueue,
   type Enqueued,
 } from '../../workers/serve/scheduler/index.ts';
-import {
-  RobotSession,
-  type RowResult,
-  type SessionDeps,
-} from '../../workers/serve/session/index.ts';
+import type { RowResult, SessionDeps } from '../../workers/serve/session/index.ts';
 import type { Random } from './random.ts';
 import type { SimClock } from './sim-clock.ts';
+import type { SeenFrame, Wire, WorkerEnd } from './wire.ts';
 
 /** Time of a run in ms: a part that every run costs and one a row, as measured engines have it. */
 export interface EngineCosts {
@@ -40,7 +41,14 @@ export interface WorkerOptions {
   readonly costs: EngineCosts;
   /** Time to decode an observation's pictures, ms. */
   readonly decodeMs: number;
+  /** How long robots have to go when it drains, ms. */
+  readonly graceMs: number;
 }
+
+/** Sessions that a worker has room for. */
+const PLACES = 16;
+/** Until the control plane knows of a drain, ms. */
+const DRAIN_TOLD_MS = 50;
 
 /** How many runs' worth a kind costs. */
 const KINDS: Readonly<Record<string, number>> = { act: 1, reason: 1.5, reason_and_act: 2 };
@@ -50,8 +58,9 @@ metrics.lag.stop();
 const log = { info: () => undefined, warn: () => undefined, error: () => undefined };
 
 /**
- * The serve worker's sessions, queue and dispatcher with a model whose answer says whom it is for:
- * the state is [robot, tick, tenant], every action [robot, tick + step].
+ * The serve worker's connections, sessions, queue and dispatcher with a model whose answer says whom it
+ * is for: the state is [robot, tick, tenant], every action [robot, tick + step]. Only its listening
+ * socket is not the worker's own.
  */
 export class SimWorker {
   /** What should never have happened. */
@@ -62,11 +71,35 @@ export class SimWorker {
   guided = 0;
   /** Longest run so far, ms. */
   longestRun = 0;
-  /** Longest wait of a sent chunk for an engine by tenant, ms. */
+  /** Longest wait of a chunk's row for an engine by tenant, ms. */
   readonly longestWait = new Map<string, number>();
-  private readonly deps: SessionDeps;
+  readonly id: string;
+  readonly url: string;
+  /** Connections that a later epoch of their session took the place of. */
+  replaced = 0;
+  private readonly clock: SimClock;
+  private readonly options: WorkerOptions;
+  private readonly deps: ConnectionDeps;
+  private readonly table: SessionTable;
+  private places = new Allocations(PLACES);
+  private readonly wires = new Map<WorkerEnd, Wire>();
+  /** The connection of each session that was opened last, and the highest epoch that was served. */
+  private readonly latest = new Map<string, { readonly end: WorkerEnd; epoch: number }>();
+  private state: 'up' | 'draining' | 'dead' = 'up';
+  private changedAt = -Infinity;
+  private silentUntil = -Infinity;
 
-  constructor(clock: SimClock, random: Random, options: WorkerOptions) {
+  constructor(
+    id: string,
+    clock: SimClock,
+    random: Random,
+    options: WorkerOptions,
+    verify: TokenVerifier,
+  ) {
+    this.id = id;
+    this.url = `ws://${id}/v1/robot`;
+    this.clock = clock;
+    this.options = options;
     const spent = new Map<string, number>();
     const queue = new ObservationQueue<Enqueued<ActRow, RowResult>>({
       maxRows: options.maxRows,
@@ -83,8 +116,11 @@ export class SimWorker {
       return rows.map((row) => this.compute(kind, row));
     };
     this.deps = {
-      worker: 'sim',
-      clock: { now: () => clock.now(), wall: () => 1_700_000_000_000 + clock.now() },
+      worker: id,
+      clock: { now: () => clock.now(), wall: () => clock.wall() },
+      verify: forWorker(verify, id),
+      after: (ms, call) => clock.after(ms, call),
+      flush: async () => true,
       policies: new PolicyRegistry({
         runtime: {
           load: async ({ digest, manifest }) => ({ digest, manifest }) as unknown as PolicyHandle,
@@ -107,7 +143,7 @@ export class SimWorker {
           );
         },
       },
-      dispatcher: new Dispatcher<ActRow, RowResult>({
+      dispatcher: new TimedDispatcher((tenant, ms) => this.waited(tenant, ms), {
         queue,
         engines: enginesOf(options),
         run,
@@ -132,20 +168,116 @@ export class SimWorker {
       metrics,
       log,
     };
+    this.table = new SessionTable({
+      highestSpent: (session) => spent.get(session),
+      onReplaced: () => (this.replaced += 1),
+    });
   }
 
-  /** A session whose frames go to `deliver` as bytes. */
-  connect(claims: SessionClaims, deliver: (bytes: Uint8Array) => void): RobotSession {
-    const send = (frame: ServerFrame): void => {
-      if (frame.type === 'chunk') {
-        this.sent.push(frame.chunk_id);
-        const before = this.longestWait.get(claims.tenant) ?? 0;
-        this.longestWait.set(claims.tenant, Math.max(before, frame.timings.queue_ms));
-      }
-      if (frame.type === 'error' && frame.code === 'internal') this.violations.push(frame.message);
-      deliver(encodeFrame(frame));
-    };
-    return new RobotSession(claims, this.deps, { send, offer: (chunk) => chunk.send() });
+  get sessions(): number {
+    return this.table.size;
+  }
+
+  get isUp(): boolean {
+    return this.state === 'up';
+  }
+
+  /**
+   * Whether the control plane takes it for ready: a worker that drains says so, one that died is missed
+   * once its last heartbeat is `freshMs` old.
+   */
+  seemsReady(freshMs: number): boolean {
+    const since = this.clock.now() - this.changedAt;
+    if (this.state === 'up') return this.clock.now() >= this.silentUntil;
+    return since < (this.state === 'draining' ? DRAIN_TOLD_MS : freshMs);
+  }
+
+  /** Serves, but cannot tell the control plane for so long. */
+  goSilent(ms: number): void {
+    this.silentUntil = this.clock.now() + ms;
+  }
+
+  /** The highest epoch of a session that a connection was welcomed with here, or served in. */
+  highestEpoch(session: string): number {
+    return this.latest.get(session)?.epoch ?? -1;
+  }
+
+  /**
+   * Opens a connection as the gateway does.
+   * @throws ArmatureError as it refuses.
+   */
+  async upgrade(token: string, wire: Wire): Promise<void> {
+    this.assertOpen();
+    const verified = await this.deps.verify(token);
+    this.assertOpen();
+    const { claims } = verified;
+    this.table.assertCurrent(claims);
+    const place = this.places.take(claims, this.clock.now());
+    const { end } = wire;
+    const connection = new Connection(end.asWebSocket, verified, this.deps, () => {
+      this.table.remove(connection);
+      this.places.release(place);
+      this.wires.delete(end);
+    });
+    this.table.add(connection);
+    this.wires.set(end, wire);
+    this.latest.set(claims.sub, { end, epoch: this.highestEpoch(claims.sub) });
+  }
+
+  /** Tells its robots to go, and closes what is left after its time of grace. */
+  drain(): void {
+    if (this.state !== 'up') return;
+    this.turn('draining');
+    this.places.drain();
+    for (const connection of this.table.all()) connection.drain('the worker is stopping');
+    this.clock.after(this.options.graceMs, () => {
+      for (const connection of this.table.all()) connection.close(1012, 'the worker restarts');
+    });
+  }
+
+  /** The process is gone; what it had opened is on its disk. */
+  die(): void {
+    this.turn('dead');
+    for (const wire of [...this.wires.values()]) wire.died();
+  }
+
+  /** Another process takes its place, with the same disk. */
+  restart(): void {
+    this.places = new Allocations(PLACES);
+    this.turn('up');
+  }
+
+  /** A frame leaves on a connection. */
+  onSent(session: string, end: WorkerEnd, frame: SeenFrame): void {
+    const latest = this.latest.get(session);
+    if (frame.type === 'error' && frame.code === 'internal') {
+      this.violations.push(String(frame.message));
+    }
+    if (frame.type !== 'welcome' && frame.type !== 'chunk') return;
+    if (latest?.end !== end) {
+      this.violations.push(`${session} was served on a connection that another took the place of`);
+      return;
+    }
+    const epoch = frame.epoch ?? -1;
+    if (frame.type === 'welcome' && epoch <= latest.epoch) {
+      this.violations.push(`epoch ${epoch} of ${session} was opened again`);
+    }
+    latest.epoch = Math.max(latest.epoch, epoch);
+    if (frame.type === 'chunk') this.sent.push(frame.chunk_id ?? '');
+  }
+
+  private waited(tenant: string, ms: number): void {
+    this.longestWait.set(tenant, Math.max(this.longestWait.get(tenant) ?? 0, ms));
+  }
+
+  private turn(state: 'up' | 'draining' | 'dead'): void {
+    this.state = state;
+    this.changedAt = this.clock.now();
+  }
+
+  private assertOpen(): void {
+    if (this.state === 'up') return;
+    throw new ArmatureError('unavailable', 'this worker takes no new sessions');
   }
 
   /** What is left of the chunk in execution begins with the action of the observation's own tick. */
@@ -180,6 +312,31 @@ export class SimWorker {
       actions: kind === 'reason' ? undefined : actions,
       reasoning: kind === 'act' ? undefined : reasoning,
     };
+  }
+}
+
+/** Tells how long rows of the act lane waited for their run. */
+class TimedDispatcher extends Dispatcher<ActRow, RowResult> {
+  private readonly now: () => number;
+  private readonly waited: (tenant: string, ms: number) => void;
+
+  constructor(
+    waited: (tenant: string, ms: number) => void,
+    options: ConstructorParameters<typeof Dispatcher<ActRow, RowResult>>[0],
+  ) {
+    super(options);
+    this.now = options.now;
+    this.waited = waited;
+  }
+
+  override submit(row: Parameters<Dispatcher<ActRow, RowResult>['submit']>[0]): void {
+    if (row.lane !== 'act') return super.submit(row);
+    const offeredAt = this.now();
+    const begin = (): ActRow => {
+      this.waited(row.tenant, this.now() - offeredAt);
+      return row.job.row();
+    };
+    super.submit({ ...row, job: { ...row.job, row: begin } });
   }
 }
 

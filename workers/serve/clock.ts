@@ -7,3 +7,13 @@ export interface Clock {
 }
 
 export const systemClock: Clock = { now: () => performance.now(), wall: () => Date.now() };
+
+/** Calls back after `ms`, unless the function that is returned is called before. */
+export type Timer = (ms: number, call: () => void) => () => void;
+
+/** Does not keep the process alive. */
+export const systemTimer: Timer = (ms, call) => {
+  const timer = setTimeout(call, ms);
+  timer.unref();
+  return () => clearTimeout(timer);
+};

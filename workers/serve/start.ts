@@ -1,7 +1,7 @@
 import { PolicyError } from '@armature/policy/runtime';
 import { ArmatureError } from '@armature/sdk/contract';
 import type { ObjectStore } from '@armature/storage';
-import type { Clock } from './clock.ts';
+import { systemTimer, type Clock } from './clock.ts';
 import { forWorker, Gateway, OpenpiAccess, type TokenVerifier } from './gateway/index.ts';
 import type { ImagePool } from './images/index.ts';
 import type { Ledger } from './ledger/index.ts';
@@ -135,6 +135,7 @@ export async function startServe(parts: ServeParts): Promise<Serve> {
     ...(parts.pingEveryMs === undefined ? {} : { pingEveryMs: parts.pingEveryMs }),
     healthy: () => dispatcher.longestRunMs() < STUCK_AFTER_MS,
     verify: forWorker(parts.verify, parts.worker),
+    after: systemTimer,
     openpi: parts.openpi ?? tokensOnly(parts),
     flush: (timeoutMs) => parts.ledger.flush(timeoutMs),
     clock,

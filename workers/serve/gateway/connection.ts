@@ -5,6 +5,7 @@ import {
   type ClientFrame,
 } from '@armature/sdk/contract';
 import type { RawData, WebSocket } from 'ws';
+import type { Timer } from '../clock.ts';
 import { RobotSession, type SessionDeps } from '../session/index.ts';
 import { Outbox } from './outbox.ts';
 import { bytesOf } from './raw-data.ts';
@@ -19,6 +20,7 @@ const BYE_FLUSH_MS = 3_000;
 
 export interface ConnectionDeps extends SessionDeps {
   readonly verify: TokenVerifier;
+  readonly after: Timer;
   /** Carries what is recorded to the database. */
   readonly flush: (timeoutMs: number) => Promise<boolean>;
 }
@@ -30,7 +32,7 @@ export class Connection implements LiveConnection {
   private readonly deps: ConnectionDeps;
   private readonly outbox: Outbox;
   private expiresAt: number;
-  private expiry: NodeJS.Timeout | undefined;
+  private stopExpiry = (): void => undefined;
   private answered = true;
 
   constructor(socket: WebSocket, token: VerifiedToken, deps: ConnectionDeps, onEnd: () => void) {
@@ -47,7 +49,7 @@ export class Connection implements LiveConnection {
       deps.log.info({ session: this.session.claims.sub, reason: error.message }, 'socket error'),
     );
     socket.on('close', (code) => {
-      clearTimeout(this.expiry);
+      this.stopExpiry();
       this.session.end();
       this.outbox.close();
       deps.metrics.sessionsClosed.inc({ code: String(code) });
@@ -150,12 +152,12 @@ export class Connection implements LiveConnection {
   }
 
   private watchExpiry(): void {
-    clearTimeout(this.expiry);
+    this.stopExpiry();
     const left = this.expiresAt + REFRESH_GRACE_MS - this.deps.clock.wall();
     // Longer than a timer can wait, a token is checked at every observation all the same.
     if (left > 2 ** 31 - 1) return;
-    this.expiry = setTimeout(() => this.close(1008, 'expired_token'), Math.max(0, left));
-    this.expiry.unref();
+    const expire = (): void => this.close(1008, 'expired_token');
+    this.stopExpiry = this.deps.after(Math.max(0, left), expire);
   }
 }
 

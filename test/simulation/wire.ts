@@ -1,0 +1,165 @@
+import { EventEmitter } from 'node:events';
+import { decodeFrame } from '@armature/sdk/contract';
+import type { WebSocket } from 'ws';
+import type { RobotSocket, SocketEvents } from '../../sdk/src/robot/socket.ts';
+import type { Network } from './network.ts';
+
+/** What is looked at of a worker's frame on its way. */
+export interface SeenFrame {
+  readonly type: string;
+  readonly code?: string;
+  readonly message?: string;
+  readonly chunk_id?: string;
+  readonly epoch?: number;
+}
+
+export interface WireOptions {
+  readonly up: Network;
+  readonly down: Network;
+  readonly events: SocketEvents;
+  /** Told of every frame that the worker sends. */
+  readonly onSent: (end: WorkerEnd, frame: SeenFrame) => void;
+  /** Takes a chunk that arrives when its own socket has gone. */
+  readonly stray: (bytes: Uint8Array) => void;
+}
+
+/** The worker's end of a socket, as much of `ws` as the gateway uses. */
+export class WorkerEnd extends EventEmitter {
+  readonly OPEN = 1;
+  readyState = 1;
+  readonly bufferedAmount = 0;
+  private readonly wire: Wire;
+
+  constructor(wire: Wire) {
+    super();
+    this.wire = wire;
+  }
+
+  get asWebSocket(): WebSocket {
+    return this as unknown as WebSocket;
+  }
+
+  send(bytes: Uint8Array): void {
+    if (this.readyState === this.OPEN) this.wire.fromWorker(bytes);
+  }
+
+  close(code: number, reason: string): void {
+    if (this.readyState !== this.OPEN) return;
+    this.readyState = 2;
+    this.wire.closedByWorker(code, reason);
+  }
+
+  terminate(): void {
+    this.wire.cut();
+  }
+
+  gone(code: number): void {
+    if (this.readyState === 3) return;
+    this.readyState = 3;
+    this.emit('close', code);
+  }
+}
+
+/**
+ * One socket between a robot and a worker. Observations and chunks travel on a network that is worse
+ * than TCP, so that what pairs and ages them is tried harder; the rest as TCP would carry it.
+ */
+export class Wire {
+  readonly end = new WorkerEnd(this);
+  private readonly options: WireOptions;
+  private robotOpen = true;
+  private isDialled = false;
+
+  constructor(options: WireOptions) {
+    this.options = options;
+  }
+
+  get isOpen(): boolean {
+    return this.robotOpen;
+  }
+
+  /** The robot hears that its socket is open; from here on it is told when that ends. */
+  dialled(): void {
+    this.isDialled = true;
+  }
+
+  /** The robot's end. */
+  get socket(): RobotSocket {
+    return {
+      send: (frame) => {
+        if (!this.robotOpen) return false;
+        this.fromRobot(frame);
+        return true;
+      },
+      close: (code) => {
+        const wasOpen = this.robotOpen;
+        this.robotOpen = false;
+        this.options.up.sendInOrder(() => {
+          this.end.gone(code);
+          if (wasOpen) this.options.down.sendInOrder(() => this.options.events.close(code, ''));
+        });
+      },
+    };
+  }
+
+  fromWorker(bytes: Uint8Array): void {
+    const { down, events, onSent, stray } = this.options;
+    const frame = seen(bytes);
+    onSent(this.end, frame);
+    if (frame.type !== 'chunk') {
+      down.sendInOrder(() => {
+        if (this.robotOpen) events.message(bytes);
+      });
+      return;
+    }
+    down.send(() => (this.robotOpen ? events.message(bytes) : stray(bytes)));
+  }
+
+  closedByWorker(code: number, reason: string): void {
+    const { up, down } = this.options;
+    down.sendInOrder(() => {
+      this.robotGone(code, reason);
+      up.sendInOrder(() => this.end.gone(code));
+    });
+  }
+
+  /** The link breaks: both ends know at once. */
+  cut(): void {
+    this.end.gone(1006);
+    this.robotGone(1006, 'cut');
+  }
+
+  /** The worker's process is no more; its machine says so to the robot. */
+  died(): void {
+    this.end.gone(1006);
+    this.options.down.sendInOrder(() => this.robotGone(1006, 'reset'));
+  }
+
+  private robotGone(code: number, reason: string): void {
+    if (!this.robotOpen) return;
+    this.robotOpen = false;
+    if (this.isDialled) this.options.events.close(code, reason);
+  }
+
+  private fromRobot(bytes: Uint8Array): void {
+    const { up } = this.options;
+    const deliver = (): void => {
+      if (this.end.readyState === 1) {
+        this.end.emit('message', Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length), true);
+      }
+    };
+    if (beginning(bytes).includes('observation')) up.send(deliver);
+    else up.sendInOrder(deliver);
+  }
+}
+
+/** The beginning of a frame, which has its type first: decoding the whole costs as much as serving it. */
+function beginning(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, Math.min(96, bytes.length)).toString('latin1');
+}
+
+function seen(bytes: Uint8Array): SeenFrame {
+  const id = /^..type.chunk.*?(ses_\d+:(\d+):\d+)/su.exec(beginning(bytes));
+  if (id === null) return decodeFrame(bytes) as SeenFrame;
+  return { type: 'chunk', chunk_id: id[1] ?? '', epoch: Number(id[2]) };
+}
