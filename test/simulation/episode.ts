@@ -23,9 +23,9 @@ const FRESH_MS = 500;
 const BACK_WITHIN_MS = FRESH_MS + 5_000;
 const GRACE_MS = 4_000;
 /** Share of the seeds that have several workers, with tokens that run out. */
-const FLEETS = 0.15;
+const FLEETS = 0.08;
 /** Control ticks of a robot: in a fleet long enough for two renewals. */
-const TICKS = { alone: 30, fleet: 140 } as const;
+const TICKS = { alone: 20, fleet: 120 } as const;
 
 export interface EpisodeOutcome {
   readonly executed: number;
@@ -162,7 +162,7 @@ function setUp(seed: number): Episode {
   });
   for (const robot of robots) {
     if (faulty && random.chance(0.3)) {
-      const at = random.between(200, 1400);
+      const at = random.between(100, 1000);
       const away = random.between(20, 400);
       clock.after(at, () => robot.cut(away));
     }

@@ -6,8 +6,8 @@ const alone = process.env['ARMATURE_SIM_SEED'];
 const seeds =
   alone === undefined ? Array.from({ length: SEEDS }, (_, i) => i + 1) : [Number(alone)];
 
-describe('scheduler, sessions and control loop over a bad network', () => {
-  it('execute nothing stale or foreign, mix no tenants, meter what was sent, starve nobody', async () => {
+describe('workers, sessions, the SDK’s link and its control loop over a bad network', () => {
+  it('execute nothing stale or foreign, mix no tenants, meter what was sent, starve and strand nobody', async () => {
     const outcomes: EpisodeOutcome[] = [];
     for (const seed of seeds) {
       outcomes.push(
@@ -26,6 +26,26 @@ describe('scheduler, sessions and control loop over a bad network', () => {
     expect(total((outcome) => outcome.stale)).toBeGreaterThan(SEEDS / 4);
     expect(total((outcome) => outcome.starvedTicks)).toBeGreaterThan(SEEDS);
     expect(total((outcome) => outcome.guided)).toBeGreaterThan(SEEDS);
+    expect(total((outcome) => outcome.refreshes)).toBeGreaterThan(SEEDS / 10);
+    expect(total((outcome) => outcome.reconnects)).toBeGreaterThan(SEEDS / 4);
+    expect(total((outcome) => outcome.orphaned)).toBeGreaterThan(SEEDS / 100);
+    expect(total((outcome) => outcome.replays)).toBeGreaterThan(SEEDS / 10);
+    expect(total((outcome) => outcome.thefts)).toBeGreaterThan(SEEDS / 500);
+      console.log(
+        [
+          'executed',
+          'dropped',
+          'cuts',
+          'stale',
+          'starvedTicks',
+          'guided',
+          'refreshes',
+          'reconnects',
+          'orphaned',
+          'replays',
+          'thefts',
+        ].map((k) => [k, total((o) => (o as any)[k])]),
+      );
   });
 
   it('go the same way for the same seed', async () => {

@@ -159,7 +159,9 @@ function beginning(bytes: Uint8Array): string {
 }
 
 function seen(bytes: Uint8Array): SeenFrame {
-  const id = /^..type.chunk.*?(ses_\d+:(\d+):\d+)/su.exec(beginning(bytes));
-  if (id === null) return decodeFrame(bytes) as SeenFrame;
-  return { type: 'chunk', chunk_id: id[1] ?? '', epoch: Number(id[2]) };
+  const start = beginning(bytes);
+  const type = /^..type.([a-z]+)/su.exec(start)?.[1] ?? '';
+  if (type === 'error') return decodeFrame(bytes) as SeenFrame;
+  const id = type === 'chunk' ? /ses_\d+:(\d+):\d+/u.exec(start) : null;
+  return id === null ? { type } : { type, chunk_id: id[0], epoch: Number(id[1]) };
 }

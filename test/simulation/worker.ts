@@ -84,7 +84,10 @@ export class SimWorker {
   private places = new Allocations(PLACES);
   private readonly wires = new Map<WorkerEnd, Wire>();
   /** The connection of each session that was opened last, and the highest epoch that was served. */
-  private readonly latest = new Map<string, { readonly end: WorkerEnd; epoch: number }>();
+  private readonly latest = new Map<
+    string,
+    { readonly end: WorkerEnd; readonly opening: number; epoch: number }
+  >();
   private state: 'up' | 'draining' | 'dead' = 'up';
   private changedAt = -Infinity;
   private silentUntil = -Infinity;
@@ -221,7 +224,11 @@ export class SimWorker {
     });
     this.table.add(connection);
     this.wires.set(end, wire);
-    this.latest.set(claims.sub, { end, epoch: this.highestEpoch(claims.sub) });
+    this.latest.set(claims.sub, {
+      end,
+      opening: claims.epoch,
+      epoch: this.highestEpoch(claims.sub),
+    });
   }
 
   /** Tells its robots to go, and closes what is left after its time of grace. */
@@ -258,7 +265,7 @@ export class SimWorker {
       this.violations.push(`${session} was served on a connection that another took the place of`);
       return;
     }
-    const epoch = frame.epoch ?? -1;
+    const epoch = frame.epoch ?? latest.opening;
     if (frame.type === 'welcome' && epoch <= latest.epoch) {
       this.violations.push(`epoch ${epoch} of ${session} was opened again`);
     }
