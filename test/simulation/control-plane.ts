@@ -21,6 +21,11 @@ export interface ControlPlaneOptions {
 
 export type NewSession = Omit<SessionClaims, 'worker' | 'epoch'>;
 
+export interface Issued {
+  readonly token: string;
+  readonly verified: VerifiedToken;
+}
+
 interface Placed {
   readonly claims: NewSession;
   epoch: number;
@@ -31,7 +36,7 @@ interface Placed {
 /** Places sessions and issues tokens, as `sessions.create`, `resume` and `end` do. */
 export class SimControlPlane {
   readonly workers: readonly SimWorker[];
-  readonly issued: { readonly token: string; readonly verified: VerifiedToken }[] = [];
+  readonly issued: Issued[] = [];
   /** Told of a grant before its robot is. */
   onGrant: (grant: SessionGrant, worker: SimWorker) => void = () => undefined;
   private readonly clock: SimClock;

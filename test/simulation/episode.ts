@@ -1,5 +1,5 @@
 import type { SessionClaims } from '@armature/sdk/contract';
-import { SimControlPlane } from './control-plane.ts';
+import { SimControlPlane, type Issued } from './control-plane.ts';
 import { Network } from './network.ts';
 import { Random } from './random.ts';
 import { SimRobot } from './robot.ts';
@@ -22,6 +22,8 @@ const FRESH_MS = 500;
 /** After its worker's death a robot acts again within this, ms: the above, a few attempts, lost frames. */
 const BACK_WITHIN_MS = FRESH_MS + 5_000;
 const GRACE_MS = 4_000;
+/** After the last robot's goodbye no worker has a connection any more, ms: stalls of the network. */
+const GONE_WITHIN_MS = 3_000;
 /** Share of the seeds that have several workers, with tokens that run out. */
 const FLEETS = 0.08;
 /** Control ticks of a robot: in a fleet long enough for two renewals. */
@@ -72,6 +74,7 @@ export async function runEpisode(seed: number): Promise<EpisodeOutcome> {
   const episode = setUp(seed);
   const { clock, robots, workers, seen } = episode;
   await clock.until(Promise.all(robots.map((robot) => robot.run())));
+  if (workers.length > 1) await clock.until(aftermath(episode));
   const violations = [...episode.violations, ...check(episode)];
   if (violations.length > 0) throw new Error(violations.slice(0, 5).join('\n'));
   const sum = (of: (robot: SimRobot) => number): number =>
@@ -217,23 +220,41 @@ function die({ clock, cloud, robots, seen, violations }: Episode, worker: SimWor
 
 /** Somebody shows a worker a token that was used there, or is for another worker. */
 function replay(episode: Episode): void {
-  const { random, cloud, workers, seen, violations } = episode;
+  const { random, cloud, workers } = episode;
   const worker = random.pick(workers as [SimWorker, ...SimWorker[]]);
-  const worthless = cloud.issued.filter(
+  const [first, ...others] = worthlessAt(worker, cloud);
+  if (first !== undefined) void tried(episode, worker, random.pick([first, ...others]));
+}
+
+/** What was issued and is for another worker, or was used at this one. */
+function worthlessAt(worker: SimWorker, cloud: SimControlPlane): Issued[] {
+  return cloud.issued.filter(
     ({ verified: { claims } }) =>
       claims.worker !== worker.id || claims.epoch <= worker.highestEpoch(claims.sub),
   );
-  const [first, ...others] = worthless;
-  if (first === undefined) return;
-  const { token, verified } = random.pick([first, ...others]);
+}
+
+async function tried(episode: Episode, worker: SimWorker, { token, verified }: Issued) {
+  const { seen, violations } = episode;
+  const { sub, epoch, worker: of } = verified.claims;
   seen.replays += 1;
-  steal(episode, worker, token).then(
-    () => {
-      const { sub, epoch, worker: of } = verified.claims;
-      violations.push(`epoch ${epoch} of ${sub} for ${of} was taken at ${worker.id} from a thief`);
-    },
+  await steal(episode, worker, token).then(
+    () =>
+      violations.push(`epoch ${epoch} of ${sub} for ${of} was taken at ${worker.id} from a thief`),
     () => undefined,
   );
+}
+
+/** When all robots have gone nobody is left at a worker, and nothing that was used opens it again. */
+async function aftermath(episode: Episode): Promise<void> {
+  const { clock, cloud, workers, seen, violations } = episode;
+  await clock.sleep(GONE_WITHIN_MS);
+  const left = workers.reduce((total, worker) => total + worker.sessions, 0);
+  if (left > seen.thefts) violations.push(`${left} connections were left behind`);
+  for (const worker of workers) {
+    worker.restart();
+    for (const issued of worthlessAt(worker, cloud)) await tried(episode, worker, issued);
+  }
 }
 
 /** @throws ArmatureError as the worker refuses. */

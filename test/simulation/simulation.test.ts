@@ -31,21 +31,6 @@ describe('workers, sessions, the SDK’s link and its control loop over a bad ne
     expect(total((outcome) => outcome.orphaned)).toBeGreaterThan(SEEDS / 100);
     expect(total((outcome) => outcome.replays)).toBeGreaterThan(SEEDS / 10);
     expect(total((outcome) => outcome.thefts)).toBeGreaterThan(SEEDS / 500);
-      console.log(
-        [
-          'executed',
-          'dropped',
-          'cuts',
-          'stale',
-          'starvedTicks',
-          'guided',
-          'refreshes',
-          'reconnects',
-          'orphaned',
-          'replays',
-          'thefts',
-        ].map((k) => [k, total((o) => (o as any)[k])]),
-      );
   });
 
   it('go the same way for the same seed', async () => {
