@@ -21,6 +21,8 @@ const CADENCES: readonly [SessionClaims['reasoning'], ...SessionClaims['reasonin
 const FRESH_MS = 500;
 /** After its worker's death a robot acts again within this, ms: the above, a few attempts, lost frames. */
 const BACK_WITHIN_MS = FRESH_MS + 5_000;
+/** What befalls one worker of a fleet. */
+const MISHAPS = ['none', 'drain', 'die', 'restart', 'silence'] as const;
 const GRACE_MS = 4_000;
 /** After the last robot's goodbye no worker has a connection any more, ms: stalls of the network. */
 const GONE_WITHIN_MS = 3_000;
@@ -101,10 +103,12 @@ function setUp(seed: number): Episode {
   const clock = new SimClock();
   const faulty = random.chance(0.8);
   const isFleet = random.chance(FLEETS);
+  const mishap = isFleet ? random.pick(MISHAPS) : 'none';
   const tenants = isFleet ? 2 : random.whole(2, 3);
   const workers: SimWorker[] = [];
   const cloud = new SimControlPlane(clock, random, workers, {
-    tokenLifeMs: isFleet ? random.between(4_500, 5_500) : 600_000,
+    // A robot whose worker drains is to go for that reason, not since its token has to be renewed.
+    tokenLifeMs: isFleet && mishap !== 'drain' ? random.between(4_500, 5_500) : 600_000,
     delayMs: random.between(5, 60),
     freshMs: FRESH_MS,
     loss: faulty ? 0.02 : 0,
@@ -172,15 +176,14 @@ function setUp(seed: number): Episode {
   }
   const seen = { orphaned: 0, drained: 0, replays: 0, thefts: 0 };
   const episode = { random, clock, cloud, workers, robots, faulty, tenants, violations: [], seen };
-  if (isFleet) mishaps(episode);
+  if (isFleet) mishaps(episode, mishap);
   return episode;
 }
 
 /** What goes wrong in a fleet: one worker at most, the control plane for a while, and a thief. */
-function mishaps(episode: Episode): void {
+function mishaps(episode: Episode, mishap: (typeof MISHAPS)[number]): void {
   const { random, clock, cloud, workers, seen } = episode;
   const worker = random.pick(workers as [SimWorker, ...SimWorker[]]);
-  const mishap = random.pick(['none', 'drain', 'die', 'restart', 'silence']);
   clock.after(random.between(300, 2_500), () => {
     if (mishap === 'drain') {
       seen.drained += worker.sessions;

@@ -23,6 +23,9 @@ export interface WireOptions {
   readonly stray: (bytes: Uint8Array) => void;
 }
 
+/** `readyState` of a socket that has ended. */
+export const CLOSED = 3;
+
 /** The worker's end of a socket, as much of `ws` as the gateway uses. */
 export class WorkerEnd extends EventEmitter {
   readonly OPEN = 1;
@@ -54,8 +57,8 @@ export class WorkerEnd extends EventEmitter {
   }
 
   gone(code: number): void {
-    if (this.readyState === 3) return;
-    this.readyState = 3;
+    if (this.readyState === CLOSED) return;
+    this.readyState = CLOSED;
     this.emit('close', code);
   }
 }

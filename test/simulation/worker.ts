@@ -21,7 +21,7 @@ import {
 import type { RowResult, SessionDeps } from '../../workers/serve/session/index.ts';
 import type { Random } from './random.ts';
 import type { SimClock } from './sim-clock.ts';
-import type { SeenFrame, Wire, WorkerEnd } from './wire.ts';
+import { CLOSED, type SeenFrame, type Wire, type WorkerEnd } from './wire.ts';
 
 /** Time of a run in ms: a part that every run costs and one a row, as measured engines have it. */
 export interface EngineCosts {
@@ -161,7 +161,7 @@ export class SimWorker {
       }),
       ledger: {
         append: async (entries) => {
-          for (const entry of entries) if (entry.kind === 'usage') this.usage.push(entry);
+          for (const entry of entries) if (entry.kind === 'usage') this.meter(entry);
         },
         epochs: {
           spend: (session: string, epoch: number) => spent.set(session, epoch),
@@ -271,6 +271,12 @@ export class SimWorker {
     }
     latest.epoch = Math.max(latest.epoch, epoch);
     if (frame.type === 'chunk') this.sent.push(frame.chunk_id ?? '');
+  }
+
+  private meter(entry: Extract<LedgerEntry, { kind: 'usage' }>): void {
+    this.usage.push(entry);
+    if (this.latest.get(entry.session_id)?.end.readyState !== CLOSED) return;
+    this.violations.push(`${entry.id} was metered after its connection had ended`);
   }
 
   private waited(tenant: string, ms: number): void {
