@@ -29,7 +29,7 @@ const GONE_WITHIN_MS = 3_000;
 /** Share of the seeds that have several workers, with tokens that run out. */
 const FLEETS = 0.08;
 /** Control ticks of a robot: in a fleet long enough for two renewals. */
-const TICKS = { alone: 20, fleet: 120 } as const;
+const TICKS = { alone: 18, fleet: 120 } as const;
 
 export interface EpisodeOutcome {
   readonly executed: number;
