@@ -21,6 +21,7 @@ export async function buildPackage(out: string): Promise<void> {
   const inJavaScript = await writeJavaScript(SDK, join(out, 'lib'));
   const inDeclarations = await writeDeclarations(SDK, join(out, 'types'));
   await Promise.all(TEXTS.map((name) => copyFile(join(SDK, name), join(out, name))));
+  await copyFile(join(SDK, '..', 'LICENSE'), join(out, 'LICENSE'));
   const included = [...inJavaScript, ...inDeclarations];
   await writeFile(join(out, 'THIRD-PARTY-NOTICES.md'), await notices(included));
   const published = publishedManifest(manifest);
