@@ -66,6 +66,7 @@ describe('the catalogue', () => {
       'invitations lookup SELECT {armature_system}',
       'jobs claim ALL {armature_system}',
       'members lookup SELECT {armature_system}',
+      'sessions ended SELECT {armature_system}',
       'tenants list SELECT {armature_system}',
     ]);
   });

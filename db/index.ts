@@ -51,6 +51,7 @@ export { Queue, type QueuedData, type QueuedWork, type QueueOptions } from './qu
 export { LENT_MS, takeTokens, type Bucket, type Lent, type Settled } from './rate-buckets.ts';
 export { ensureDatabase, setRolePasswords, urlForRole } from './roles.ts';
 export { Sealing, SealingError, webhookOwner } from './sealing.ts';
+export { endedSessions } from './ended-sessions.ts';
 export { removeServeWorker, reportServeWorker } from './serve-workers.ts';
 export { closableUntil, closeUsageWindows, usageClosedUntil, WINDOW_MS } from './usage-windows.ts';
 export * from './schema.ts';

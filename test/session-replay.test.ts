@@ -1,8 +1,10 @@
 import { Armature, connectRobot } from '@armature/sdk';
 import type { SessionGrant } from '@armature/sdk/contract';
+import { connect } from '@armature/db';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { armSpec, jpegOf, observation, TestRobot } from '../workers/serve/testing/robots.ts';
 import { startWorker, storePolicy, type TestWorker } from '../workers/serve/testing/worker.ts';
+import { EndedSessions } from '../workers/serve/ledger/index.ts';
 import { startTestApi, type TestApi } from './support/api.ts';
 import { addPolicyVersion, addServeWorker } from './support/rows.ts';
 
@@ -90,6 +92,19 @@ const elsewhere = {
   field: 'worker',
   fix: expect.stringContaining('Connect to the url that the token came with') as string,
 };
+
+/** A worker looks which sessions have ended, as its process does every few seconds. */
+const looks = (id: Id, db = api.db.worker): Promise<void> =>
+  new EndedSessions({
+    db,
+    worker: id,
+    connected: () => workers[id].gateway.connected,
+    onEnded: (sessions) => workers[id].gateway.endSessions(sessions),
+    log: { warn: (_, message) => warned.push(message) },
+  }).look();
+const warned: string[] = [];
+
+const cutOff = { code: 1008, reason: 'the session has ended' };
 
 const replacedAt = async (id: Id): Promise<number> => {
   const text = await workers[id].metrics.registry.metrics();
@@ -182,14 +197,40 @@ describe('a stolen session token', { timeout: SLOW }, () => {
     await client.sessions.end({ id: grant.session.id });
     robot.close();
     expect(await answer('serve-a', grant)).toMatchObject(used);
-    // The bound: workers ask nobody, so this one is good for its life, once, at its worker alone.
     expect(await answer('serve-b', unused)).toMatchObject(elsewhere);
+    // The bound: until its worker looks again this one is good, once.
     const last = await opens('serve-a', unused);
     expect(await answer('serve-a', unused)).toMatchObject(used);
     await expect(client.sessions.resume({ id: grant.session.id })).rejects.toMatchObject({
       code: 'conflict',
     });
-    last.close();
+    await looks('serve-a');
+    expect(await last.closed).toEqual(cutOff);
+  });
+
+  it('opens nothing once its worker knows of the end of the session, and who is connected is cut off', async () => {
+    const [ended, other] = [await granted('serve-a'), await granted('serve-a')];
+    const [robot, bystander] = [await opens('serve-a', ended), await opens('serve-a', other)];
+    const { id } = ended.session;
+    const unused = await client.sessions.resume({ id });
+    const first = await client.sessions.create({ ...session, reasoning: { when: 'off' } });
+    await looks('serve-a');
+    await acts(robot, 0);
+    await client.sessions.end({ id });
+    await client.sessions.end({ id: first.session.id });
+    // One that has no database goes on, and learns of it later.
+    const gone = connect(api.db.workerUrl, { max: 1, name: 'gone' });
+    await gone.close();
+    await looks('serve-a', gone);
+    expect(warned).toEqual(['sessions that have ended could not be looked up']);
+    await acts(robot, 1);
+    await looks('serve-a');
+    expect(await robot.closed).toEqual(cutOff);
+    const over = { code: 'conflict', field: 'session', fix: 'Create a new session.' };
+    expect(await answer('serve-a', unused)).toMatchObject(over);
+    expect(await answer('serve-a', first)).toMatchObject(over);
+    await acts(bystander, 0);
+    bystander.close();
   });
 
   it('opens nothing when it has expired', async () => {

@@ -173,6 +173,7 @@ export class SimWorker {
     };
     this.table = new SessionTable({
       highestSpent: (session) => spent.get(session),
+      hasEnded: () => false,
       onReplaced: () => (this.replaced += 1),
     });
   }

@@ -10,7 +10,14 @@ import { loadConfig } from './config.ts';
 import { OpenpiAccess, tokenVerifier } from './gateway/index.ts';
 import { GraphBuilder } from './graphs/index.ts';
 import { ImagePool } from './images/index.ts';
-import { connect, DatabaseSink, Heartbeat, isBrokenConnection, Ledger } from './ledger/index.ts';
+import {
+  connect,
+  DatabaseSink,
+  EndedSessions,
+  Heartbeat,
+  isBrokenConnection,
+  Ledger,
+} from './ledger/index.ts';
 import { MemoryWatch } from './memory-watch.ts';
 import { serveMetrics } from './metrics.ts';
 import { startServe } from './start.ts';
@@ -110,6 +117,15 @@ const heartbeat = new Heartbeat(
   HEARTBEAT_MS,
 );
 await heartbeat.beat();
+const ended = new EndedSessions({
+  db,
+  worker: config.WORKER_ID,
+  connected: () => gateway.connected,
+  onEnded: (sessions) => gateway.endSessions(sessions),
+  log,
+});
+await ended.look();
+const looking = setInterval(() => void ended.look(), HEARTBEAT_MS);
 
 let stopping = false;
 for (const signal of ['SIGTERM', 'SIGINT'] as const) {
@@ -160,6 +176,8 @@ async function stop(why: string): Promise<void> {
   const flushed = await ledger.flush(LAST_FLUSH_MS);
   if (!flushed) log.warn({ dir: config.SPOOL_DIR }, 'records stay in the spool for the next start');
   await ledger.close();
+  clearInterval(looking);
+  await ended.look();
   await heartbeat.stop();
   await db.close();
   await images.close();

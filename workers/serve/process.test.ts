@@ -282,6 +282,27 @@ describe('robots of a process that leaves', () => {
     expect(metered).toHaveLength(new Set(metered).size);
   });
 
+  it('whose session is ended elsewhere are cut off soon, others not', async () => {
+    const child = await start(database.workerUrl);
+    const exit = once(child, 'exit');
+    const jpeg = await jpegOf();
+    const join = async (sub: string): Promise<TestRobot> => {
+      const own = { ...claims, sub, epoch: 1 };
+      const { version_id: version } = own.policy;
+      await recordSession(admin, { tenant: own.tenant, session: sub, version });
+      const robot = await TestRobot.open(port, await issuer.sign(own));
+      await robot.next('welcome', 60_000);
+      return robot;
+    };
+    const [over, on] = [await join('ses_over'), await join('ses_on')];
+    await admin`update sessions set ended_at = now() where id = 'ses_over'`;
+    expect(await over.closed).toEqual({ code: 1008, reason: 'the session has ended' });
+    on.send(observation(0, jpeg));
+    await on.next('chunk', 30_000);
+    child.kill('SIGTERM');
+    expect(await exit).toEqual([0, null]);
+  });
+
   it('that speaks no SDK are told, answered and closed, and owe what they were sent', async () => {
     const child = await start(database.workerUrl);
     const exit = once(child, 'exit');

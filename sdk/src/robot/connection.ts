@@ -58,6 +58,8 @@ export class Connection {
   private readonly answered = new Set<number>();
   private highestSent = -1;
   private open = true;
+  private retiring = false;
+  private stopGrace = (): void => undefined;
   private readonly gone = deferred<undefined>();
 
   constructor(socket: RobotSocket, welcome: Welcome, events: ConnectionEvents, clock: Clock) {
@@ -130,11 +132,15 @@ export class Connection {
     this.socket.close(1000, 'bye');
   }
 
-  /** Closes the socket in favour of another; what is still asked for is rejected. */
-  retire(): void {
+  /**
+   * Closes the socket in favour of another once what is still asked for here is answered; after `graceMs` the
+   * rest of it is rejected.
+   */
+  retire(graceMs: number): void {
     this.open = false;
-    this.rejectAll(lostConnection('was replaced by a new one'));
-    this.socket.close(1000, 'replaced');
+    this.retiring = true;
+    this.stopGrace = this.clock.after(graceMs, () => this.leave());
+    this.leaveWhenAnswered();
   }
 
   /** A frame that arrived after the welcome. */
@@ -161,11 +167,23 @@ export class Connection {
   /** The socket has gone. */
   closed(code: number, reason: string): void {
     this.gone.resolve(undefined);
-    if (!this.open) return;
-    this.open = false;
+    this.stopGrace();
     const error = lostConnection(`ended (${code}${reason === '' ? '' : `: ${reason}`})`);
     this.rejectAll(error);
+    if (!this.open) return;
+    this.open = false;
     this.events.lost(error);
+  }
+
+  private leaveWhenAnswered(): void {
+    if (this.retiring && this.pending.size === 0) this.leave();
+  }
+
+  private leave(): void {
+    this.retiring = false;
+    this.stopGrace();
+    this.rejectAll(lostConnection('was replaced by a new one'));
+    this.socket.close(1000, 'replaced');
   }
 
   private chunk(chunk: WireChunk): void {
@@ -195,6 +213,7 @@ export class Connection {
     const pending = this.pending.get(seq);
     this.pending.delete(seq);
     pending?.release();
+    this.leaveWhenAnswered();
     return pending;
   }
 

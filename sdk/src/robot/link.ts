@@ -43,6 +43,8 @@ export interface LinkOptions {
 
 /** A connection that is lost sooner than this after its welcome is not replaced at once, ms. */
 const SHORT_LIFE_MS = 5_000;
+/** How long one that was replaced may take to answer what it was asked, ms. */
+const ANSWERED_WITHIN_MS = 2_000;
 
 /**
  * Keeps one connection to a worker: renews its token on the socket before it runs out, replaces a
@@ -196,7 +198,7 @@ export class Link {
     try {
       assertSameEmbodiment(options.embodiment, connection.welcome.embodiment);
     } catch (error) {
-      connection.retire();
+      connection.retire(0);
       throw error;
     }
     return connection;
@@ -225,7 +227,7 @@ export class Link {
       if (this.shortLived > 1) await this.pause(this.shortLived - 2);
       const fresh = await this.establish(grant);
       this.options.onReconnect();
-      old.retire();
+      old.retire(ANSWERED_WITHIN_MS);
       this.replacing = false;
       this.adopt(fresh);
     } catch (error) {

@@ -356,6 +356,33 @@ describe('keeping the connection', () => {
     expect(session.status).toBe('ready');
   });
 
+  it('has the answer that a worker owes when the session goes over, and waits for none that does not come', async () => {
+    const to = await worker();
+    const session = await connect(to, { requestTimeoutMs: 60_000 });
+    await session.act(seen());
+    const old = to.robot;
+    const asked: number[] = [];
+    to.options.onObservation = (robot, { seq }) => {
+      if (robot === old) asked.push(seq);
+      else robot.send(to.chunk(robot, seq));
+    };
+    const owed = session.act(seen());
+    await eventually(() => expect(asked).toEqual([1]));
+    old.send({ type: 'drain', reason: 'deploy', resume: 'what it knew' });
+    await eventually(() => expect(session.stats.reconnects).toBe(1));
+    expect((await session.act(seen())).epoch).toBe(2);
+    old.send(to.chunk(old, 1));
+    expect((await owed).epoch).toBe(1);
+    await eventually(() => expect(old.socket.readyState).toBe(old.socket.CLOSED));
+
+    const second = to.robot;
+    to.options.onObservation = () => undefined;
+    const lost = session.act(seen()).catch((error: unknown) => error);
+    second.send({ type: 'drain', reason: 'deploy', resume: 'what it knew' });
+    expect(await lost).toMatchObject({ code: 'unavailable', retryable: true });
+    expect(session.status).toBe('ready');
+  });
+
   it('renews its token on the socket before it runs out', async () => {
     const to = await worker();
     to.tokenLifetimeMs = 200;

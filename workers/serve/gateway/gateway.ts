@@ -62,6 +62,7 @@ export class Gateway {
     this.allocations = new Allocations(options.maxSessions, (session) => this.letGo(session));
     this.table = new SessionTable({
       highestSpent: (session) => options.ledger.epochs.highestSpent(session),
+      hasEnded: (session) => options.ledger.epochs.hasEnded(session),
       onReplaced: ({ sub, epoch }, by) => {
         options.metrics.sessionsReplaced.inc();
         options.log.info({ session: sub, epoch, by: by.epoch }, 'session_replaced');
@@ -109,6 +110,19 @@ export class Gateway {
     this.draining = true;
     this.allocations.drain();
     for (const connection of this.table.all()) connection.drain(reason);
+  }
+
+  /** Ids of the sessions that are connected. */
+  get connected(): string[] {
+    return this.table.all().map(({ session }) => session.claims.sub);
+  }
+
+  /** Cuts sessions off that the control plane has ended; no token of theirs opens anything any more. */
+  endSessions(sessions: readonly string[]): void {
+    for (const session of sessions) {
+      this.options.ledger.epochs.end(session);
+      this.table.end(session);
+    }
   }
 
   /**

@@ -16,6 +16,7 @@ export interface LiveConnection {
 export interface SessionTableOptions {
   /** Highest epoch of a session that has been opened here. */
   readonly highestSpent: (session: string) => number | undefined;
+  readonly hasEnded: (session: string) => boolean;
   /** Told of a connection that a later epoch of its session takes the place of. */
   readonly onReplaced: (earlier: SessionClaims, by: SessionClaims) => void;
 }
@@ -40,12 +41,18 @@ export class SessionTable {
   /**
    * Whether a connection with these claims may be opened: its epoch is later than every one that was
    * opened here, or is being opened.
-   * @throws ArmatureError `conflict` naming `epoch`.
+   * @throws ArmatureError `conflict` naming `epoch`, or `session` where that has ended.
    */
   assertCurrent(claims: SessionClaims): void {
     const spent = this.options.highestSpent(claims.sub) ?? -1;
     const live = this.bySession.get(claims.sub)?.session.claims.epoch ?? -1;
     if (claims.epoch > Math.max(spent, live)) return;
+    if (this.options.hasEnded(claims.sub)) {
+      throw new ArmatureError('conflict', `session ${claims.sub} has ended`, {
+        field: 'session',
+        fix: 'Create a new session.',
+      });
+    }
     throw new ArmatureError('conflict', `epoch ${claims.epoch} of ${claims.sub} has been used`, {
       field: 'epoch',
       fix: 'Resume the session through the control plane for the next epoch.',
@@ -61,6 +68,15 @@ export class SessionTable {
     this.options.onReplaced(earlier.session.claims, connection.session.claims);
     earlier.session.end();
     earlier.close(1008, 'the session goes on in another connection');
+  }
+
+  /** Closes the connection of a session that has ended, if it has one here. */
+  end(session: string): void {
+    const connection = this.bySession.get(session);
+    if (connection === undefined) return;
+    this.bySession.delete(session);
+    connection.session.end();
+    connection.close(1008, 'the session has ended');
   }
 
   remove(connection: LiveConnection): void {

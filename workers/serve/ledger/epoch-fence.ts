@@ -8,6 +8,8 @@ type Line = z.infer<typeof lineSchema>;
 
 /** Longer than any session token is taken for, clocks that differ included. */
 const KEPT_MS = (SESSION_TOKEN_MAX_LIFE_S + 60) * 1000;
+/** Spent of a session that has ended. */
+const EVERY_EPOCH = Number.MAX_SAFE_INTEGER;
 /** Sessions after which old ones are cleared out. */
 const SWEEP_AT = 10_000;
 
@@ -37,6 +39,15 @@ export class EpochFence {
   /** Highest epoch of the session that was opened here, if any was. */
   highestSpent(session: string): number | undefined {
     return this.highest.get(session)?.epoch;
+  }
+
+  /** Spends every epoch of a session that has ended; again changes nothing. */
+  end(session: string): void {
+    if (!this.hasEnded(session)) this.spend(session, EVERY_EPOCH);
+  }
+
+  hasEnded(session: string): boolean {
+    return this.highestSpent(session) === EVERY_EPOCH;
   }
 
   spend(session: string, epoch: number): void {

@@ -2,6 +2,7 @@
 export { connect, type Db } from '@armature/db';
 export { isBrokenConnection } from './broken-connection.ts';
 export { DatabaseSink } from './database-sink.ts';
+export { EndedSessions } from './ended-sessions.ts';
 export type { FaultEntry, LedgerEntry, ReasoningEntry, UsageEntry } from './entry.ts';
 export type { LedgerSink, RejectedLine } from './flusher.ts';
 export { Heartbeat, type WorkerStatus } from './heartbeat.ts';
