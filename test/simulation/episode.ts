@@ -27,9 +27,9 @@ const GRACE_MS = 4_000;
 /** After the last robot's goodbye no worker has a connection any more, ms: stalls of the network. */
 const GONE_WITHIN_MS = 3_000;
 /** Share of the seeds that have several workers, with tokens that run out. */
-const FLEETS = 0.08;
+const FLEETS = 0.06;
 /** Control ticks of a robot: in a fleet long enough for two renewals. */
-const TICKS = { alone: 18, fleet: 120 } as const;
+const TICKS = { alone: 16, fleet: 120 } as const;
 
 export interface EpisodeOutcome {
   readonly executed: number;

@@ -59,9 +59,9 @@ export class SimClock implements Clock {
     for (;;) {
       await new Promise((resolve) => setImmediate(resolve));
       if (state.settled) return done;
-      const next = this.pop();
+      let next = this.pop();
+      while (next !== undefined && this.dropped.delete(next)) next = this.pop();
       if (next === undefined) throw new Error(`nothing is due any more at ${this.time} ms`);
-      if (this.dropped.delete(next)) continue;
       this.time = next.at;
       next.call();
     }
