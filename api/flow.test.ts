@@ -480,6 +480,20 @@ describe('a session', () => {
     expect(second.payload['epoch']).toBe(1);
     expect(second.payload.jti).not.toBe(first.payload.jti);
 
+    // The only one that is ready is better than none.
+    const { id } = grant.session;
+    const goesOn = async (wishes: { worker?: string; avoid_url?: string }): Promise<string> =>
+      (await api.must('sessions.resume', key, { id, ...wishes })).url;
+    expect(await goesOn({ avoid_url: grant.url })).toBe(grant.url);
+    await addServeWorker(api.db.worker, 'serve-2');
+    expect(await goesOn({})).toBe(grant.url);
+    const other = await goesOn({ avoid_url: grant.url });
+    expect(other).toBe('ws://127.0.0.1:1/serve-2');
+    expect(await goesOn({})).toBe(other);
+    expect(await goesOn({ worker: 'serve-1' })).toBe(grant.url);
+    expect(await goesOn({ worker: 'serve-1', avoid_url: grant.url })).toBe(other);
+    await addServeWorker(api.db.worker, 'serve-2', other, 'draining');
+
     const ended = await api.must('sessions.end', key, { id: grant.session.id });
     expect(ended.ended_at).not.toBeNull();
     expect(await api.must('sessions.end', key, { id: grant.session.id })).toEqual(ended);

@@ -309,10 +309,10 @@ describe('the robot itself', { timeout: SLOW }, () => {
     const robot = await connectRobot({
       embodiment: armSpec(),
       grant,
-      resume: async (worker) => {
+      resume: async (wishes) => {
         const next = await client.sessions.resume({
           id: grant.session.id,
-          ...(worker === undefined ? {} : { worker }),
+          ...wishes,
         });
         return { ...next, url: nowhere };
       },

@@ -35,7 +35,10 @@ export interface ServeWorker {
  * The worker for a session: `preferred` while it is ready, else the ready one with the fewest.
  * @throws ArmatureError `unavailable` when none is ready.
  */
-export async function pickServeWorker(tx: Tx, preferred?: string): Promise<ServeWorker> {
+export async function pickServeWorker(
+  tx: Tx,
+  wishes: { readonly preferred?: string; readonly avoidUrl?: string | undefined } = {},
+): Promise<ServeWorker> {
   const ready = await tx
     .select({ id: serveWorkers.id, url: serveWorkers.url })
     .from(serveWorkers)
@@ -46,7 +49,8 @@ export async function pickServeWorker(tx: Tx, preferred?: string): Promise<Serve
       ),
     )
     .orderBy(asc(serveWorkers.sessions), asc(serveWorkers.id));
-  const worker = ready.find(({ id }) => id === preferred) ?? ready[0];
+  const others = ready.filter(({ url }) => url !== wishes.avoidUrl);
+  const worker = others.find(({ id }) => id === wishes.preferred) ?? others[0] ?? ready[0];
   if (worker === undefined) {
     throw new ArmatureError('unavailable', 'no serve worker is ready', {
       fix: 'Try again in a few seconds; if it stays so, have the operator start a serve worker.',

@@ -7,7 +7,10 @@ import { mutate } from './mutate.ts';
 import { limitOf } from './quotas.ts';
 
 /** A token with the next epoch and for one worker: what is left of the old epoch is void there. */
-export const resumeSession: Service<'sessions.resume'> = async (ctx, { id, worker: stay }) => {
+export const resumeSession: Service<'sessions.resume'> = async (
+  ctx,
+  { id, worker: stay, avoid_url: avoidUrl },
+) => {
   const rows = await mutate(ctx, async (tx, note) => {
     const { tenant } = ctx;
     const before = await findSession(tx, tenant, id);
@@ -17,7 +20,7 @@ export const resumeSession: Service<'sessions.resume'> = async (ctx, { id, worke
         fix: 'Create a new session.',
       });
     }
-    const worker = await pickServeWorker(tx, stay ?? before.workerId);
+    const worker = await pickServeWorker(tx, { preferred: stay ?? before.workerId, avoidUrl });
     const [session] = await tx
       .update(sessions)
       .set({ epoch: sql`${sessions.epoch} + 1`, workerId: worker.id })

@@ -376,6 +376,8 @@ export const routes = {
     byId.extend({
       /** Worker to stay at (`worker` of its welcome), if it is ready; the one of the last grant unless told. */
       worker: z.string().min(1).max(64).optional(),
+      /** Url of the grant whose worker was not reached or had no place: another is chosen, if one is ready. */
+      avoid_url: z.string().min(1).max(2048).optional(),
     }),
     sessionGrantSchema,
   ),

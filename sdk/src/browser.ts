@@ -14,7 +14,7 @@ export {
   type StateJoint,
 } from './robot/embodiment.ts';
 export { quantile } from './robot/latency.ts';
-export type { ReconnectOptions, SessionStatus } from './robot/link.ts';
+export type { ReconnectOptions, ResumeWishes, SessionStatus } from './robot/link.ts';
 export type { Observation, Picture } from './robot/observation.ts';
 export type { Aggregate } from './robot/action-queue.ts';
 export type { Execute, MeasuredDelay, RunOptions } from './robot/run.ts';

@@ -4,6 +4,7 @@ import {
   type SessionClaims,
   type SessionGrant,
 } from '@armature/sdk/contract';
+import type { ResumeWishes } from '../../sdk/src/robot/link.ts';
 import type { VerifiedToken } from '../../workers/serve/gateway/session-token.ts';
 import type { Random } from './random.ts';
 import { WALL_START, type SimClock } from './sim-clock.ts';
@@ -63,17 +64,17 @@ export class SimControlPlane {
   }
 
   create(claims: NewSession): SessionGrant {
-    const placed = { claims, epoch: 0, worker: this.pick(undefined), ended: false };
+    const placed = { claims, epoch: 0, worker: this.pick(), ended: false };
     this.sessions.set(claims.sub, placed);
     return this.grant(placed);
   }
 
-  async resume(id: string, stay: string | undefined): Promise<SessionGrant> {
+  async resume(id: string, wishes: ResumeWishes = {}): Promise<SessionGrant> {
     await this.clock.sleep(this.options.delayMs);
     const placed = this.sessions.get(id);
     if (this.clock.now() < this.downUntil || placed === undefined) throw unavailable();
     if (placed.ended) throw new ArmatureError('conflict', `session ${id} has ended`);
-    placed.worker = this.pick(stay ?? placed.worker.id);
+    placed.worker = this.pick(wishes.worker ?? placed.worker.id, wishes.avoid_url);
     placed.epoch += 1;
     const grant = this.grant(placed);
     this.onGrant(grant, placed.worker);
@@ -101,10 +102,11 @@ export class SimControlPlane {
     return found;
   }
 
-  private pick(preferred: string | undefined): SimWorker {
+  private pick(preferred?: string, avoidUrl?: string): SimWorker {
     const ready = this.workers.filter((worker) => worker.seemsReady(this.options.freshMs));
-    const fewest = [...ready].sort((a, b) => a.sessions - b.sessions)[0];
-    const worker = ready.find(({ id }) => id === preferred) ?? fewest;
+    const [fewest] = ready.sort((a, b) => a.sessions - b.sessions);
+    const others = ready.filter(({ url }) => url !== avoidUrl);
+    const worker = others.find(({ id }) => id === preferred) ?? others[0] ?? fewest;
     if (worker === undefined) throw unavailable();
     return worker;
   }

@@ -102,7 +102,7 @@ export class SimRobot {
     const session = await RobotSession.open({
       embodiment: simSpec,
       grant: cloud.create(this.claims()),
-      resume: (worker) => cloud.resume(this.id, worker),
+      resume: (wishes) => cloud.resume(this.id, wishes),
       end: async () => cloud.end(this.id),
       connectTimeoutMs: DIAL_MS,
       loadingTimeoutMs: 10_000,

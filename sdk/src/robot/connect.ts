@@ -6,7 +6,7 @@ import {
 } from '../../contract/index.ts';
 import type { Armature, ClientInput } from '../client.ts';
 import type { EmbodimentShape } from './embodiment.ts';
-import type { ReconnectOptions, SessionStatus } from './link.ts';
+import type { ReconnectOptions, ResumeWishes, SessionStatus } from './link.ts';
 import { realPorts } from './ports.ts';
 import { RobotSession } from './session.ts';
 
@@ -50,10 +50,10 @@ export interface ConnectWithGrant<S extends EmbodimentShape> extends CommonOptio
   readonly client?: never;
   readonly grant: SessionGrant;
   /**
-   * Fetches a new grant (`sessions.resume`, with `worker` where it is given, so that the session stays at
-   * the worker where it is); without it the session lasts as long as its token and its socket.
+   * Fetches a new grant (`sessions.resume` with these wishes); without it the session lasts as long as its
+   * token and its socket.
    */
-  readonly resume?: (worker?: string) => Promise<SessionGrant>;
+  readonly resume?: (wishes?: ResumeWishes) => Promise<SessionGrant>;
 }
 
 /**
@@ -72,9 +72,7 @@ export async function connectRobot<const S extends EmbodimentShape>(
     embodiment: options.embodiment,
     grant,
     resume:
-      client === undefined
-        ? options.resume
-        : (worker) => client.sessions.resume(worker === undefined ? { id } : { id, worker }),
+      client === undefined ? options.resume : (wishes) => client.sessions.resume({ id, ...wishes }),
     end:
       client === undefined || !created
         ? undefined

@@ -18,14 +18,21 @@ export interface ReconnectOptions {
   readonly giveUpAfterMs: number;
 }
 
+/** At which worker a session goes on, of those that are ready. */
+export interface ResumeWishes {
+  /** Where it is connected: it stays there if that worker takes it. */
+  readonly worker?: string;
+  /** Url of a grant whose worker was not reached or had no place. */
+  readonly avoid_url?: string;
+}
+
 export interface LinkOptions {
   readonly embodiment: EmbodimentShape;
   readonly grant: SessionGrant;
   /**
    * A new token with the next epoch; without it the link neither renews nor reconnects.
-   * @param worker where the session is connected, and stays if that worker takes it
    */
-  readonly resume: ((worker?: string) => Promise<SessionGrant>) | undefined;
+  readonly resume: ((wishes?: ResumeWishes) => Promise<SessionGrant>) | undefined;
   readonly connectTimeoutMs: number;
   /** Longest silence while a policy is loaded, ms. */
   readonly loadingTimeoutMs: number;
@@ -150,9 +157,10 @@ export class Link {
     const { reconnect, resume, ports } = this.options;
     const startedAt = ports.clock.now();
     let grant = first;
+    let avoid: ResumeWishes | undefined;
     for (let attempt = 0; ; attempt++) {
       try {
-        const granted: SessionGrant | undefined = grant ?? (await resume?.());
+        const granted: SessionGrant | undefined = grant ?? (await resume?.(avoid));
         if (granted === undefined) throw notConnected();
         grant = granted;
         const connection = await this.open(grant);
@@ -166,6 +174,7 @@ export class Link {
           throw error;
         }
         this.options.onError?.(error);
+        if (grant !== undefined && !isUsedUp(error)) avoid = { avoid_url: grant.url };
         grant = undefined;
         await this.pause(attempt);
       }
@@ -265,7 +274,9 @@ export class Link {
     const startedAt = clock.now();
     for (let attempt = 0; clock.now() - startedAt < leftMs; attempt++) {
       try {
-        const grant = await resume(connection?.welcome.worker);
+        const grant = await resume(
+          connection === undefined ? undefined : { worker: connection.welcome.worker },
+        );
         if (connection === undefined || this.connection !== connection || this.replacing) return;
         if (grant.url !== this.grant.url) {
           return await this.replace(connection, 'the session is placed elsewhere', grant);

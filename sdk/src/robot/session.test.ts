@@ -400,6 +400,35 @@ describe('keeping the connection', () => {
     expect((await session.act(seen())).epoch).toBe(3);
   });
 
+  it('asks for another worker than the one that is gone or full, and for no other where its own is there', async () => {
+    const [gone, full, free] = [await worker(), await worker(), await worker()];
+    full.options.refuse = () => new ArmatureError('unavailable', 'no room');
+    const first = gone.grant();
+    const fullUrl = full.grant().url;
+    const wishes: unknown[] = [];
+    const session = await connect(gone, {
+      grant: first,
+      resume: async (wish) => {
+        wishes.push(wish);
+        if (wish?.avoid_url === first.url) return full.grant();
+        if (wish?.avoid_url === fullUrl) return free.grant();
+        return { ...free.grant(), url: first.url };
+      },
+    });
+    gone.robot.socket.terminate();
+    await eventually(() => expect(session.stats.reconnects).toBe(1));
+    expect(wishes).toEqual([undefined]);
+    await gone.stop();
+    await eventually(() => expect(session.stats.reconnects).toBe(2));
+    expect(free.robots).toHaveLength(1);
+    expect(wishes).toEqual([
+      undefined,
+      undefined,
+      { avoid_url: first.url },
+      { avoid_url: fullUrl },
+    ]);
+  });
+
   it('gives up when the control plane says that the session has ended', async () => {
     const to = await worker();
     const session = await connect(to, {
