@@ -71,12 +71,22 @@ describe('quotas', () => {
     });
   };
 
-  it('bound the bytes of all data sets', async () => {
-    const { id, key, set } = await world();
+  it('bound the bytes of all data sets and of the versions that are not retired', async () => {
+    const { id, key, embodiment, set } = await world();
     await limit(id, 'storage_bytes', 100);
-    await api.must('datasets.create', key, set(60));
+    const { dataset } = await api.must('datasets.create', key, set(60));
     await refused('datasets.create', key, set(41), 'storage_bytes');
     await api.must('datasets.create', key, set(40));
+    // Of a thousand bytes.
+    const version = await addPolicyVersion(api.db.worker, id, embodiment);
+    await limit(id, 'storage_bytes', 1100);
+    await refused('datasets.create', key, set(1), 'storage_bytes');
+    await api.must('datasets.delete', key, { id: dataset.id });
+    await api.must('datasets.create', key, set(60));
+    await refused('datasets.create', key, set(1), 'storage_bytes');
+    await api.must('policies.retire', key, { id: version });
+    await api.must('datasets.create', key, set(1000));
+    await refused('datasets.create', key, set(1), 'storage_bytes');
   });
 
   it('bound the fine-tunes that wait or run', async () => {
@@ -95,7 +105,7 @@ describe('quotas', () => {
     const { id, key, embodiment, set } = await world();
     const policy = await addPolicyVersion(api.db.worker, id, embodiment);
     await addServeWorker(api.db.worker);
-    await limit(id, 'storage_bytes', 100);
+    await limit(id, 'storage_bytes', 1100);
     await limit(id, 'concurrent_robots', 3);
     const statuses = async (asked: Promise<{ status: number }>[]): Promise<number[]> =>
       (await Promise.all(asked)).map(({ status }) => status).sort((a, b) => a - b);

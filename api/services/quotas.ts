@@ -5,7 +5,9 @@ import {
   eq,
   finetunes,
   inArray,
+  isNull,
   ne,
+  policyVersions,
   sql,
   tenantLimits,
   webhookEndpoints,
@@ -41,14 +43,23 @@ export async function limitOf(tx: Tx, tenant: string, name: LimitName): Promise<
   return row?.value ?? limitDefaults[name];
 }
 
-/** @throws ArmatureError `quota_exceeded` where another set of `bytes` does not fit. */
+/**
+ * Data sets and the policy versions that are not retired count.
+ * @throws ArmatureError `quota_exceeded` where another set of `bytes` does not fit.
+ */
 export async function needStorage(tx: Tx, tenant: string, bytes: number): Promise<void> {
   await oneAtATime(tx, tenant, 'storage_bytes');
-  const [row] = await tx
+  const [sets] = await tx
     .select({ used: sql`coalesce(sum(${datasets.bytes}), 0)`.mapWith(Number) })
     .from(datasets)
     .where(and(eq(datasets.tenantId, tenant), ne(datasets.status, 'deleted')));
-  await need(tx, tenant, 'storage_bytes', (row?.used ?? 0) + bytes, 'Delete data sets');
+  const [versions] = await tx
+    .select({ used: sql`coalesce(sum(${policyVersions.bytes}), 0)`.mapWith(Number) })
+    .from(policyVersions)
+    .where(and(eq(policyVersions.tenantId, tenant), isNull(policyVersions.retiredAt)));
+  const used = (sets?.used ?? 0) + (versions?.used ?? 0);
+  const remedy = 'Delete data sets or retire policy versions';
+  await need(tx, tenant, 'storage_bytes', used + bytes, remedy);
 }
 
 /** @throws ArmatureError `quota_exceeded` where one more fine-tune is too many. */
