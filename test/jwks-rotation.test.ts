@@ -170,7 +170,12 @@ describe('the key that signs session tokens, with robots at two workers and an A
 
   beforeAll(async () => {
     staying = [];
-    for (let n = 0; n < STAYING; n += 1) staying.push(await open(`stays-${n}`));
+    for (let n = 0; n < STAYING; n += 1) {
+      staying.push(await open(`stays-${n}`));
+      // So that the next one comes to the other worker.
+      await beat();
+    }
+    for (const worker of workers) expect(worker.gateway.sessions).toBe(STAYING / 2);
     lanes = Promise.all(
       staying.map(async (robot) => {
         while (!ending) {
