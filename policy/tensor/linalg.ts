@@ -79,16 +79,7 @@ export function gemm(a: Tensor, b: Tensor, options: GemmOptions = {}, c?: Tensor
   const y = isApart ? emit('Add', [product, c], output) : product;
   return composite(inputs, y, (dy, [toA, toB, toC]) => {
     const ofC = toC === true ? sumRows(dy) : undefined;
-    const ofB =
-      toB !== true
-        ? undefined
-        : tb
-          ? ta
-            ? gemm(dy, a, { transA: true, transB: true })
-            : overRows(dy, a)
-          : ta
-            ? gemm(a, dy)
-            : overRows(a, dy);
+    const ofB = toB === true ? towardsSecond(a, dy, ta, tb) : undefined;
     const weight = isLarge(dy) && toA === true ? after(b, ofB, tb ? column(ofC) : ofC) : b;
     const ofA =
       toA !== true
@@ -98,6 +89,12 @@ export function gemm(a: Tensor, b: Tensor, options: GemmOptions = {}, c?: Tensor
           : gemm(dy, weight, { transB: !tb });
     return [ofA, ofB, ofC];
   });
+}
+
+/** Gradient of a gemm's second operand. */
+function towardsSecond(a: Tensor, dy: Tensor, transA: boolean, transB: boolean): Tensor {
+  if (!transA) return transB ? overRows(dy, a) : overRows(a, dy);
+  return transB ? gemm(dy, a, { transA: true, transB: true }) : gemm(a, dy);
 }
 
 /** Entries of a product over rows up to which its two halves are faster than the whole, and rows from which on. */

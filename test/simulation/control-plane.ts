@@ -6,6 +6,7 @@ import {
 } from '@armature/sdk/contract';
 import type { ResumeWishes } from '../../sdk/src/robot/link.ts';
 import type { VerifiedToken } from '../../workers/serve/gateway/session-token.ts';
+import { sessionOf } from '../../workers/serve/testing/grant.ts';
 import type { Random } from './random.ts';
 import { WALL_START, type SimClock } from './sim-clock.ts';
 import { simSpec, type SimWorker } from './worker.ts';
@@ -122,15 +123,7 @@ export class SimControlPlane {
     };
     this.issued.push({ token, verified });
     return {
-      session: {
-        id: claims.sub,
-        robot: claims.robot,
-        embodiment_id: claims.embodiment.id,
-        policy_version_id: claims.policy.version_id,
-        epoch,
-        created_at: new Date(WALL_START).toISOString(),
-        ended_at: null,
-      },
+      session: sessionOf(verified.claims, new Date(WALL_START)),
       url: worker.url,
       announce_url: announceUrl(worker.url),
       token,

@@ -29,9 +29,7 @@ export interface ResumeWishes {
 export interface LinkOptions {
   readonly embodiment: EmbodimentShape;
   readonly grant: SessionGrant;
-  /**
-   * A new token with the next epoch; without it the link neither renews nor reconnects.
-   */
+  /** A new token with the next epoch; without it the link neither renews nor reconnects. */
   readonly resume: ((wishes?: ResumeWishes) => Promise<SessionGrant>) | undefined;
   readonly connectTimeoutMs: number;
   /** Longest silence while a policy is loaded, ms. */

@@ -9,6 +9,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { WebSocket } from 'ws';
 import { FakeApi } from '../../../../sdk/src/testing/fake-api.ts';
 import { tokenVerifier } from '../session-token.ts';
+import { sessionOf } from '../../testing/grant.ts';
 import { observation, jpegOf, TEST_WORKER, TestRobot } from '../../testing/robots.ts';
 import { startWorker, type TestWorker } from '../../testing/worker.ts';
 import { OpenpiAccess } from './access.ts';
@@ -37,15 +38,7 @@ beforeAll(async () => {
   const grant = async () => {
     const claims = worker.claims({ sub: `ses_pi${sessions}`, epoch: ++epoch });
     return {
-      session: {
-        id: claims.sub,
-        robot: claims.robot,
-        embodiment_id: claims.embodiment.id,
-        policy_version_id: claims.policy.version_id,
-        epoch,
-        created_at: new Date().toISOString(),
-        ended_at: null,
-      },
+      session: sessionOf(claims),
       url: 'ws://elsewhere',
       announce_url: 'http://elsewhere',
       token: await worker.issuer.sign(claims, { expiresIn: lifetime }),
