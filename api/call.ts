@@ -95,14 +95,20 @@ async function performAs<N extends RouteName>(
     // answer is for this person alone, whoever else may send the same.
     const request = { verb: name, input: { input, person: person.id }, pepper };
     const inTenant: PersonContext['inTenant'] = async (tenant, work) => {
-      const ctx = { ...platform, tenant, actor: person.id, verb: name };
+      const ctx = { ...platform, tenant, actor: person.id, keyId: null, verb: name };
       return key === undefined
         ? work(ctx)
         : answerOnce({ ctx, holder: { tenant }, key, ...request }, work);
     };
     return perform(name, { ...platform, person, inTenant }, input);
   }
-  const ctx = { ...platform, tenant: actor.tenantId, actor: idOf(actor), verb: name };
+  const ctx = {
+    ...platform,
+    tenant: actor.tenantId,
+    actor: idOf(actor),
+    keyId: actor.kind === 'key' && !actor.scopes.includes('invitation') ? actor.keyId : null,
+    verb: name,
+  };
   if (key === undefined) return perform(name, ctx, input);
   const holder = { tenant: actor.tenantId };
   const answer = await answerOnce({ ctx, holder, verb: name, input, key, pepper }, (claimed) =>

@@ -1,4 +1,10 @@
-import { problemSchema, type RouteInput, type RouteName } from '@armature/sdk/contract';
+import {
+  problemSchema,
+  type KeyLimitName,
+  type KeyLimits,
+  type RouteInput,
+  type RouteName,
+} from '@armature/sdk/contract';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { PLATFORM_KEY, requestFor, startTestApi, type TestApi } from '../test/support/api.ts';
 import { armSpec, fileOf } from '../test/support/robots.ts';
@@ -155,5 +161,151 @@ describe('quotas', () => {
     await addUsage(api.db.worker, id, session.id, 8);
     await limit(id, 'compute_s_per_month', 0.05);
     await refused('sessions.create', key, input, 'compute_s_per_month');
+  });
+
+  it('count the computation of closed windows once, and give no robot another token', async () => {
+    const { id, key, embodiment } = await world();
+    const policy = await addPolicyVersion(api.db.worker, id, embodiment);
+    await addServeWorker(api.db.worker);
+    const input = { robot: 'r', embodiment_id: embodiment, policy_version_id: policy };
+    const { session } = await api.must('sessions.create', key, input);
+    // Eight chunks of 12.5 ms in this quarter of an hour, which is closed twice as late.
+    await addUsage(api.db.worker, id, session.id, 8);
+    await limit(id, 'compute_s_per_month', 0.1);
+    await api.must('sessions.resume', key, { id: session.id });
+    api.clock.skewMs = 45 * 60_000;
+    const { items } = await api.must('usage.lines', key, {});
+    api.clock.skewMs = 0;
+    expect(items).toMatchObject([{ session_id: session.id, chunks: 8 }]);
+    await api.must('sessions.resume', key, { id: session.id });
+    await limit(id, 'compute_s_per_month', 0.099);
+    await refused('sessions.resume', key, { id: session.id }, 'compute_s_per_month');
+  });
+});
+
+describe('quotas of a key', () => {
+  const world = async (limits: KeyLimits) => {
+    const { id, key } = await api.tenant();
+    const { id: embodiment } = await api.must('embodiments.create', key, { spec: armSpec });
+    const made = await api.must('keys.create', key, { name: 'fleet', scopes: ['admin'], limits });
+    expect(made.key.limits).toEqual(limits);
+    const set = (bytes: number) => ({
+      name: 'd',
+      embodiment_id: embodiment,
+      files: [fileOf('a', Buffer.alloc(bytes))],
+    });
+    return { id, admin: key, key: made.secret, keyId: made.key.id, embodiment, set };
+  };
+  const refused = async <N extends RouteName>(
+    name: N,
+    key: string,
+    input: RouteInput<N>,
+    quota: KeyLimitName,
+  ) => {
+    const answer = await api.call(name, key, input);
+    expect(answer).toMatchObject({
+      status: 429,
+      problem: { code: 'quota_exceeded', limit: `${quota}_per_key` },
+    });
+    expect(answer.problem?.retry_after_s).toBeGreaterThan(0);
+  };
+
+  it('bound what it made: bytes, whoever else has room', async () => {
+    const { id, admin, key, set } = await world({ storage_bytes: 100 });
+    await api.must('datasets.create', admin, set(500));
+    const { dataset } = await api.must('datasets.create', key, set(60));
+    await refused('datasets.create', key, set(41), 'storage_bytes');
+    await api.must('datasets.create', key, set(40));
+    await api.must('datasets.create', admin, set(500));
+    await api.must('datasets.delete', key, { id: dataset.id });
+    await api.must('datasets.create', key, set(60));
+    // The tenant's own holds for it as for the others.
+    await limit(id, 'storage_bytes', 1);
+    const answer = await api.call('datasets.create', key, set(1));
+    expect(answer.problem).toMatchObject({ limit: 'storage_bytes' });
+  });
+
+  it('bound its robots, and their computation', async () => {
+    const { id, admin, key, keyId, embodiment } = await world({ concurrent_robots: 1 });
+    const policy = await addPolicyVersion(api.db.worker, id, embodiment);
+    await addServeWorker(api.db.worker);
+    const input = { robot: 'r', embodiment_id: embodiment, policy_version_id: policy };
+    const others = await api.must('sessions.create', admin, input);
+    const { session } = await api.must('sessions.create', key, input);
+    await refused('sessions.create', key, input, 'concurrent_robots');
+    const shown = await api.must('keys.limit', admin, {
+      id: keyId,
+      name: 'concurrent_robots',
+      value: null,
+    });
+    expect(shown.limits).toEqual({});
+    await api.must('sessions.create', key, input);
+    await api.must('keys.limit', admin, { id: keyId, name: 'compute_s_per_month', value: 0.05 });
+    await addUsage(api.db.worker, id, others.session.id, 8);
+    await api.must('sessions.create', key, input);
+    await addUsage(api.db.worker, id, session.id, 8);
+    await refused('sessions.create', key, input, 'compute_s_per_month');
+    // Whoever asks for a token of the key's session.
+    await refused('sessions.resume', admin, { id: session.id }, 'compute_s_per_month');
+    await api.must('sessions.create', admin, input);
+    await api.must('sessions.resume', key, { id: others.session.id });
+  });
+
+  it('bound the fine-tunes that it began, whose versions count as its bytes', async () => {
+    const { id, admin, key, keyId, embodiment, set } = await world({ concurrent_jobs: 1 });
+    const { dataset } = await api.must('datasets.create', key, set(1));
+    await markReady(api.db.worker, id, dataset.id);
+    const input = { name: 'f', dataset_id: dataset.id, options: {} };
+    await api.must('finetunes.create', admin, input);
+    const first = await api.must('finetunes.create', key, input);
+    await refused('finetunes.create', key, input, 'concurrent_jobs');
+    const draft = await api.must('finetunes.create', key, { ...input, start: false });
+    await refused('finetunes.start', key, { id: draft.id }, 'concurrent_jobs');
+    await api.must('finetunes.pause', key, { id: first.id });
+    await api.must('finetunes.cancel', key, { id: first.id });
+    // One that another began counts for who goes on with it.
+    const theirs = await api.must('finetunes.create', admin, input);
+    await api.must('finetunes.pause', admin, { id: theirs.id });
+    await api.must('finetunes.resume', key, { id: theirs.id });
+    await refused('finetunes.start', key, { id: draft.id }, 'concurrent_jobs');
+    await api.must('finetunes.start', admin, { id: draft.id });
+    const made = { finetune: theirs.id };
+    const version = await addPolicyVersion(api.db.worker, id, embodiment, made);
+    await api.must('keys.limit', admin, { id: keyId, name: 'storage_bytes', value: 1001 });
+    await refused('datasets.create', key, set(1), 'storage_bytes');
+    await api.must('policies.retire', admin, { id: version });
+    await api.must('datasets.create', key, set(1));
+  });
+
+  it('are those of the keys that it is rotated to, together', async () => {
+    const { admin, key, keyId, set } = await world({ storage_bytes: 100 });
+    await api.must('datasets.create', key, set(60));
+    const rotated = await api.must('keys.rotate', admin, { id: keyId, overlap_s: 60 });
+    expect(rotated.key.limits).toEqual({ storage_bytes: 100 });
+    await refused('datasets.create', rotated.secret, set(41), 'storage_bytes');
+    await api.must('datasets.create', rotated.secret, set(30));
+    await refused('datasets.create', key, set(11), 'storage_bytes');
+    const raise = { id: rotated.key.id, name: 'storage_bytes', value: 101 } as const;
+    await api.must('keys.limit', admin, raise);
+    await api.must('datasets.create', key, set(11));
+    const { items } = await api.must('keys.list', admin, {});
+    expect(items.map(({ limits }) => limits)).toEqual([
+      { storage_bytes: 101 },
+      { storage_bytes: 101 },
+      {},
+    ]);
+    const log = await api.must('audit.list', admin, { subject: rotated.key.id });
+    expect(log.items[0]).toMatchObject({
+      verb: 'keys.limit',
+      detail: { name: 'storage_bytes', value: 101 },
+    });
+  });
+
+  it('hold for calls that come at once', async () => {
+    const { key, set } = await world({ storage_bytes: 100 });
+    const answers = await Promise.all(
+      Array.from({ length: 8 }, () => api.call('datasets.create', key, set(30))),
+    );
+    expect(answers.filter(({ status }) => status === 200)).toHaveLength(3);
   });
 });

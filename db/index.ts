@@ -1,4 +1,5 @@
 export { allTenants } from './all-tenants.ts';
+export { computeUsedS } from './compute-used.ts';
 export {
   connect,
   withPlatform,
@@ -32,6 +33,7 @@ export {
   type JobOutcome,
   type JobSubject,
 } from './jobs.ts';
+export { keyLimit, tenantLimit } from './limits.ts';
 export {
   writeRecords,
   writeTrainingUsage,

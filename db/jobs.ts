@@ -92,6 +92,7 @@ export async function claimJob(db: Db, options: ClaimOptions): Promise<ClaimedJo
         fence: sql`${jobs.fence} + 1`,
         leaseOwner: owner,
         leaseUntil: leaseEnd(leaseMs),
+        claimedAt: sql`now()`,
       })
       .where(eq(jobs.id, next.id))
       .returning({

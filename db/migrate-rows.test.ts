@@ -89,4 +89,22 @@ describe('migrations of rows that are there', () => {
     expect(quarantine.map((row) => ({ ...row }))).toEqual([{ id: 'ds_rejected', days: 30 }]);
     await client.end();
   });
+
+  it('make each key the first of its line', async () => {
+    const { client, rest } = await before(23);
+    await client`insert into tenants (id, name) values ('ten_1', 't')`;
+    for (const id of ['key_1', 'key_2']) {
+      await client`
+        insert into api_keys (tenant_id, id, name, start, hash, scopes)
+        values ('ten_1', ${id}, 'k', 'ark', ${Buffer.from(id)}, '{read}')`;
+    }
+    await rest();
+    const keys = await client<{ id: string; lineage: string }[]>`
+      select id, lineage from api_keys order by id`;
+    expect(keys.map(({ id, lineage }) => [id, lineage])).toEqual([
+      ['key_1', 'key_1'],
+      ['key_2', 'key_2'],
+    ]);
+    await client.end();
+  });
 });

@@ -17,6 +17,8 @@ export const apiKeys = tenantTable('api_keys', {
   hash: bytea('hash').notNull(),
   scopes: text('scopes').array().notNull(),
   memberId: text('member_id'),
+  /** Id of the first of the keys that were put one in another's place by rotation. */
+  lineage: text('lineage').notNull(),
   createdAt: instant('created_at').notNull().defaultNow(),
   expiresAt: instant('expires_at'),
   lastUsedAt: instant('last_used_at'),
@@ -81,6 +83,12 @@ export const tenantLimits = tenantTable('tenant_limits', {
   value: doublePrecision('value').notNull(),
 });
 
+export const keyLimits = tenantTable('key_limits', {
+  lineage: text('lineage').notNull(),
+  name: text('name').notNull(),
+  value: doublePrecision('value').notNull(),
+});
+
 /** Written by `armature_take_at` alone. */
 export const rateBuckets = tenantTable('rate_buckets', {
   name: text('name').notNull(),
@@ -117,6 +125,8 @@ export const datasets = tenantTable('datasets', {
   deletedAt: instant('deleted_at'),
   createdAt: instant('created_at').notNull().defaultNow(),
   uploadUntil: instant('upload_until').notNull().defaultNow(),
+  /** Of the key that made it; null for a person. */
+  keyLineage: text('key_lineage'),
 });
 
 export const datasetFiles = tenantTable('dataset_files', {
@@ -154,6 +164,8 @@ export const finetunes = tenantTable('finetunes', {
     bytes?: number;
   }>(),
   policyVersionId: text('policy_version_id'),
+  /** Of the key that began it last; null for a person. */
+  keyLineage: text('key_lineage'),
   createdAt: instant('created_at').notNull().defaultNow(),
   finishedAt: instant('finished_at'),
 });
@@ -217,6 +229,8 @@ export const jobs = tenantTable('jobs', {
   fence: whole('fence').notNull().default(0),
   leaseOwner: text('lease_owner'),
   leaseUntil: instant('lease_until'),
+  /** Since when the attempt that runs has had its worker. */
+  claimedAt: instant('claimed_at'),
   runAt: instant('run_at').notNull().defaultNow(),
   cancelRequested: boolean('cancel_requested').notNull().default(false),
   pauseRequested: boolean('pause_requested').notNull().default(false),
@@ -244,6 +258,8 @@ export const sessions = tenantTable('sessions', {
   epoch: integer('epoch').notNull().default(0),
   options: jsonb('options').notNull(),
   workerId: text('worker_id').notNull(),
+  /** Of the key that made it; null for a person. */
+  keyLineage: text('key_lineage'),
   createdAt: instant('created_at').notNull().defaultNow(),
   endedAt: instant('ended_at'),
 });

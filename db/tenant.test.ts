@@ -24,6 +24,7 @@ beforeAll(async () => {
       await tx.insert(embodiments).values({ id: `emb_${id}`, tenantId: id, spec: { of: id } });
       await tx.insert(apiKeys).values({
         id: `key_${id}`,
+        lineage: `key_${id}`,
         tenantId: id,
         name: 'k',
         start: 'ark',
@@ -93,6 +94,7 @@ describe('withTenant', () => {
       await tx.insert(embodiments).values({ id: 'emb_gone', tenantId: a, spec: {} });
       await tx.insert(apiKeys).values({
         id: `key_${a}`,
+        lineage: `key_${a}`,
         tenantId: a,
         name: secret,
         start: secret,

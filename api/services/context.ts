@@ -36,6 +36,8 @@ export interface TenantContext extends ServiceDeps {
   tenant: string;
   /** Id of the key, the member, the invitation or the person that called. */
   actor: string;
+  /** The API key that called; null for a person, an invitation. */
+  keyId: string | null;
   verb: RouteName;
   requestId: string;
   /** The right to carry this out once, where the caller gave an idempotency key. */

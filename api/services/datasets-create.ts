@@ -4,6 +4,7 @@ import { checkPaths, checkParts } from './dataset-checks.ts';
 import { UPLOAD_EXPIRES_S } from './dataset-files.ts';
 import { presignFiles } from './dataset-plan.ts';
 import { findEmbodiment } from './find.ts';
+import { holderOf } from './key-limits.ts';
 import { presentDataset } from './present.ts';
 import { mutate } from './mutate.ts';
 import { needStorage } from './quotas.ts';
@@ -21,7 +22,8 @@ export const createDataset: Service<'datasets.create'> = async (ctx, input) => {
   const dataset = await mutate(ctx, async (tx, note) => {
     await findEmbodiment(tx, ctx.tenant, input.embodiment_id, 'embodiment_id');
     const bytes = input.files.reduce((sum, { size }) => sum + size, 0);
-    await needStorage(tx, ctx.tenant, bytes);
+    const holder = await holderOf(tx, ctx);
+    await needStorage(tx, holder, bytes);
     const [row] = await tx
       .insert(datasets)
       .values({
@@ -34,6 +36,7 @@ export const createDataset: Service<'datasets.create'> = async (ctx, input) => {
         bytes,
         files: input.files.length,
         uploadUntil: expiresAt,
+        keyLineage: holder.lineage,
       })
       .returning();
     if (row === undefined) throw new Error('insert gave no row');

@@ -3,6 +3,7 @@ import type { Service } from './context.ts';
 import { estimateCost } from './finetune-cost.ts';
 import { findFinetuneSets } from './finetune-sets.ts';
 import { beginFinetune } from './finetune-begin.ts';
+import { holderOf } from './key-limits.ts';
 import { presentFinetune } from './present.ts';
 import { mutate } from './mutate.ts';
 import { needJob } from './quotas.ts';
@@ -10,7 +11,8 @@ import { needJob } from './quotas.ts';
 /** A fine-tune of the data sets' embodiment: begun, or a draft that takes no place. */
 export const createFinetune: Service<'finetunes.create'> = async (ctx, input) =>
   mutate(ctx, async (tx, note) => {
-    if (input.start) await needJob(tx, ctx.tenant);
+    const holder = await holderOf(tx, ctx);
+    if (input.start) await needJob(tx, holder);
     const sets = await findFinetuneSets(tx, ctx.tenant, input);
     const { dataset } = sets;
     const estimate = await estimateCost(tx, ctx, sets, input.options);
@@ -29,6 +31,7 @@ export const createFinetune: Service<'finetunes.create'> = async (ctx, input) =>
         options: input.options,
         estimate,
         status,
+        keyLineage: holder.lineage,
       })
       .returning();
     if (row === undefined) throw new Error('insert gave no row');

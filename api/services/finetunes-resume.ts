@@ -3,6 +3,7 @@ import { ArmatureError } from '@armature/sdk/contract';
 import type { Service } from './context.ts';
 import { findFinetune } from './find.ts';
 import { changeFinetune, jobOf } from './finetune-change.ts';
+import { holderOf } from './key-limits.ts';
 import { mutate } from './mutate.ts';
 import { needJob } from './quotas.ts';
 
@@ -10,12 +11,13 @@ import { needJob } from './quotas.ts';
 export const resumeFinetune: Service<'finetunes.resume'> = async (ctx, { id }) =>
   mutate(ctx, async (tx, note) => {
     const { status } = await findFinetune(tx, ctx.tenant, id);
-    await needJob(tx, ctx.tenant);
+    const holder = await holderOf(tx, ctx);
+    await needJob(tx, holder);
     if (!(await resumeJob(tx, jobOf(ctx.tenant, id)))) {
       throw new ArmatureError('conflict', `finetune ${id} is ${status}, not paused`, {
         field: 'id',
         fix: 'Only a paused fine-tune can be resumed; a failed one can be retried.',
       });
     }
-    return changeFinetune(tx, ctx, id, { status: 'queued' }, note);
+    return changeFinetune(tx, ctx, id, { status: 'queued', keyLineage: holder.lineage }, note);
   });

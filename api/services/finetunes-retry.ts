@@ -3,6 +3,7 @@ import type { Service } from './context.ts';
 import { beginFinetune } from './finetune-begin.ts';
 import { changeFinetune, lockFinetune } from './finetune-change.ts';
 import { findFinetuneSets, namingOf } from './finetune-sets.ts';
+import { holderOf } from './key-limits.ts';
 import { mutate } from './mutate.ts';
 import { needJob } from './quotas.ts';
 
@@ -19,8 +20,15 @@ export const retryFinetune: Service<'finetunes.retry'> = async (ctx, { id }) =>
         fix: 'Only a failed fine-tune can be retried; a paused one can be resumed.',
       });
     }
-    await needJob(tx, ctx.tenant);
+    const holder = await holderOf(tx, ctx);
+    await needJob(tx, holder);
     const sets = await findFinetuneSets(tx, ctx.tenant, namingOf(row));
     const status = await beginFinetune(tx, ctx.tenant, id, sets);
-    return changeFinetune(tx, ctx, id, { status, error: null, finishedAt: null }, note);
+    return changeFinetune(
+      tx,
+      ctx,
+      id,
+      { status, keyLineage: holder.lineage, error: null, finishedAt: null },
+      note,
+    );
   });

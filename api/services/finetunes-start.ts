@@ -4,6 +4,7 @@ import { beginFinetune } from './finetune-begin.ts';
 import { changeFinetune, lockFinetune } from './finetune-change.ts';
 import { estimateCost } from './finetune-cost.ts';
 import { namingOf, findFinetuneSets } from './finetune-sets.ts';
+import { holderOf } from './key-limits.ts';
 import { mutate } from './mutate.ts';
 import { needJob } from './quotas.ts';
 
@@ -17,10 +18,11 @@ export const startFinetune: Service<'finetunes.start'> = async (ctx, { id }) =>
         fix: 'Only a draft can be started; a paused one can be resumed, a failed one retried.',
       });
     }
-    await needJob(tx, ctx.tenant);
+    const holder = await holderOf(tx, ctx);
+    await needJob(tx, holder);
     const naming = namingOf(row);
     const sets = await findFinetuneSets(tx, ctx.tenant, naming);
     const estimate = await estimateCost(tx, ctx, sets, naming.options);
     const status = await beginFinetune(tx, ctx.tenant, id, sets);
-    return changeFinetune(tx, ctx, id, { status, estimate }, note);
+    return changeFinetune(tx, ctx, id, { status, estimate, keyLineage: holder.lineage }, note);
   });

@@ -33,6 +33,7 @@ import { revokeInvitation } from './invitations-revoke.ts';
 import { createKey } from './keys-create.ts';
 import { listKeys } from './keys-list.ts';
 import { revokeKey } from './keys-revoke.ts';
+import { limitKey } from './keys-limit.ts';
 import { rotateKey } from './keys-rotate.ts';
 import { changeMember } from './members-change.ts';
 import { listMembers } from './members-list.ts';
@@ -76,6 +77,7 @@ export const services: { readonly [N in RouteName]: Service<N> } = {
   'keys.create': createKey,
   'keys.list': listKeys,
   'keys.revoke': revokeKey,
+  'keys.limit': limitKey,
   'keys.rotate': rotateKey,
   'members.list': listMembers,
   'members.change': changeMember,

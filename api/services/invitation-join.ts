@@ -54,11 +54,13 @@ export async function joinByInvitation(
       .onConflictDoNothing()
       .returning();
     if (member === undefined) throw refused(`${email} is a member already`, field);
+    const keyId = newId('key');
     const made = withKey
       ? await tx
           .insert(apiKeys)
           .values({
-            id: newId('key'),
+            id: keyId,
+            lineage: keyId,
             tenantId: ctx.tenant,
             name: email.slice(0, 120),
             start,
@@ -77,7 +79,7 @@ export async function joinByInvitation(
     note(member.id, { email, role, ...detail });
     const presented = presentMember(member);
     if (key === undefined) return { member: presented, key: null, secret: null };
-    return { member: presented, key: presentKey(key), secret };
+    return { member: presented, key: presentKey(key, {}), secret };
   });
 }
 

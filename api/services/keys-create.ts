@@ -1,4 +1,4 @@
-import { apiKeys, newId } from '@armature/db';
+import { apiKeys, keyLimits, newId } from '@armature/db';
 import { ArmatureError } from '@armature/sdk/contract';
 import type { Service } from './context.ts';
 import { presentKey } from './present.ts';
@@ -15,10 +15,12 @@ export const createKey: Service<'keys.create'> = async (ctx, input) => {
   }
   const { secret, start, hash } = ctx.keys.mint();
   return mutate(ctx, async (tx, note) => {
+    const id = newId('key');
     const [row] = await tx
       .insert(apiKeys)
       .values({
-        id: newId('key'),
+        id,
+        lineage: id,
         tenantId: ctx.tenant,
         name: input.name,
         start,
@@ -28,7 +30,15 @@ export const createKey: Service<'keys.create'> = async (ctx, input) => {
       })
       .returning();
     if (row === undefined) throw new Error('insert gave no row');
-    note(row.id, { name: row.name, scopes: row.scopes });
-    return { key: presentKey(row), secret };
+    const limits = Object.entries(input.limits);
+    if (limits.length > 0) {
+      await tx
+        .insert(keyLimits)
+        .values(
+          limits.map(([name, value]) => ({ tenantId: ctx.tenant, lineage: id, name, value })),
+        );
+    }
+    note(id, { name: row.name, scopes: row.scopes, limits: input.limits });
+    return { key: presentKey(row, input.limits), secret };
   });
 };

@@ -1,6 +1,7 @@
 import { and, apiKeys, eq, isNull, sql } from '@armature/db';
 import type { Service } from './context.ts';
 import { findKeyById } from './find.ts';
+import { limitsOfKey } from './key-limits.ts';
 import { mutate } from './mutate.ts';
 import { presentKey } from './present.ts';
 
@@ -13,9 +14,9 @@ export const revokeKey: Service<'keys.revoke'> = async (ctx, { id }) => {
       .set({ revokedAt: sql`now()` })
       .where(and(mine, isNull(apiKeys.revokedAt)))
       .returning();
-    if (revoked === undefined) return presentKey(await findKeyById(tx, ctx.tenant, id));
-    note(id, { name: revoked.name });
-    return presentKey(revoked);
+    const row = revoked ?? (await findKeyById(tx, ctx.tenant, id));
+    if (revoked !== undefined) note(id, { name: revoked.name });
+    return presentKey(row, await limitsOfKey(tx, ctx.tenant, row));
   });
   await ctx.keys.forget(id);
   return key;

@@ -2,12 +2,13 @@ import { and, apiKeys, eq, newId } from '@armature/db';
 import { ArmatureError } from '@armature/sdk/contract';
 import type { Service } from './context.ts';
 import { findKeyById } from './find.ts';
+import { limitsOfKey } from './key-limits.ts';
 import { mutate } from './mutate.ts';
 import { presentKey } from './present.ts';
 
 /**
- * A key in place of another, with its name, its scopes and as long a life as the old one had. The
- * old one ends after the overlap, or when it would have ended anyway.
+ * A key in place of another, with its name, its scopes, its quotas and as long a life as the old one
+ * had. What either made counts for both. The old one ends after the overlap, or when it would have ended anyway.
  */
 export const rotateKey: Service<'keys.rotate'> = async (ctx, { id, overlap_s: overlap }) => {
   const now = ctx.clock();
@@ -26,6 +27,7 @@ export const rotateKey: Service<'keys.rotate'> = async (ctx, { id, overlap_s: ov
       .values({
         id: newId('key'),
         tenantId: ctx.tenant,
+        lineage: old.lineage,
         name: old.name,
         start,
         hash,
@@ -43,7 +45,8 @@ export const rotateKey: Service<'keys.rotate'> = async (ctx, { id, overlap_s: ov
       .returning();
     if (made === undefined || ending === undefined) throw new Error('writing a key gave no row');
     note(id, { replaced_by: made.id, expires_at: expiresAt.toISOString() });
-    return { key: presentKey(made), secret, old: presentKey(ending) };
+    const limits = await limitsOfKey(tx, ctx.tenant, old);
+    return { key: presentKey(made, limits), secret, old: presentKey(ending, limits) };
   });
   await ctx.keys.forget(id);
   return answer;

@@ -33,6 +33,7 @@ import {
   type Invitation,
   type JobEvent,
   type Key,
+  type KeyLimits,
   type Member,
   type PolicyVersion,
   type Session,
@@ -55,13 +56,14 @@ export function presentTenant(row: typeof tenants.$inferSelect): Tenant {
   };
 }
 
-export function presentKey(row: typeof apiKeys.$inferSelect): Key {
+export function presentKey(row: typeof apiKeys.$inferSelect, limits: KeyLimits): Key {
   return {
     id: row.id,
     name: row.name,
     start: row.start,
     scopes: row.scopes.map((scope) => scopeSchema.parse(scope)),
     member_id: row.memberId,
+    limits,
     created_at: iso(row.createdAt),
     expires_at: isoOrNull(row.expiresAt),
     last_used_at: isoOrNull(row.lastUsedAt),

@@ -1,20 +1,28 @@
 import {
   and,
+  computeUsedS,
   count,
   datasets,
   eq,
   finetunes,
   inArray,
   isNull,
+  keyLimit,
   ne,
   policyVersions,
   sql,
-  tenantLimits,
+  tenantLimit,
   webhookEndpoints,
   type Tx,
 } from '@armature/db';
-import { ArmatureError, liveFinetuneStatuses, type LimitName } from '@armature/sdk/contract';
-import { limitDefaults } from '../limits.ts';
+import {
+  ArmatureError,
+  limitDefaults,
+  liveFinetuneStatuses,
+  type KeyLimitName,
+  type LimitName,
+} from '@armature/sdk/contract';
+import type { Holder } from './key-limits.ts';
 
 type QuotaName = Exclude<LimitName, 'requests_per_s' | 'requests_burst' | 'serve_share'>;
 
@@ -36,60 +44,87 @@ const askAgainIn: Readonly<Record<QuotaName, number | 'next month'>> = {
 
 /** The tenant's own limit, or the default. */
 export async function limitOf(tx: Tx, tenant: string, name: LimitName): Promise<number> {
-  const [row] = await tx
-    .select({ value: tenantLimits.value })
-    .from(tenantLimits)
-    .where(and(eq(tenantLimits.tenantId, tenant), eq(tenantLimits.name, name)));
-  return row?.value ?? limitDefaults[name];
+  return (await tenantLimit(tx, tenant, name)) ?? limitDefaults[name];
 }
 
 /**
  * Data sets and the policy versions that are not retired count.
  * @throws ArmatureError `quota_exceeded` where another set of `bytes` does not fit.
  */
-export async function needStorage(tx: Tx, tenant: string, bytes: number): Promise<void> {
+export async function needStorage(tx: Tx, holder: Holder, bytes: number): Promise<void> {
+  const { tenant } = holder;
   await oneAtATime(tx, tenant, 'storage_bytes');
-  const [sets] = await tx
-    .select({ used: sql`coalesce(sum(${datasets.bytes}), 0)`.mapWith(Number) })
-    .from(datasets)
-    .where(and(eq(datasets.tenantId, tenant), ne(datasets.status, 'deleted')));
-  const [versions] = await tx
-    .select({ used: sql`coalesce(sum(${policyVersions.bytes}), 0)`.mapWith(Number) })
-    .from(policyVersions)
-    .where(and(eq(policyVersions.tenantId, tenant), isNull(policyVersions.retiredAt)));
-  const used = (sets?.used ?? 0) + (versions?.used ?? 0);
   const remedy = 'Delete data sets or retire policy versions';
-  await need(tx, tenant, 'storage_bytes', used + bytes, remedy);
+  await needShared(tx, holder, { name: 'storage_bytes', remedy }, async (lineage) => {
+    const [sets] = await tx
+      .select({ used: sql`coalesce(sum(${datasets.bytes}), 0)`.mapWith(Number) })
+      .from(datasets)
+      .where(
+        and(eq(datasets.tenantId, tenant), ne(datasets.status, 'deleted'), by(datasets, lineage)),
+      );
+    const made =
+      lineage === null
+        ? undefined
+        : inArray(
+            policyVersions.finetuneId,
+            tx
+              .select({ id: finetunes.id })
+              .from(finetunes)
+              .where(and(eq(finetunes.tenantId, tenant), by(finetunes, lineage))),
+          );
+    const [versions] = await tx
+      .select({ used: sql`coalesce(sum(${policyVersions.bytes}), 0)`.mapWith(Number) })
+      .from(policyVersions)
+      .where(and(eq(policyVersions.tenantId, tenant), isNull(policyVersions.retiredAt), made));
+    return (sets?.used ?? 0) + (versions?.used ?? 0) + bytes;
+  });
 }
 
 /** @throws ArmatureError `quota_exceeded` where one more fine-tune is too many. */
-export async function needJob(tx: Tx, tenant: string): Promise<void> {
+export async function needJob(tx: Tx, holder: Holder): Promise<void> {
+  const { tenant } = holder;
   await oneAtATime(tx, tenant, 'concurrent_jobs');
-  const [row] = await tx
-    .select({ live: sql`count(*)`.mapWith(Number) })
-    .from(finetunes)
-    .where(
-      and(eq(finetunes.tenantId, tenant), inArray(finetunes.status, [...liveFinetuneStatuses])),
-    );
-  await need(tx, tenant, 'concurrent_jobs', (row?.live ?? 0) + 1, 'Wait for a fine-tune to end');
-  await needCompute(tx, tenant);
+  const isLive = inArray(finetunes.status, [...liveFinetuneStatuses]);
+  const quota = { name: 'concurrent_jobs', remedy: 'Wait for a fine-tune to end' } as const;
+  await needShared(tx, holder, quota, async (lineage) => {
+    const [row] = await tx
+      .select({ live: count() })
+      .from(finetunes)
+      .where(and(eq(finetunes.tenantId, tenant), isLive, by(finetunes, lineage)));
+    return (row?.live ?? 0) + 1;
+  });
+  await needCompute(tx, holder);
 }
 
 /** @throws ArmatureError `quota_exceeded` where one more robot is too many. */
-export async function needRobot(tx: Tx, tenant: string): Promise<void> {
+export async function needRobot(tx: Tx, holder: Holder): Promise<void> {
+  const { tenant } = holder;
   await oneAtATime(tx, tenant, 'concurrent_robots');
-  const [row] = await tx.execute<{ live: string }>(sql`
-    select count(*) as live from sessions
-    where sessions.tenant_id = ${tenant} and sessions.ended_at is null and (
-      sessions.created_at > now() - ${IDLE_MINUTES} * interval '1 minute'
-      or exists (
-        select from usage_events used
-        where used.tenant_id = ${tenant} and used.session_id = sessions.id
-          and used.at > now() - ${IDLE_MINUTES} * interval '1 minute'
-      )
-    )`);
-  await need(tx, tenant, 'concurrent_robots', Number(row?.live ?? 0) + 1, 'End sessions');
-  await needCompute(tx, tenant);
+  const quota = { name: 'concurrent_robots', remedy: 'End sessions' } as const;
+  await needShared(tx, holder, quota, async (lineage) => {
+    const made = lineage === null ? sql`true` : sql`sessions.key_lineage = ${lineage}`;
+    const [row] = await tx.execute<{ live: string }>(sql`
+      select count(*) as live from sessions
+      where sessions.tenant_id = ${tenant} and sessions.ended_at is null and ${made} and (
+        sessions.created_at > now() - ${IDLE_MINUTES} * interval '1 minute'
+        or exists (
+          select from usage_events used
+          where used.tenant_id = ${tenant} and used.session_id = sessions.id
+            and used.at > now() - ${IDLE_MINUTES} * interval '1 minute'
+        )
+      )`);
+    return Number(row?.live ?? 0) + 1;
+  });
+  await needCompute(tx, holder);
+}
+
+/**
+ * Whoever has used it up begins nothing; a robot gets no new token, a fine-tune is paused by a sweep.
+ * @throws ArmatureError `quota_exceeded` where the month's computation is used up.
+ */
+export async function needCompute(tx: Tx, holder: Holder): Promise<void> {
+  const quota = { name: 'compute_s_per_month', remedy: 'Wait for the next month' } as const;
+  await needShared(tx, holder, quota, (lineage) => computeUsedS(tx, holder.tenant, lineage));
 }
 
 /** @throws ArmatureError `quota_exceeded` where one more webhook is too many. */
@@ -99,7 +134,7 @@ export async function needWebhook(tx: Tx, tenant: string): Promise<void> {
     .select({ have: count() })
     .from(webhookEndpoints)
     .where(eq(webhookEndpoints.tenantId, tenant));
-  await need(tx, tenant, 'webhooks', (row?.have ?? 0) + 1, 'Delete a webhook');
+  await need(tx, tenant, { name: 'webhooks', remedy: 'Delete a webhook' }, (row?.have ?? 0) + 1);
 }
 
 /**
@@ -107,19 +142,49 @@ export async function needWebhook(tx: Tx, tenant: string): Promise<void> {
  * @throws ArmatureError `quota_exceeded` where that is more than the tenant's limit.
  */
 export async function needBudget(tx: Tx, tenant: string, would: string): Promise<void> {
-  await need(tx, tenant, 'cost_per_month', Number(would), 'Train fewer steps');
+  await need(tx, tenant, { name: 'cost_per_month', remedy: 'Train fewer steps' }, Number(would));
 }
 
-async function needCompute(tx: Tx, tenant: string): Promise<void> {
-  const month = sql`date_trunc('month', now() at time zone 'UTC') at time zone 'UTC'`;
-  const [row] = await tx.execute<{ seconds: string }>(sql`
-    select coalesce(sum(compute_us), 0) / 1000000.0 as seconds from (
-      select compute_us from usage_events where tenant_id = ${tenant} and at >= ${month}
-      union all
-      select compute_us from training_usage where tenant_id = ${tenant} and at >= ${month}
-    ) used`);
-  const used = Number(row?.seconds ?? 0);
-  await need(tx, tenant, 'compute_s_per_month', used, 'Wait for the next month');
+interface Quota<N extends QuotaName> {
+  readonly name: N;
+  /** What the caller can do without the operator. */
+  readonly remedy: string;
+}
+
+/** @param would what would be used, by what these keys made or, for null, by all of the tenant */
+async function needShared(
+  tx: Tx,
+  { tenant, lineage }: Holder,
+  quota: Quota<KeyLimitName>,
+  would: (lineage: string | null) => Promise<number>,
+): Promise<void> {
+  await need(tx, tenant, quota, await would(null));
+  if (lineage === null) return;
+  const most = await keyLimit(tx, { tenant, lineage }, quota.name);
+  if (most === undefined) return;
+  const used = await would(lineage);
+  if (used > most) throw exceeded({ ...quota, limit: `${quota.name}_per_key`, used, most });
+}
+
+async function need(tx: Tx, tenant: string, quota: Quota<QuotaName>, used: number): Promise<void> {
+  const most = await limitOf(tx, tenant, quota.name);
+  if (used > most) throw exceeded({ ...quota, limit: quota.name, used, most });
+}
+
+function exceeded(
+  of: Quota<QuotaName> & { readonly limit: string; readonly used: number; readonly most: number },
+): ArmatureError {
+  const wait = askAgainIn[of.name];
+  const raise =
+    of.limit === of.name
+      ? `have the operator raise ${of.name}`
+      : `have an admin of the tenant raise ${of.name} of the key`;
+  const message = `${of.limit}: ${of.used} is more than the quota of ${of.most}`;
+  return new ArmatureError('quota_exceeded', message, {
+    limit: of.limit,
+    retryAfterS: wait === 'next month' ? secondsToNextMonth(new Date()) : wait,
+    fix: `${of.remedy}, or ${raise}.`,
+  });
 }
 
 /** Until this transaction ends, no other of the tenant counts what is used of the quota. */
@@ -128,21 +193,11 @@ async function oneAtATime(tx: Tx, tenant: string, name: QuotaName): Promise<void
   await tx.execute(sql`select pg_advisory_xact_lock(hashtextextended(${key}, 0))`);
 }
 
-async function need(
-  tx: Tx,
-  tenant: string,
-  name: QuotaName,
-  would: number,
-  remedy: string,
-): Promise<void> {
-  const most = await limitOf(tx, tenant, name);
-  if (would <= most) return;
-  const wait = askAgainIn[name];
-  throw new ArmatureError('quota_exceeded', `${name}: ${would} is more than the quota of ${most}`, {
-    limit: name,
-    retryAfterS: wait === 'next month' ? secondsToNextMonth(new Date()) : wait,
-    fix: `${remedy}, or have the operator raise ${name}.`,
-  });
+function by(
+  table: typeof datasets | typeof finetunes,
+  lineage: string | null,
+): ReturnType<typeof eq> | undefined {
+  return lineage === null ? undefined : eq(table.keyLineage, lineage);
 }
 
 function secondsToNextMonth(now: Date): number {

@@ -3,6 +3,7 @@ import { ArmatureError } from '@armature/sdk/contract';
 import type { Service } from './context.ts';
 import { findEmbodiment, findPolicyVersion, needUnretired } from './find.ts';
 import { versionFor } from './canary.ts';
+import { holderOf } from './key-limits.ts';
 import { grantSession, pickServeWorker } from './session-grant.ts';
 import { mutate } from './mutate.ts';
 import { limitOf, needRobot } from './quotas.ts';
@@ -11,7 +12,8 @@ import { limitOf, needRobot } from './quotas.ts';
 export const createSession: Service<'sessions.create'> = async (ctx, input) => {
   const rows = await mutate(ctx, async (tx, note) => {
     const { tenant } = ctx;
-    await needRobot(tx, tenant);
+    const holder = await holderOf(tx, ctx);
+    await needRobot(tx, holder);
     const embodiment = await findEmbodiment(tx, tenant, input.embodiment_id, 'embodiment_id');
     const id = newId('ses');
     const versionId = input.policy_version_id ?? versionFor(embodiment, id);
@@ -41,6 +43,7 @@ export const createSession: Service<'sessions.create'> = async (ctx, input) => {
         policyVersionId: version.id,
         options: input,
         workerId: worker.id,
+        keyLineage: holder.lineage,
       })
       .returning();
     if (session === undefined) throw new Error('insert gave no row');

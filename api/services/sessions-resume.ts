@@ -4,7 +4,7 @@ import type { Service } from './context.ts';
 import { findEmbodiment, findPolicyVersion, findSession } from './find.ts';
 import { grantSession, pickServeWorker } from './session-grant.ts';
 import { mutate } from './mutate.ts';
-import { limitOf } from './quotas.ts';
+import { limitOf, needCompute } from './quotas.ts';
 
 /** A token with the next epoch and for one worker: what is left of the old epoch is void there. */
 export const resumeSession: Service<'sessions.resume'> = async (
@@ -20,6 +20,7 @@ export const resumeSession: Service<'sessions.resume'> = async (
         fix: 'Create a new session.',
       });
     }
+    await needCompute(tx, { tenant, lineage: before.keyLineage });
     const worker = await pickServeWorker(tx, { preferred: stay ?? before.workerId, avoidUrl });
     const [session] = await tx
       .update(sessions)

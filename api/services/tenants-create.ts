@@ -9,12 +9,14 @@ export const createTenant: Service<'tenants.create'> = async (ctx, { name }) => 
   const { secret, start, hash } = ctx.keys.mint();
   return administer(ctx, { tenant: tenantId, verb: 'tenants.create' }, async (tx, note) => {
     const [tenant] = await tx.insert(tenants).values({ id: tenantId, name }).returning();
+    const keyId = newId('key');
+    const first = { id: keyId, lineage: keyId, tenantId, name: 'first key', scopes: ['admin'] };
     const [key] = await tx
       .insert(apiKeys)
-      .values({ id: newId('key'), tenantId, name: 'first key', start, hash, scopes: ['admin'] })
+      .values({ ...first, start, hash })
       .returning();
     if (tenant === undefined || key === undefined) throw new Error('insert gave no row');
-    note(tenantId, { name, key_id: key.id });
-    return { tenant: presentTenant(tenant), key: presentKey(key), secret };
+    note(tenantId, { name, key_id: keyId });
+    return { tenant: presentTenant(tenant), key: presentKey(key, {}), secret };
   });
 };

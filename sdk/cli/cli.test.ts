@@ -36,6 +36,7 @@ const key = {
   start: 'arm_1_ab',
   scopes: ['robot' as const],
   member_id: null,
+  limits: {},
   created_at: at,
   expires_at: null,
   last_used_at: null,
@@ -255,8 +256,39 @@ describe('access', () => {
     expect(api.calls[0]?.authorization).toBe('Bearer platform');
     const scoped = await armature(handlers, ['keys', 'create', 'robots', '--scopes', 'robot,read']);
     expect(scoped.stdout).toContain('arm_1_once');
-    expect(api.calls[1]?.input).toEqual({ name: 'robots', scopes: ['robot', 'read'] });
+    expect(api.calls[1]?.input).toEqual({ name: 'robots', scopes: ['robot', 'read'], limits: {} });
     expect((await armature({}, ['keys', 'create', 'x', '--scopes', 'god'])).code).toBe(2);
+  });
+
+  it('gives keys quotas, rotates them, and grants tenants limits with the platform key', async () => {
+    const limited = { ...key, limits: { concurrent_robots: 3, storage_bytes: 1e9 } };
+    const made = { key: limited, secret: 'arm_1_once', old: { ...key, expires_at: at } };
+    const handlers: Handlers = {
+      'keys.create': () => made,
+      'keys.limit': () => limited,
+      'keys.rotate': () => made,
+      'tenants.limit': (input) => input,
+    };
+    const create = ['keys', 'create', 'robots', '--scopes', 'robot', '--quota'];
+    const both = ['concurrent_robots=3', '--quota', 'storage_bytes=1000000000'];
+    const created = await armature(handlers, [...create, ...both]);
+    expect(created.stdout).toContain('concurrent_robots=3,storage_bytes=1000000000');
+    expect(api.calls[0]?.input).toMatchObject({ limits: limited.limits });
+    expect((await armature({}, [...create, 'webhooks=3'])).code).toBe(2);
+    expect((await armature({}, [...create, 'concurrent_robots=many'])).code).toBe(2);
+    await armature(handlers, ['keys', 'quota', 'key_1', 'storage_bytes', 'none']);
+    expect(api.calls[1]?.input).toEqual({ id: 'key_1', name: 'storage_bytes', value: null });
+    const rotated = await armature(handlers, ['keys', 'rotate', 'key_1', '--overlap', '60']);
+    expect(api.calls[2]?.input).toEqual({ id: 'key_1', overlap_s: 60 });
+    expect(rotated.stdout).toContain(at);
+    const env = { ARMATURE_PLATFORM_KEY: 'platform' };
+    const limit = ['tenants', 'limit', 'ten_1', 'webhooks'];
+    const granted = await armature(handlers, [...limit, '9', '--json'], env);
+    expect(JSON.parse(granted.stdout)).toMatchObject({ name: 'webhooks', value: 9 });
+    expect(api.calls[3]?.authorization).toBe('Bearer platform');
+    await armature(handlers, [...limit, 'default'], env);
+    expect(api.calls[4]?.input).toMatchObject({ value: null });
+    expect((await armature(handlers, [...limit, 'few'], env)).code).toBe(2);
   });
 });
 

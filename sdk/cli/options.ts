@@ -23,6 +23,27 @@ export function integers(text: string): number[] {
   return text.split(',').map(integer(1));
 }
 
+/** A number of at least 0, or null for the word that stands for none. */
+export function numberOr(word: string): (text: string) => number | null {
+  return (text) => {
+    if (text === word) return null;
+    const value = Number(text);
+    if (text.trim() !== '' && Number.isFinite(value) && value >= 0) return value;
+    throw new InvalidArgumentError(`It must be a number of at least 0, or ${word}.`);
+  };
+}
+
+/** One of the words that a schema knows. */
+export function oneOf<T extends string>(schema: {
+  readonly options: readonly T[];
+}): (text: string) => T {
+  return (text) => {
+    const found = schema.options.find((word) => word === text);
+    if (found !== undefined) return found;
+    throw new InvalidArgumentError(`It must be one of ${schema.options.join(', ')}.`);
+  };
+}
+
 /** An option that takes one of the given words. */
 export function choice(flags: string, description: string, words: readonly string[]): Option {
   return new Option(flags, description).choices(words);

@@ -50,10 +50,9 @@ export function fields(entries: readonly (readonly [string, string | number | nu
 /** An error with its code, field and fix; with `--json` as one JSON line. */
 export function showError(output: Output, error: ArmatureError): void {
   if (output.json) {
-    const { code, message, field, fix, requestId } = error;
-    output.err(
-      `${JSON.stringify({ error: { code, message, field, fix, request_id: requestId } })}\n`,
-    );
+    const { code, message, field, fix, limit, retryAfterS, requestId } = error;
+    const told = { code, message, field, fix, limit, retry_after_s: retryAfterS };
+    output.err(`${JSON.stringify({ error: { ...told, request_id: requestId } })}\n`);
     return;
   }
   const lines = [
@@ -61,6 +60,8 @@ export function showError(output: Output, error: ArmatureError): void {
     `  code   ${error.code}`,
     ...(error.field === undefined ? [] : [`  field  ${error.field}`]),
     ...(error.fix === undefined ? [] : [`  fix    ${error.fix}`]),
+    ...(error.limit === undefined ? [] : [`  limit  ${error.limit}`]),
+    ...(error.retryAfterS === undefined ? [] : [`  retry  in ${error.retryAfterS} s`]),
     ...(error.requestId === undefined ? [] : [`  request  ${error.requestId}`]),
   ];
   output.err(`${lines.map(printable).join('\n')}\n`);

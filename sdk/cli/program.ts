@@ -3,6 +3,7 @@ import { addAccess } from './commands/access.ts';
 import { addDatasets } from './commands/datasets.ts';
 import { addEmbodiments } from './commands/embodiments.ts';
 import { addFinetunes } from './commands/finetunes.ts';
+import { addKeys } from './commands/keys.ts';
 import { addModels } from './commands/models.ts';
 import { addPeople } from './commands/people.ts';
 import { addPolicies } from './commands/policies.ts';
@@ -36,6 +37,7 @@ Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 130 interrupted, 143 ter
 `,
     );
   addAccess(program, run);
+  addKeys(program, run);
   addPeople(program, run);
   addEmbodiments(program, run);
   addDatasets(program, run);

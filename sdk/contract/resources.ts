@@ -3,6 +3,7 @@ import { embodimentSpecSchema, referenceSchema } from './embodiment.ts';
 import { errorCodeSchema } from './errors.ts';
 import { evaluationSchema } from './evaluation.ts';
 import { finetuneStatusSchema } from './finetune-states.ts';
+import { keyLimitsSchema } from './limits.ts';
 import {
   codeVersionSchema,
   dataVersionSchema,
@@ -37,26 +38,14 @@ export const keySchema = z.object({
   scopes: z.array(scopeSchema),
   /** The person whose key it is, with the scopes of the person's role; null for a machine's. */
   member_id: id.nullable(),
+  /** Its own quotas, which it has in common with the keys that it was rotated to or from. */
+  limits: keyLimitsSchema,
   created_at: instant,
   expires_at: instant.nullable(),
   last_used_at: instant.nullable(),
   revoked_at: instant.nullable(),
 });
 export type Key = z.infer<typeof keySchema>;
-
-/** Limits and quotas of a tenant. */
-export const limitNameSchema = z.enum([
-  'requests_per_s',
-  'requests_burst',
-  'storage_bytes',
-  'concurrent_jobs',
-  'concurrent_robots',
-  'compute_s_per_month',
-  'cost_per_month',
-  'webhooks',
-  'serve_share',
-]);
-export type LimitName = z.infer<typeof limitNameSchema>;
 
 export const auditLineSchema = z.object({
   id,

@@ -2,6 +2,7 @@ import * as z from 'zod';
 import { embodimentSpecSchema } from './embodiment.ts';
 import { datasetEpisodeSchema } from './episodes.ts';
 import { problemSchema } from './errors.ts';
+import { keyLimitNameSchema, keyLimitsSchema, limitNameSchema } from './limits.ts';
 import {
   accountSchema,
   emailSchema,
@@ -22,7 +23,6 @@ import {
   finetuneSchema,
   jobEventSchema,
   keySchema,
-  limitNameSchema,
   metricNameSchema,
   metricPointSchema,
   policyFilesSchema,
@@ -127,12 +127,26 @@ export const routes = {
       name,
       scopes: z.array(scopeSchema).min(1),
       expires_at: z.iso.datetime().optional(),
+      limits: keyLimitsSchema.default({}),
     }),
     z.object({ key: keySchema, secret: z.string() }),
   ),
   'keys.list': verb('GET', '/v1/keys', 'admin', pageQuery, page(keySchema)),
   'keys.revoke': verb('DELETE', '/v1/keys/:id', 'admin', byId, keySchema),
-  /** A new key of the same name and scopes; the old one works for `overlap_s` more seconds. */
+  /** Gives a key a quota of its own, or takes it back. */
+  'keys.limit': verb(
+    'POST',
+    '/v1/keys/:id/limits',
+    'admin',
+    z.strictObject({
+      id: z.string(),
+      name: keyLimitNameSchema,
+      /** `null`: no other than the tenant's. */
+      value: z.number().nonnegative().nullable(),
+    }),
+    keySchema,
+  ),
+  /** A new key of the same name, scopes and quotas; the old one works for `overlap_s` more seconds. */
   'keys.rotate': verb(
     'POST',
     '/v1/keys/:id/rotate',

@@ -61,6 +61,7 @@ export const inputs: { [N in RouteName]: (ids: World['ids']) => RouteInput<N> } 
   'keys.create': () => ({ name: 'k', scopes: ['read'] }),
   'keys.list': () => ({}),
   'keys.revoke': ({ key }) => ({ id: key }),
+  'keys.limit': ({ key }) => ({ id: key, name: 'concurrent_robots', value: 3 }),
   'keys.rotate': ({ key }) => ({ id: key }),
   'members.list': () => ({}),
   'members.change': ({ member }) => ({ id: member, role: 'operator' }),

@@ -65,7 +65,12 @@ export async function addPolicyVersion(
   db: Db,
   tenant: string,
   embodimentId: string,
-  o: { readonly mode?: FinetuneMode; readonly digest?: string; readonly prefix?: string } = {},
+  o: {
+    readonly mode?: FinetuneMode;
+    readonly digest?: string;
+    readonly prefix?: string;
+    readonly finetune?: string;
+  } = {},
 ): Promise<string> {
   const id = newId('pv');
   const { mode = 'head', digest = randomUUID().replaceAll('-', '').padEnd(64, '0') } = o;
@@ -74,6 +79,7 @@ export async function addPolicyVersion(
       id,
       tenantId: tenant,
       embodimentId,
+      finetuneId: o.finetune ?? null,
       name: 'a version',
       digest,
       prefix: o.prefix ?? `tenants/${tenant}/policies/${digest}/`,

@@ -1,10 +1,20 @@
 import { randomBytes } from 'node:crypto';
-import { eq, finetunes, Queue, Sealing, webhookOwner, withTenant } from '@armature/db';
+import {
+  claimJob,
+  computeUsedS,
+  eq,
+  finetunes,
+  heartbeat,
+  Queue,
+  Sealing,
+  webhookOwner,
+  withTenant,
+} from '@armature/db';
 import type { FinetuneStatus } from '@armature/sdk/contract';
 import { pino } from 'pino';
 import postgres, { type Sql } from 'postgres';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { SEALING_KEYS, startTestApi, type TestApi } from '../../test/support/api.ts';
+import { PLATFORM_KEY, SEALING_KEYS, startTestApi, type TestApi } from '../../test/support/api.ts';
 import { armSpec, fileOf } from '../../test/support/robots.ts';
 import {
   addPolicyVersion,
@@ -255,6 +265,52 @@ describe('a sweep', () => {
     expect([...(await windows())]).toEqual(before);
     const usage = await api.must('usage.get', key, {});
     expect(usage.totals.chunks).toBe(6);
+  });
+
+  it('pauses fine-tunes whose tenant or key has used its computation up, and no others', async () => {
+    const { key: admin, tenant, upload } = await tenantWithArm('spent');
+    const { id: dataset } = await upload(Buffer.from('a set'));
+    await markDataset(api.db.worker, tenant, dataset, 'ready');
+    const { key, secret } = await api.must('keys.create', admin, {
+      name: 'little',
+      scopes: ['write'],
+      limits: { compute_s_per_month: 0.01 },
+    });
+    const input = { name: 'f', dataset_id: dataset, options: {} };
+    const running = await api.must('finetunes.create', secret, input);
+    const claim = { kinds: ['finetune'] as const, owner: 'a worker', leaseMs: 60_000 };
+    let job = await claimJob(api.db.worker, claim);
+    // Those of other tests stand in the queue before it.
+    while (job !== null && job.subjectId !== running.id) job = await claimJob(api.db.worker, claim);
+    if (job === null) throw new Error('the fine-tune was not claimed');
+    await passFinetune(api.db.worker, tenant, running.id, 'running');
+    await expect
+      .poll(() => withTenant(api.db.worker, tenant, (tx) => computeUsedS(tx, tenant, key.id)))
+      .toBeGreaterThan(0.01);
+    const waiting = await api.must('finetunes.create', admin, input);
+    const statusOf = async (id: string) => (await api.must('finetunes.get', admin, { id })).status;
+
+    expect(await sweep('spent-compute')).toBe('completed');
+    expect(await statusOf(running.id)).toBe('pausing');
+    expect(await heartbeat(api.db.worker, job)).toBe('pause');
+    expect(await statusOf(waiting.id)).toBe('queued');
+    const { items } = await api.must('finetunes.events', admin, { id: running.id });
+    const warning = items.find(({ kind }) => kind === 'warning');
+    expect(warning?.message).toContain('compute_s_per_month_per_key');
+
+    const limit = { id: tenant, name: 'compute_s_per_month' } as const;
+    await api.must('tenants.limit', PLATFORM_KEY, { ...limit, value: 0.01 });
+    expect(await sweep('spent-compute')).toBe('completed');
+    expect(await statusOf(waiting.id)).toBe('paused');
+    const refused = await api.call('finetunes.resume', admin, { id: waiting.id });
+    expect(refused).toMatchObject({ status: 429, problem: { limit: limit.name } });
+    const log = await api.must('audit.list', admin, { subject: waiting.id });
+    expect(log.items[0]).toMatchObject({ actor: 'platform', verb: 'finetunes.pause' });
+
+    await api.must('tenants.limit', PLATFORM_KEY, { ...limit, value: null });
+    await api.must('finetunes.resume', admin, { id: waiting.id });
+    expect(await sweep('spent-compute')).toBe('completed');
+    expect(await statusOf(waiting.id)).toBe('queued');
   });
 
   it('forgets deviations of a month ago', async () => {

@@ -7,10 +7,12 @@ import { oldDeviations } from './old-deviations.ts';
 import { orphanObjects } from './orphan-objects.ts';
 import { quarantinedSets } from './quarantined-sets.ts';
 import { resealSecrets } from './reseal-secrets.ts';
+import { spentCompute } from './spent-compute.ts';
 import type { Sweep } from './sweep.ts';
 
 /** Every sweep of the platform. */
 export const sweeps: readonly Sweep[] = [
+  spentCompute,
   closeUsage,
   abandonedUploads,
   quarantinedSets,

@@ -1,13 +1,17 @@
-import { InvalidArgumentError, type Command } from 'commander';
-import { ArmatureError, scopeSchema, type Scope, type Tenant } from '../../contract/index.ts';
+import type { Command } from 'commander';
+import {
+  ArmatureError,
+  limitNameSchema,
+  type LimitName,
+  type Tenant,
+} from '../../contract/index.ts';
 import { Armature } from '../../src/index.ts';
 import { storeAccess } from '../config.ts';
 import { clientOf, enteredSecret, withKey, type Context, type Runner } from '../context.ts';
-import { showList } from '../list.ts';
-import { given, paged, type PageOptions } from '../options.ts';
-import { fields, note, show, table } from '../output.ts';
+import { given, numberOr, oneOf } from '../options.ts';
+import { fields, note, show } from '../output.ts';
 
-/** `login`, `tenants`, `keys`. */
+/** `login`, `tenants`. */
 export function addAccess(program: Command, run: Runner): void {
   program
     .command('login')
@@ -26,6 +30,21 @@ export function addAccess(program: Command, run: Runner): void {
     .option('--platform-key <key>', "the operator's key; ARMATURE_PLATFORM_KEY unless given")
     .action((name: string, options: { platformKey?: string }) =>
       run((context) => createTenant(context, name, options.platformKey)),
+    );
+  tenants
+    .command('limit')
+    .description("grant a tenant a limit of its own, with the operator's own key")
+    .argument('<id>', 'id of the tenant')
+    .argument('<name>', limitNameSchema.options.join(', '), oneOf(limitNameSchema))
+    .argument('<value>', 'a number, or `default`', numberOr('default'))
+    .option('--platform-key <key>', "the operator's key; ARMATURE_PLATFORM_KEY unless given")
+    .action(
+      (id: string, name: LimitName, value: number | null, options: { platformKey?: string }) =>
+        run(async (context) => {
+          const client = await operatorOf(context, options.platformKey);
+          const set = await client.tenants.limit({ id, name, value }, context);
+          show(context.output, set, () => `${set.name}: ${set.value ?? 'default'}`);
+        }),
     );
   tenants
     .command('current')
@@ -47,62 +66,6 @@ export function addAccess(program: Command, run: Runner): void {
         const changes = given({ name: flags.name, time_zone: flags.timeZone });
         const tenant = await client.tenants.update(changes, context);
         show(context.output, tenant, () => describeTenant(tenant));
-      }),
-    );
-
-  const keys = program.command('keys').description('keys of the tenant');
-  keys
-    .command('create')
-    .description('create a key; its secret is shown once')
-    .argument('<name>', 'what the key is for')
-    .requiredOption(
-      '--scopes <scopes>',
-      `comma-separated: ${scopeSchema.options.join(', ')}`,
-      scopes,
-    )
-    .option('--expires-at <instant>', 'ISO 8601 in UTC')
-    .action((name: string, options: { scopes: Scope[]; expiresAt?: string }) =>
-      run(async (context) => {
-        const client = await clientOf(context);
-        const made = await client.keys.create(
-          { name, scopes: options.scopes, ...given({ expires_at: options.expiresAt }) },
-          context,
-        );
-        show(context.output, made, () =>
-          fields([
-            ['id', made.key.id],
-            ['secret', made.secret],
-            ['scopes', made.key.scopes.join(', ')],
-          ]),
-        );
-        note(context.output, 'The secret is not shown again.');
-      }),
-    );
-  paged(keys.command('list').description('list the keys')).action((options: PageOptions) =>
-    run(async (context) =>
-      showList(context, (await clientOf(context)).keys, options, (items) =>
-        table(
-          ['ID', 'NAME', 'START', 'SCOPES', 'LAST USED', 'REVOKED'],
-          items.map((key) => [
-            key.id,
-            key.name,
-            key.start,
-            key.scopes.join(','),
-            key.last_used_at,
-            key.revoked_at,
-          ]),
-        ),
-      ),
-    ),
-  );
-  keys
-    .command('revoke')
-    .description('revoke a key')
-    .argument('<id>', 'id of the key')
-    .action((id: string) =>
-      run(async (context) => {
-        const key = await (await clientOf(context)).keys.revoke({ id }, context);
-        show(context.output, key, () => `${key.id} is revoked`);
       }),
     );
 }
@@ -139,14 +102,18 @@ async function login(context: Context): Promise<void> {
   );
 }
 
+/** A client with the operator's key; with the context's own where none is given. */
+function operatorOf(context: Context, platformKey: string | undefined): Promise<Armature> {
+  const key = platformKey ?? context.env['ARMATURE_PLATFORM_KEY'];
+  return clientOf(key === undefined ? context : withKey(context, key));
+}
+
 async function createTenant(
   context: Context,
   name: string,
   platformKey: string | undefined,
 ): Promise<void> {
-  const key = platformKey ?? context.env['ARMATURE_PLATFORM_KEY'];
-  const inner = key === undefined ? context : withKey(context, key);
-  const made = await (await clientOf(inner)).tenants.create({ name }, context);
+  const made = await (await operatorOf(context, platformKey)).tenants.create({ name }, context);
   show(context.output, made, () =>
     fields([
       ['tenant', made.tenant.id],
@@ -156,12 +123,4 @@ async function createTenant(
     ]),
   );
   note(context.output, 'The secret is not shown again.');
-}
-
-function scopes(text: string): Scope[] {
-  return text.split(',').map((word) => {
-    const scope = scopeSchema.safeParse(word.trim());
-    if (scope.success) return scope.data;
-    throw new InvalidArgumentError(`It must be some of ${scopeSchema.options.join(', ')}.`);
-  });
 }
