@@ -1,13 +1,37 @@
+import { RESAMPLE_WASM } from './resample-wasm.ts';
+
 /**
  * Resizing as PIL does it: two passes over u8, across and then down, with fixed-point weights; when
- * shrinking the filter widens by the scale (antialiasing).
+ * shrinking the filter widens by the scale (antialiasing). The passes are WebAssembly, for its vectors:
+ * `resample.wat`.
  */
+const passes = new WebAssembly.Instance(
+  new WebAssembly.Module(Buffer.from(RESAMPLE_WASM, 'base64')),
+).exports as {
+  readonly memory: WebAssembly.Memory;
+  readonly across: (
+    source: number,
+    width: number,
+    height: number,
+    taps: number,
+    record: number,
+    outWidth: number,
+    target: number,
+  ) => void;
+  readonly down: (
+    source: number,
+    line: number,
+    taps: number,
+    record: number,
+    outHeight: number,
+    target: number,
+  ) => void;
+};
 
 /** `bilinear`: a triangle; `bicubic`: Catmull-Rom (a = −0.5). */
 export type ResampleFilter = 'bilinear' | 'bicubic';
 
 const PRECISION_BITS = 32 - 8 - 2;
-const HALF = 1 << (PRECISION_BITS - 1);
 
 interface Kernel {
   readonly support: number;
@@ -26,31 +50,29 @@ const KERNELS: Readonly<Record<ResampleFilter, Kernel>> = {
   },
 };
 
+/** Bytes that a pass may read or write beyond its picture. */
+const OVERSHOOT = 16;
+
+/** Taps of one axis as the passes walk them: records of first source index, count of taps, weights. */
 interface Taps {
-  /** First source index of each output index. */
-  readonly start: Int32Array;
-  /** Taps of each output index. */
-  readonly count: Int32Array;
-  /** Fixed-point weights, `stride` apart. */
-  readonly weights: Int32Array;
+  readonly records: Int32Array;
+  /** i32 a record. */
   readonly stride: number;
 }
 
 const known = new Map<string, Taps>();
 
-/** Taps from `input` to `output` samples, as PIL's precompute_coeffs has them. */
-function tapsOf(filter: ResampleFilter, input: number, output: number): Taps {
-  const key = `${filter}:${input}:${output}`;
+/** Taps from `input` to `output` samples, `step` bytes apart, as PIL's precompute_coeffs has them. */
+function tapsOf(filter: ResampleFilter, input: number, output: number, step: number): Taps {
+  const key = `${filter}:${input}:${output}:${step}`;
   const found = known.get(key);
   if (found !== undefined) return found;
   const kernel = KERNELS[filter];
   const scale = input / output;
   const widening = Math.max(scale, 1);
   const support = kernel.support * widening;
-  const stride = Math.ceil(support) * 2 + 1;
-  const start = new Int32Array(output);
-  const count = new Int32Array(output);
-  const weights = new Int32Array(output * stride);
+  const stride = 2 + Math.ceil(support) * 2 + 1;
+  const records = new Int32Array(output * stride);
   for (let i = 0; i < output; i++) {
     const centre = (i + 0.5) * scale;
     const first = Math.max(0, Math.trunc(centre - support + 0.5));
@@ -59,14 +81,13 @@ function tapsOf(filter: ResampleFilter, input: number, output: number): Taps {
       kernel.at((k + first - centre + 0.5) / widening),
     );
     const sum = taps.reduce((total, value) => total + value, 0);
-    start[i] = first;
-    count[i] = last - first;
-    taps.forEach((value, k) => {
+    const weights = taps.map((value) => {
       const fixed = (value / sum) * (1 << PRECISION_BITS);
-      weights[i * stride + k] = Math.trunc(fixed < 0 ? fixed - 0.5 : fixed + 0.5);
+      return Math.trunc(fixed < 0 ? fixed - 0.5 : fixed + 0.5);
     });
+    records.set([first * step, taps.length, ...weights], i * stride);
   }
-  const taps = { start, count, weights, stride };
+  const taps = { records, stride };
   known.set(key, taps);
   return taps;
 }
@@ -92,8 +113,30 @@ export function resampleInto(
   inner: { readonly width: number; readonly height: number },
   filter: ResampleFilter,
 ): void {
-  const rows = across(rgb, width, height, inner.width, filter);
-  down(rows, inner.width, height, inner.height, filter, canvas);
+  const wide = width === inner.width ? undefined : tapsOf(filter, width, inner.width, 3);
+  const line = inner.width * 3;
+  const high = height === inner.height ? undefined : tapsOf(filter, height, inner.height, line);
+  const place = new Places();
+  const source = place.of(rgb.length);
+  const rows = wide === undefined ? source : place.of(line * height);
+  const result = high === undefined ? rows : place.of(line * inner.height);
+  const wideTaps = place.of(wide?.records.byteLength ?? 0);
+  const highTaps = place.of(high?.records.byteLength ?? 0);
+  const bytes = place.reserved();
+  bytes.set(rgb, source);
+  if (wide !== undefined) {
+    new Int32Array(bytes.buffer, wideTaps).set(wide.records);
+    passes.across(source, width, height, wideTaps, wide.stride * 4, inner.width, rows);
+  }
+  if (high !== undefined) {
+    new Int32Array(bytes.buffer, highTaps).set(high.records);
+    passes.down(rows, line, highTaps, high.stride * 4, inner.height, result);
+  }
+  const { pixels, stride, left, top } = canvas;
+  for (let y = 0; y < inner.height; y++) {
+    const from = result + y * line;
+    pixels.set(bytes.subarray(from, from + line), ((y + top) * stride + left) * 3);
+  }
 }
 
 /**
@@ -113,70 +156,21 @@ export function resample(
   return pixels;
 }
 
-function across(
-  rgb: Uint8Array,
-  width: number,
-  height: number,
-  outWidth: number,
-  filter: ResampleFilter,
-): Uint8Array {
-  if (outWidth === width) return rgb;
-  const { start, count, weights, stride } = tapsOf(filter, width, outWidth);
-  // Clamped, since a cubic's negative lobes overshoot.
-  const out = new Uint8ClampedArray(outWidth * height * 3);
-  let o = 0;
-  for (let y = 0; y < height; y++) {
-    const row = y * width * 3;
-    for (let x = 0; x < outWidth; x++) {
-      const taps = count[x] as number;
-      let p = row + (start[x] as number) * 3;
-      let w = x * stride;
-      let r = HALF;
-      let g = HALF;
-      let b = HALF;
-      for (let k = 0; k < taps; k++, p += 3, w++) {
-        const weight = weights[w] as number;
-        r += (rgb[p] as number) * weight;
-        g += (rgb[p + 1] as number) * weight;
-        b += (rgb[p + 2] as number) * weight;
-      }
-      out[o++] = r >> PRECISION_BITS;
-      out[o++] = g >> PRECISION_BITS;
-      out[o++] = b >> PRECISION_BITS;
-    }
-  }
-  return new Uint8Array(out.buffer);
-}
+/** Places one after another in the memory of the passes. */
+class Places {
+  private end = 0;
 
-function down(
-  rows: Uint8Array,
-  width: number,
-  height: number,
-  outHeight: number,
-  filter: ResampleFilter,
-  { pixels, stride: outStride, left, top }: Canvas,
-): void {
-  const line = width * 3;
-  if (outHeight === height) {
-    for (let y = 0; y < height; y++) {
-      pixels.set(rows.subarray(y * line, (y + 1) * line), ((y + top) * outStride + left) * 3);
-    }
-    return;
+  of(bytes: number): number {
+    const start = this.end;
+    this.end = Math.ceil((start + bytes + OVERSHOOT) / 16) * 16;
+    return start;
   }
-  const clamped = new Uint8ClampedArray(pixels.buffer, pixels.byteOffset, pixels.byteLength);
-  const { start, count, weights, stride } = tapsOf(filter, height, outHeight);
-  const sums = new Int32Array(line);
-  for (let y = 0; y < outHeight; y++) {
-    sums.fill(HALF);
-    const taps = count[y] as number;
-    for (let k = 0; k < taps; k++) {
-      const weight = weights[y * stride + k] as number;
-      const source = ((start[y] as number) + k) * line;
-      for (let i = 0; i < line; i++) {
-        sums[i] = (sums[i] as number) + (rows[source + i] as number) * weight;
-      }
-    }
-    const target = ((y + top) * outStride + left) * 3;
-    for (let i = 0; i < line; i++) clamped[target + i] = (sums[i] as number) >> PRECISION_BITS;
+
+  /** The memory, as large as all places together. */
+  reserved(): Uint8Array {
+    const { memory } = passes;
+    const missing = this.end - memory.buffer.byteLength;
+    if (missing > 0) memory.grow(Math.ceil(missing / 65_536));
+    return new Uint8Array(memory.buffer);
   }
 }
