@@ -26,6 +26,8 @@ export interface EngineOptions {
   readonly executionProvider?: ExecutionProvider;
   /** Whether threads spin for work during a run (faster where cores are free); never between runs. */
   readonly spin?: boolean;
+  /** How far its threads give way to others of the process, 0 (default) to 19; on Linux alone. */
+  readonly niceness?: number;
 }
 
 /** Longest run that the end of the process waits for. */
@@ -103,6 +105,7 @@ export class Engine {
       threads: options.threads,
       executionProvider: options.executionProvider ?? 'cpu',
       spin: options.spin ?? true,
+      niceness: options.niceness ?? 0,
     };
     const gate = new Gate();
     const workerData: WorkerData = { settings, gate: gate.memory };

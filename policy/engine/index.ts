@@ -11,4 +11,5 @@ export type {
   SessionStats,
   StepOptions,
 } from './protocol.ts';
+export { stepBack } from './step-back.ts';
 export type { Value, Values } from './value.ts';

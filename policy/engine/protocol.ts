@@ -17,6 +17,7 @@ export interface WorkerSettings {
   readonly threads: number;
   readonly executionProvider: ExecutionProvider;
   readonly spin: boolean;
+  readonly niceness: number;
 }
 
 export interface LoadOptions {

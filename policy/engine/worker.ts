@@ -2,6 +2,7 @@ import { parentPort, workerData } from 'node:worker_threads';
 import { EngineError } from './errors.ts';
 import { Gate } from './gate.ts';
 import type { Call, Reply, Request, WorkerData } from './protocol.ts';
+import { stepBack } from './step-back.ts';
 import { Sessions } from './sessions.ts';
 import { pack } from './value.ts';
 import type { Values } from './value.ts';
@@ -11,6 +12,8 @@ import type { Values } from './value.ts';
 if (parentPort === null) throw new Error('the engine worker runs in a worker thread only');
 const port = parentPort;
 const { settings, gate: memory } = workerData as WorkerData;
+// Before any session, whose threads take it over.
+stepBack(settings.niceness);
 const sessions = new Sessions(settings);
 const gate = new Gate(memory);
 

@@ -33,10 +33,14 @@ const config = loadConfig();
 const log = pino({ level: config.LOG_LEVEL, name: 'serve' }, pino.destination(2));
 const metrics = serveMetrics();
 
+/** Of the engines: a gateway that wants a core gets it, so that pings and frames do not wait for a run. */
+const ENGINE_NICENESS = 5;
+
 const buckets = batchSizes(config.MAX_BATCH);
 const engine = await Engine.start({
   threads: config.ENGINE_THREADS,
   executionProvider: config.EXECUTION_PROVIDER,
+  niceness: ENGINE_NICENESS,
 });
 const reasonEngine =
   config.REASON_THREADS === 0
@@ -44,6 +48,7 @@ const reasonEngine =
     : await Engine.start({
         threads: config.REASON_THREADS,
         executionProvider: config.EXECUTION_PROVIDER,
+        niceness: ENGINE_NICENESS,
         name: 'reason',
       });
 const base = loadBase(await readFile(baseWeightsUrl('nano')));

@@ -28,6 +28,9 @@ interface Pending {
   readonly reject: (error: Error) => void;
 }
 
+/** As far as engines give way to the gateway, and no further: a robot waits for its first graph. */
+export const GRAPH_NICENESS = 5;
+
 /**
  * Makes graphs beside the engines: written in one thread, rearranged by the runtime in another. What is
  * left to do for the engine that runs them is a third to a sixth of what making them there takes.
@@ -56,6 +59,7 @@ export class GraphBuilder implements GraphSource {
     const engine = await Engine.start({
       threads: 1,
       name: 'graphs',
+      niceness: GRAPH_NICENESS,
       ...(executionProvider === undefined ? {} : { executionProvider }),
     });
     const workerData: GraphBase = {

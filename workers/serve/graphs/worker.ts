@@ -1,11 +1,13 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { emitGraph, type GraphBase } from '@armature/policy/runtime';
-import type { GraphAnswer, GraphQuestion } from './graph-builder.ts';
+import { stepBack } from '@armature/policy/engine';
+import { GRAPH_NICENESS, type GraphAnswer, type GraphQuestion } from './graph-builder.ts';
 
 /** A graph thread: writes the graphs that it is asked for, one after the other. */
 const port = parentPort;
 if (port === null) throw new Error('a graph thread needs a parent');
 const base = workerData as GraphBase;
+stepBack(GRAPH_NICENESS);
 
 port.on('message', ({ ticket, wanted }: GraphQuestion) => {
   const answer = answerTo(ticket, wanted);
