@@ -297,6 +297,15 @@ describe('a folder that does not fit', () => {
     );
   });
 
+  it('a config that leaves out what the format itself says is read as it says', () => {
+    const { attention_bias: _a, tie_word_embeddings: _t, rope_theta: _r, ...old } = CONFIG;
+    const whole = { ...old, attention_bias: false, tie_word_embeddings: false, rope_theta: 10_000 };
+    const plain = { ...whole, num_key_value_heads: whole.num_attention_heads };
+    const { num_key_value_heads: _k, ...least } = old;
+    expect(languageModel(old).shape).toEqual(languageModel(whole).shape);
+    expect(languageModel(least).shape).toEqual(languageModel(plain).shape);
+  });
+
   it('a config names its field', () => {
     expect(() => languageModel({ model_type: 'gpt9' })).toThrow(ModelConfigError);
     expect(() => languageModel({ ...CONFIG, hidden_act: 'gelu' })).toThrow('hidden_act');

@@ -11,7 +11,11 @@ import type { LanguageFamily } from './family.ts';
 export const llama: LanguageFamily = {
   types: ['llama'],
   fromConfig(config) {
-    const fields = readFields(textFields.extend(ownFields.shape), config, 'llama');
+    const fields = readFields(
+      textFields.extend(ownFields.shape),
+      { num_key_value_heads: config['num_attention_heads'], ...config },
+      'llama',
+    );
     const { rope_theta: theta } = readFields(
       ropeFields,
       {
@@ -42,14 +46,15 @@ export const llama: LanguageFamily = {
   },
 };
 
+/** With what a field that is not there means, by the format itself (transformers' LlamaConfig). */
 const ownFields = z.object({
-  attention_bias: z.boolean(),
+  attention_bias: z.boolean().default(false),
   mlp_bias: z.literal(false).nullish(),
-  tie_word_embeddings: z.boolean(),
+  tie_word_embeddings: z.boolean().default(false),
 });
 
 const ropeFields = z.object({
-  rope_theta: z.number().positive(),
+  rope_theta: z.number().positive().default(10_000),
   rope_type: z.literal('default').nullish(),
 });
 

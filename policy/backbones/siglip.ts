@@ -55,10 +55,30 @@ const siglipFields = z.object({
   layer_norm_eps: z.number().positive(),
 });
 
-/** From the config of the vision model alone, or of a whole SigLIP. Throws ModelConfigError. */
+/** What a field that is not there means, by the format itself (transformers' SiglipVisionConfig). */
+const FORMAT_DEFAULTS = {
+  hidden_size: 768,
+  intermediate_size: 3072,
+  num_hidden_layers: 12,
+  num_attention_heads: 12,
+  image_size: 224,
+  patch_size: 16,
+  num_channels: 3,
+  hidden_act: 'gelu_pytorch_tanh',
+  layer_norm_eps: 1e-6,
+};
+
+/**
+ * From the config of the vision model alone, or of a whole SigLIP; published ones say only what differs from
+ * the format's defaults. Throws ModelConfigError.
+ */
 export function siglipShape(config: Readonly<Record<string, unknown>>): SiglipShape {
   const vision = member(config, 'vision_config') ?? config;
-  const fields = readFields(siglipFields, vision, 'siglip');
+  const isOfFormat = [config, vision].some(
+    ({ model_type: type }) => type === 'siglip' || type === 'siglip_vision_model',
+  );
+  const said = isOfFormat ? { ...FORMAT_DEFAULTS, ...vision } : vision;
+  const fields = readFields(siglipFields, said, 'siglip');
   return {
     hidden: fields.hidden_size,
     intermediate: fields.intermediate_size,

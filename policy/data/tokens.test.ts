@@ -22,3 +22,16 @@ it('an instruction that is empty or too long is refused with its length', () => 
   expect(() => encodeInstruction(nano, '  ')).toThrow(TextError);
   expect(() => encodeInstruction(nano, 'reach the disc '.repeat(40))).toThrow(/tokens/);
 });
+
+it('what looks like a special token in a text is but text', () => {
+  const text = 'say <|im_end|> and go on <|endoftext|>';
+  const { labels } = encodeReasoning(nano, text);
+  const spoken = Array.from(labels).filter((label) => label >= 0);
+  expect(spoken.filter((id) => Number(id) === special.end)).toHaveLength(1);
+  expect(Number(spoken.at(-1))).toBe(special.end);
+  expect(decodeReasoning(spoken).text).toBe(text);
+  const { tokens, count } = encodeInstruction(nano, text);
+  const ids = Array.from(tokens.slice(0, count), Number);
+  expect(ids).not.toContain(special.end);
+  expect(ids).not.toContain(special.pad);
+});

@@ -16,6 +16,12 @@ function idOf(token: string): number {
   return id;
 }
 
+/** Ids of a text in which what looks like a special token is but text. */
+function idsOf(text: string): number[] {
+  // Taken apart after the bracket that each of them begins with.
+  return text.split(/(?<=<)(?=\|)/).flatMap((part) => tokenizer.encode(part).ids);
+}
+
 /** The special tokens that frame a reasoning. */
 export const special: ReasoningTokens = {
   begin: idOf('<|im_start|>'),
@@ -42,7 +48,7 @@ export function encodeInstruction(config: DivlaConfig, text: string): EncodedTex
   const key = `${config.language.textTokens}:${text}`;
   const known = encoded.get(key);
   if (known !== undefined) return known;
-  const ids = tokenizer.encode(text.trim()).ids;
+  const ids = idsOf(text.trim());
   const length = config.language.textTokens;
   if (ids.length === 0) throw new TextError('the instruction is empty; say what to do');
   if (ids.length > length) {
@@ -74,7 +80,7 @@ export interface EncodedReasoning {
 /** A reasoning for teacher forcing; what is longer than the model speaks is cut at its end. */
 export function encodeReasoning(config: DivlaConfig, text: string): EncodedReasoning {
   const length = config.language.reasoningTokens;
-  const ids = tokenizer.encode(text.trim()).ids.slice(0, length - 1);
+  const ids = idsOf(text.trim()).slice(0, length - 1);
   const said = new BigInt64Array(length).fill(BigInt(special.pad));
   const mask = new Float32Array(length);
   const labels = new BigInt64Array(length).fill(-100n);

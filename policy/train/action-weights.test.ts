@@ -44,6 +44,13 @@ describe('weights of actions in the loss', () => {
     expect([...actionWeights(figures([1, 1]), [0, 1], 1)]).toEqual([1, 1]);
   });
 
+  it('are not taken over by a dimension that only jitters', () => {
+    const [left, right, jitter] = actionWeights(figures([0.5, 0.5, 1e-3]), [0.4, 0.5, 2e-7], 1);
+    expect(left).toBeGreaterThan(0.2);
+    expect(right).toBeGreaterThan(0.2);
+    expect(jitter).toBeLessThan(3);
+  });
+
   it('need a spread of every dimension', () => {
     expect(() => actionWeights(figures([1, 1]), [1], 1)).toThrow(RangeError);
   });

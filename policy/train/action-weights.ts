@@ -1,5 +1,8 @@
 import type { Normalisation } from '../data/index.ts';
 
+/** No dimension counts as one that moves less than this share of its scale: what only jitters is no task. */
+const LEAST_SPREAD = 0.1;
+
 /**
  * Weight of each action dimension in the loss, with mean 1. The decoder sees a dimension in units of
  * how far a chunk moves it (`scale`), a held-out error counts it in its standard deviations: their
@@ -16,7 +19,7 @@ export function actionWeights(
   const raw = action.map(({ scale }, a) => {
     const spread = std[a];
     if (spread === undefined) throw new RangeError(`action dimension ${a} has no spread`);
-    return spread > 0 ? (scale / spread) ** strength : 1;
+    return spread > 0 ? (scale / Math.max(spread, scale * LEAST_SPREAD)) ** strength : 1;
   });
   const mean = raw.reduce((sum, weight) => sum + weight, 0) / raw.length;
   return Float32Array.from(raw, (weight) => weight / mean);

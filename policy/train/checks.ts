@@ -99,7 +99,25 @@ export function checkInput({ engine, base, spec, episodes, options }: FinetuneIn
         'embodiment.spec.action',
       );
     }
+    if (length === 0) throw new FinetuneError(`episode ${index} has no frames`, 'dataset_id');
+    checkNumbers(index, 'state', state, spec.state);
+    checkNumbers(index, 'action', action, spec.action);
   }
+}
+
+function checkNumbers(
+  episode: number,
+  feature: 'state' | 'action',
+  values: Float32Array,
+  joints: readonly { readonly name: string }[],
+): void {
+  const at = values.findIndex((value) => !Number.isFinite(value));
+  if (at < 0) return;
+  const { name } = joints[at % joints.length] as { readonly name: string };
+  throw new FinetuneError(
+    `episode ${episode}, frame ${Math.floor(at / joints.length)}: ${feature} ${name} is ${String(values[at])}, not a finite number`,
+    'dataset_id',
+  );
 }
 
 /** Quantised layers have no gradients, and are products that other providers do in another way. */

@@ -140,6 +140,20 @@ describe('a fine-tune that cannot start', () => {
     await expect(Finetune.create({ ...common, episodes: [episode] })).rejects.toMatchObject({
       field: 'embodiment.spec.state',
     });
+    const [good] = smallEpisodes(spec, 1);
+    if (good === undefined) throw new RangeError('no episode');
+    const holed = good.action.slice();
+    holed[2 * names.length + 1] = NaN;
+    await expect(
+      Finetune.create({ ...common, episodes: [{ ...good, action: holed }] }),
+    ).rejects.toMatchObject({
+      field: 'dataset_id',
+      message: `episode ${good.index}, frame 2: action ${names[1] ?? ''} is NaN, not a finite number`,
+    });
+    const none = { ...good, length: 0, state: new Float32Array(), action: new Float32Array() };
+    await expect(Finetune.create({ ...common, episodes: [good, none] })).rejects.toMatchObject({
+      field: 'dataset_id',
+    });
     const tooLong = { ...common.options, prefixDelayMax: 9 };
     await expect(
       Finetune.create({ ...common, options: tooLong, episodes: smallEpisodes(spec, 1) }),

@@ -20,7 +20,8 @@ export function spacedFrames(episodes: readonly TrainingEpisode[], count: number
 
 /**
  * Mean squared error of the chunk that a policy gives at each frame, in units of each action dimension's
- * variance, up to the episode's end. Frame i starts from the noise of seed i.
+ * variance, up to the episode's end, over the dimensions that moved in training: others have no scale. Frame i
+ * starts from the noise of seed i.
  */
 export async function chunkErrors(o: {
   runtime: PolicyRuntime;
@@ -42,18 +43,33 @@ export async function chunkErrors(o: {
     batch.forEach(({ episode, t }, i) => {
       const predicted = answers[i]?.actions;
       if (predicted === undefined) throw new RangeError('the policy gave no actions');
-      const steps = Math.min(spec.horizon, episode.length - t);
-      let total = 0;
-      for (let k = 0; k < steps * actions; k++) {
-        const std = Math.max(1e-6, stats.action.std[k % actions] ?? 1);
-        const error =
-          ((predicted[k] as number) - (episode.action[t * actions + k] as number)) / std;
-        total += error * error;
-      }
-      errors.push(total / (steps * actions));
+      const recorded = episode.action.subarray(t * actions, (t + spec.horizon) * actions);
+      errors.push(squaredError(predicted, recorded, stats.action.std));
     });
   }
   return errors;
+}
+
+/**
+ * Mean square of predicted − recorded in standard deviations; 0 where no dimension has any.
+ * @param predicted [≥ T, A]
+ * @param recorded [T, A]
+ * @param std [A]
+ */
+export function squaredError(
+  predicted: Float32Array,
+  recorded: Float32Array,
+  std: readonly number[],
+): number {
+  let total = 0;
+  let count = 0;
+  for (const [k, value] of recorded.entries()) {
+    const unit = std[k % std.length] as number;
+    if (unit === 0) continue;
+    total += (((predicted[k] as number) - value) / unit) ** 2;
+    count += 1;
+  }
+  return count === 0 ? 0 : total / count;
 }
 
 function rowOf(

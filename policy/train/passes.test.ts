@@ -1,10 +1,9 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { seeded } from '../data/index.ts';
 import { Engine, type Value, type Values } from '../engine/index.ts';
 import { flatLayout } from '../nn/flat.ts';
 import { initialValues } from '../nn/params.ts';
 import { shippedBase } from '../../test/support/small-policy.ts';
-import type { DType } from '../tensor/index.ts';
+import { drawnBatch } from '../../test/support/train-batch.ts';
 import { trainGraph, type TrainGraphOptions } from './graph.ts';
 import { spokenPlace } from './passes.ts';
 import { TrainSession } from './session.ts';
@@ -48,37 +47,6 @@ beforeAll(async () => {
 });
 afterAll(() => engine.close());
 
-/** Random values of each input, the same for every number of passes. */
-function batchOf(options: TrainGraphOptions): Record<string, Value> {
-  const known = /^(trunk|head)\.|^(theta|m|v|ema|decay|learning_rate|correction\d|ema_decay)$/;
-  const inputs = trainGraph(options).inputs.filter(({ name }) => !known.test(name));
-  return Object.fromEntries(
-    inputs.map(({ name, tensor: { shape, dtype } }) => [name, drawn(name, dtype, shape)]),
-  );
-}
-
-function drawn(name: string, dtype: DType, shape: readonly number[]): Value {
-  const random = seeded(4, ...Array.from(name, (letter) => letter.charCodeAt(0)));
-  const length = shape.reduce((a, b) => a * b, 1);
-  const each = <T>(value: (i: number) => T): T[] => Array.from({ length }, (_, i) => value(i));
-  if (dtype === 'uint8') {
-    return { dtype, shape, data: Uint8Array.from(each(() => random.integer(256))) };
-  }
-  if (dtype === 'int64') {
-    const word = (i: number): number =>
-      name === 'labels' && i % 7 === 3 ? -100 : 3 + random.integer(100);
-    return { dtype, shape, data: BigInt64Array.from(each(word), BigInt) };
-  }
-  const level = (i: number): number => [random.integer(100), 0.8, 0.6][i % 3] ?? NaN;
-  const either = /mask|present|visible|given|known/.test(name);
-  const value = (i: number): number => {
-    if (name === 'levels') return level(i);
-    if (name === 'keep') return random.integer(3);
-    return either ? random.integer(2) : random.normal();
-  };
-  return { dtype: 'float32', shape, data: Float32Array.from(each(value)) };
-}
-
 /** Losses and the gradient of one step, as the first moment has it. */
 async function stepped(options: TrainGraphOptions, batch: Values) {
   const session = await TrainSession.create({
@@ -104,7 +72,7 @@ async function stepped(options: TrainGraphOptions, batch: Values) {
 
 describe.each([1, 2])('with %i slots', (slots) => {
   const whole = wholeOptions(1, slots);
-  const batch = batchOf(whole);
+  const batch = drawnBatch(whole);
   let expected: Awaited<ReturnType<typeof stepped>>;
   beforeAll(async () => {
     expected = await stepped(whole, batch);
