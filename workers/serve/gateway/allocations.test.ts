@@ -48,42 +48,69 @@ describe('Allocations', () => {
     made.take(claims('b'), 0);
   });
 
-  it('never have two holders, whatever order things happen in', () => {
+  it('stay with a robot that is connected when what was kept for its next epoch runs out', () => {
+    const expired: string[] = [];
+    const made = new Allocations(1, (session) => expired.push(session));
+    const connected = made.take(claims('a', 1), 0);
+    made.reserve(claims('a', 2), 0, 10);
+    expect(made.counts(20).allocated).toBe(1);
+    expect(expired).toEqual(['a']);
+    expect(refusal(() => made.take(claims('b'), 20))).toBe('unavailable');
+    made.reserve(claims('a', 2), 20, 10);
+    expect(made.release(connected)).toBe(true);
+    expect(made.counts(29).allocated).toBe(1);
+    expect(made.counts(30).allocated).toBe(0);
+  });
+
+  it('never have two holders, and none is lost while it is held, whatever order things happen in', () => {
+    const KEPT = 20;
     const event = fc.record({
       what: fc.constantFrom('take', 'reserve', 'release'),
       session: fc.integer({ min: 0, max: 4 }),
       epoch: fc.integer({ min: 1, max: 4 }),
+      later: fc.constantFrom(0, 1, 7, KEPT),
     });
     fc.assert(
       fc.property(fc.array(event, { maxLength: 100 }), (events) => {
         const made = new Allocations(3);
         const given: Allocation[] = [];
-        const live = new Map<string, Allocation>();
-        events.forEach(({ what, session, epoch }, now) => {
+        const connected = new Map<string, Allocation>();
+        const kept = new Map<string, Allocation & { readonly until: number }>();
+        let now = 0;
+        for (const { what, session, epoch, later } of events) {
+          now += later;
+          for (const [name, { until }] of kept) if (until <= now) kept.delete(name);
+          const who = claims(`s${session}`, epoch);
           if (what === 'release') {
             const old = given[(session * 7 + epoch) % Math.max(1, given.length)];
-            if (old === undefined) return;
-            const wasLive = live.get(old.session)?.fence === old.fence;
-            if (made.release(old)) {
-              expect(wasLive).toBe(true);
-              live.delete(old.session);
+            if (old !== undefined) {
+              const holders = [connected, kept].filter(
+                (held) => held.get(old.session)?.fence === old.fence,
+              );
+              made.counts(now);
+              expect(made.release(old)).toBe(holders.length > 0);
+              for (const held of holders) held.delete(old.session);
             }
-            return;
+          } else {
+            try {
+              const held = what === 'take' ? made.take(who, now) : made.reserve(who, now, KEPT);
+              given.push(held);
+              if (what === 'take') {
+                connected.set(who.sub, held);
+                kept.delete(who.sub);
+              } else if (connected.get(who.sub)?.fence !== held.fence) {
+                kept.set(who.sub, { ...held, until: now + KEPT });
+              }
+            } catch (error) {
+              expect((error as { code: string }).code).toMatch(/unavailable|conflict/);
+            }
           }
-          try {
-            const held =
-              what === 'take'
-                ? made.take(claims(`s${session}`, epoch), now)
-                : made.reserve(claims(`s${session}`, epoch), now, 1000);
-            given.push(held);
-            live.set(held.session, held);
-          } catch (error) {
-            expect((error as { code: string }).code).toMatch(/unavailable|conflict/);
-          }
-          expect(live.size).toBeLessThanOrEqual(3);
-          expect(made.counts(now).allocated).toBe(live.size);
-        });
-        expect(new Set([...live.values()].map(({ fence }) => fence)).size).toBe(live.size);
+          const holders = new Set([...connected.keys(), ...kept.keys()]);
+          expect(holders.size).toBeLessThanOrEqual(3);
+          expect(made.counts(now).allocated).toBe(holders.size);
+        }
+        const fences = [...connected.values(), ...kept.values()].map(({ fence }) => fence);
+        expect(new Set(fences).size).toBe(fences.length);
       }),
     );
   });

@@ -8,9 +8,11 @@ export interface Allocation {
   readonly fence: number;
 }
 
-interface Held extends Allocation {
-  /** Until when a place is kept for a robot that has not connected yet, ms; Infinity once it has. */
-  readonly until: number;
+/** One session's place: it is held for as long as either is there. */
+interface Held {
+  readonly connected?: Allocation;
+  /** Kept until `until` (ms) for a robot that has been told to come. */
+  readonly reserved?: Allocation & { readonly until: number };
 }
 
 export type AllocationState = 'ready' | 'allocated' | 'draining';
@@ -49,13 +51,17 @@ export class Allocations {
   }
 
   /**
-   * Keeps a place for a session that is about to connect, for `forMs`.
+   * Keeps a place for a session that is about to connect, for `forMs`. One that is connected keeps its
+   * place whether or not it comes again.
    * @throws ArmatureError `unavailable` when there is none, `conflict` for an epoch that is over.
    */
   reserve(claims: Pick<SessionClaims, 'sub' | 'epoch'>, now: number, forMs: number): Allocation {
-    const connected = this.held.get(claims.sub);
-    if (connected?.until === Infinity && connected.epoch === claims.epoch) return connected;
-    return this.hold(claims, now, now + forMs);
+    this.assertPlace(claims, now);
+    const own = this.held.get(claims.sub);
+    if (own?.connected?.epoch === claims.epoch) return own.connected;
+    const reserved = { ...this.allocate(claims), until: now + forMs };
+    this.held.set(claims.sub, { ...own, reserved });
+    return reserved;
   }
 
   /**
@@ -64,23 +70,30 @@ export class Allocations {
    * @throws ArmatureError `unavailable` when there is none, `conflict` for an epoch that is over.
    */
   take(claims: Pick<SessionClaims, 'sub' | 'epoch'>, now: number): Allocation {
-    return this.hold(claims, now, Infinity);
+    this.assertPlace(claims, now);
+    const connected = this.allocate(claims);
+    this.held.set(claims.sub, { connected });
+    return connected;
   }
 
   /** Gives a place back; false, and nothing changes, for one that has another holder by now. */
-  release(allocation: Allocation): boolean {
-    if (this.held.get(allocation.session)?.fence !== allocation.fence) return false;
-    return this.held.delete(allocation.session);
+  release({ session, fence }: Allocation): boolean {
+    const { connected, reserved } = this.held.get(session) ?? {};
+    if (connected?.fence === fence) this.keep(session, reserved === undefined ? {} : { reserved });
+    else if (reserved?.fence === fence) {
+      this.keep(session, connected === undefined ? {} : { connected });
+    } else return false;
+    return true;
   }
 
-  private hold(
-    { sub, epoch }: Pick<SessionClaims, 'sub' | 'epoch'>,
-    now: number,
-    until: number,
-  ): Allocation {
+  /**
+   * Whether `take` would give a place to this session.
+   * @throws ArmatureError `unavailable` when there is none, `conflict` for an epoch that is over.
+   */
+  assertPlace({ sub, epoch }: Pick<SessionClaims, 'sub' | 'epoch'>, now: number): void {
     this.expire(now);
     const own = this.held.get(sub);
-    if (own !== undefined && own.epoch > epoch) {
+    if (Math.max(own?.connected?.epoch ?? epoch, own?.reserved?.epoch ?? epoch) > epoch) {
       throw new ArmatureError('conflict', `epoch ${epoch} of ${sub} is over`, {
         field: 'epoch',
         fix: 'Resume the session through the control plane for the next epoch.',
@@ -92,18 +105,25 @@ export class Allocations {
         fix: 'Resume the session through the control plane.',
       });
     }
-    this.fences += 1;
-    const held = { session: sub, epoch, fence: this.fences, until };
-    this.held.set(sub, held);
-    return held;
   }
 
   /** Gives back the places that were kept for long enough. */
   expire(now: number): void {
-    for (const [session, { until }] of this.held) {
-      if (until > now) continue;
-      this.held.delete(session);
+    for (const [session, { connected, reserved }] of this.held) {
+      if (reserved === undefined || reserved.until > now) continue;
+      this.keep(session, connected === undefined ? {} : { connected });
       this.onExpired(session);
     }
+  }
+
+  private allocate({ sub, epoch }: Pick<SessionClaims, 'sub' | 'epoch'>): Allocation {
+    this.fences += 1;
+    return { session: sub, epoch, fence: this.fences };
+  }
+
+  /** What is left of a session's place; without either it is free. */
+  private keep(session: string, left: Held): void {
+    if (left.connected === undefined && left.reserved === undefined) this.held.delete(session);
+    else this.held.set(session, left);
   }
 }
