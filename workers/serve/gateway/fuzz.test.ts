@@ -4,6 +4,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { WebSocket } from 'ws';
 import { jpegOf, observation, TestRobot } from '../testing/robots.ts';
 import { startWorker, type TestWorker } from '../testing/worker.ts';
+import { exchange } from './testing/raw.ts';
 
 let worker: TestWorker;
 let good: TestRobot;
@@ -95,7 +96,84 @@ const frames = fc.array(
   { minLength: 1, maxLength: 12 },
 );
 
+/** Request lines and headers: sound ones, ones that nearly are, and rubbish. */
+const word = fc.oneof(
+  fc.constantFrom(
+    '/',
+    '//',
+    '/healthz',
+    '/v1/robot',
+    '/v1/allocations',
+    'http://',
+    '//:99999',
+    '*',
+  ),
+  fc.constantFrom('http://[/', '/%', '/openpi/emb_1', '?', '\\\\', '/v1/robot?x=%ff#'),
+  fc.string({ unit: 'binary-ascii', maxLength: 20 }),
+);
+const method = fc.oneof(
+  fc.constantFrom('GET', 'POST', 'CONNECT', 'OPTIONS', 'PRI'),
+  fc.string({ maxLength: 8 }),
+);
+const header = fc.oneof(
+  fc.constantFrom(
+    'Host: worker',
+    'Connection: Upgrade',
+    'Upgrade: websocket',
+    'Upgrade: h2c',
+    'Sec-WebSocket-Version: 13',
+    'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==',
+    'Sec-WebSocket-Key: short',
+    'Sec-WebSocket-Protocol: armature.v1',
+    'Sec-WebSocket-Protocol: armature.v1,,',
+    'Sec-WebSocket-Extensions: permessage-deflate; x=',
+    'Authorization: Bearer a.b.c',
+    'Authorization: Api-Key nonsense',
+    'Content-Length: 5',
+    'Content-Length: -1',
+    'Transfer-Encoding: chunked',
+    'Expect: 100-continue',
+    'Expect: the moon',
+  ),
+  fc.tuple(word, word).map(([name, value]) => `${name}: ${value}`),
+);
+const upgrade = ['Host: worker', 'Connection: Upgrade', 'Upgrade: websocket'];
+const request = fc
+  .record({
+    method,
+    target: word,
+    version: fc.constantFrom('HTTP/1.1', 'HTTP/1.0', 'HTTP/9.9', ''),
+    begin: fc.constantFrom([], upgrade, [...upgrade, 'Sec-WebSocket-Version: 13']),
+    headers: fc.array(header, { maxLength: 8 }),
+    end: fc.constantFrom('\r\n\r\n', '\r\n', ''),
+    body: fc.string({ maxLength: 20 }),
+  })
+  .map(
+    (r) =>
+      [`${r.method} ${r.target} ${r.version}`, ...r.begin, ...r.headers].join('\r\n') +
+      r.end +
+      r.body,
+  );
+
 describe('whatever a client sends', () => {
+  it('as a request: an answer or the end of its socket, no place kept, the others untouched', async () => {
+    const uncaught: unknown[] = [];
+    const note = (error: unknown) => uncaught.push(error);
+    process.on('unhandledRejection', note);
+    await fc.assert(
+      fc.asyncProperty(fc.array(request, { minLength: 1, maxLength: 5 }), async (requests) => {
+        const answers = await Promise.all(requests.map((sent) => exchange(worker.port, sent)));
+        for (const answer of answers) expect(answer).toMatch(/^(HTTP\/1\.1 \d{3} |$)/);
+        expect(answers.join()).not.toMatch(/^HTTP\/1\.1 500|\.ts:|node:/);
+        await othersAreUntouched();
+        expect(worker.gateway.places.allocated).toBe(worker.gateway.sessions);
+        expect(uncaught).toEqual([]);
+      }),
+      { numRuns: 100 },
+    );
+    process.off('unhandledRejection', note);
+  });
+
   it('armature.v1: every frame gets its answer, the socket stays, the others are untouched', async () => {
     await fc.assert(
       fc.asyncProperty(frames, async (sent) => {

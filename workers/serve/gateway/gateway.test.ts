@@ -460,6 +460,19 @@ describe('a socket that is silent', () => {
   });
 });
 
+describe('places', () => {
+  it('are free again once their robots are gone, however they went', async () => {
+    await expect.poll(() => worker.gateway.sessions, { timeout: 20_000 }).toBe(0);
+    const free = worker.gateway.places;
+    const [closed, cut, polite] = [await robot(), await robot(), await robot()];
+    expect(worker.gateway.places).toEqual({ ...free, ready: free.ready - 3, allocated: 3 });
+    closed.close();
+    cut.socket.terminate();
+    polite.send({ type: 'bye' });
+    await expect.poll(() => worker.gateway.places, { timeout: 20_000 }).toEqual(free);
+  });
+});
+
 describe('epochs', () => {
   it('serves an epoch in one connection only, and lets the later one win', async () => {
     const claims = worker.claims({ sub: session() });

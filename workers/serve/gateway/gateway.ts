@@ -16,8 +16,8 @@ import { fetchAhead } from '../session/index.ts';
 import { Allocations } from './allocations.ts';
 import { Connection, type ConnectionDeps } from './connection.ts';
 import { credentials } from './credentials.ts';
-import { refuseUpgrade } from './http-answers.ts';
-import type { OpenpiAccess } from './openpi/access.ts';
+import { pathOf, refuseRequest, refuseUpgrade } from './http-answers.ts';
+import { endGrant, type OpenpiAccess } from './openpi/access.ts';
 import { OpenpiConnection } from './openpi/connection.ts';
 import { SessionTable, type LiveConnection } from './session-table.ts';
 
@@ -25,6 +25,14 @@ import { SessionTable, type LiveConnection } from './session-table.ts';
 const PING_EVERY_MS = 15_000;
 /** A place is kept for this long for a robot that has been told to come. */
 const RESERVED_MS = 30_000;
+
+/** Who may be let in, once there is a socket for it. */
+interface Caller {
+  readonly claims: SessionClaims;
+  readonly connect: (socket: WebSocket, onEnd: () => void) => LiveConnection;
+  /** Gives up what was made for a caller that gets no connection. */
+  readonly leave: () => void;
+}
 
 export interface GatewayOptions extends ConnectionDeps {
   readonly host: string;
@@ -150,50 +158,63 @@ export class Gateway {
     await new Promise<void>((resolve) => this.http.close(() => resolve()));
   }
 
+  /** Never rejects: a connection that cannot be made is refused, and keeps nothing. */
   private async upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
-    const { options } = this;
     const drop = () => socket.destroy();
     socket.on('error', drop);
+    let robot: Caller | undefined;
     try {
       this.assertOpen();
-      const robot = await this.welcome(request);
+      robot = await this.welcome(request);
       this.assertOpen();
       this.table.assertCurrent(robot.claims);
-      const place = this.allocations.take(robot.claims, options.clock.now());
-      socket.off('error', drop);
-      this.sockets.handleUpgrade(request, socket, head, (webSocket) => {
-        const connection = robot.connect(webSocket, () => {
-          this.table.remove(connection);
-          this.allocations.release(place);
-        });
-        this.table.add(connection);
-        // The connection has taken hold of its policy itself.
-        this.letGo(robot.claims.sub);
-      });
+      this.allocations.assertPlace(robot.claims, this.options.clock.now());
+      if (this.connect(robot, request, socket, head)) socket.off('error', drop);
+      else robot.leave();
     } catch (error) {
+      robot?.leave();
       const known = error instanceof ArmatureError ? error : unexpected(error);
       const requestId = randomUUID();
-      options.metrics.upgradesRefused.inc({ code: known.code });
-      options.log.info({ requestId, code: known.code, err: known.cause }, 'upgrade refused');
+      this.options.metrics.upgradesRefused.inc({ code: known.code });
+      this.options.log.info({ requestId, code: known.code, err: known.cause }, 'upgrade refused');
       refuseUpgrade(socket, known, requestId);
     }
+  }
+
+  /**
+   * Makes a WebSocket of an upgrade, and gives it its place. With a handshake that is none, or a client
+   * that has gone, `ws` deals by itself and never calls back; else it does before it returns.
+   * @returns whether there is a connection
+   */
+  private connect(robot: Caller, request: IncomingMessage, socket: Duplex, head: Buffer): boolean {
+    const made: LiveConnection[] = [];
+    this.sockets.handleUpgrade(request, socket, head, (webSocket) => {
+      const place = this.allocations.take(robot.claims, this.options.clock.now());
+      const connection = robot.connect(webSocket, () => {
+        this.table.remove(connection);
+        this.allocations.release(place);
+      });
+      made.push(connection);
+      this.table.add(connection);
+      // The connection has taken hold of its policy itself.
+      this.letGo(robot.claims.sub);
+    });
+    return made.length > 0;
   }
 
   /**
    * Who asks to be let in, and the connection that it gets: `armature.v1` under its path, openpi's
    * dialect, which has neither path nor subprotocol, under any other.
    */
-  private async welcome(request: IncomingMessage): Promise<{
-    readonly claims: SessionClaims;
-    readonly connect: (socket: WebSocket, onEnd: () => void) => LiveConnection;
-  }> {
+  private async welcome(request: IncomingMessage): Promise<Caller> {
     const { options } = this;
-    const { pathname } = new URL(request.url ?? '/', 'http://worker');
+    const pathname = pathOf(request);
     if (pathname === ROBOT_PATH) {
       const token = await options.verify(credentials(request));
       return {
         claims: token.claims,
         connect: (socket, onEnd) => new Connection(socket, token, options, onEnd),
+        leave: () => undefined,
       };
     }
     if (request.headers['sec-websocket-protocol'] !== undefined) {
@@ -205,6 +226,7 @@ export class Gateway {
     return {
       claims: grant.token.claims,
       connect: (socket, onEnd) => new OpenpiConnection(socket, grant, options, onEnd),
+      leave: () => endGrant(grant, options.log),
     };
   }
 
@@ -221,25 +243,19 @@ export class Gateway {
    */
   private async allocate(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const { options } = this;
-    try {
-      this.assertOpen();
-      const bearer = /^Bearer +(\S+)$/i.exec(request.headers.authorization ?? '')?.[1] ?? '';
-      const { claims } = await options.verify(bearer);
-      this.table.assertCurrent(claims);
-      const { fence } = this.allocations.reserve(claims, options.clock.now(), RESERVED_MS);
-      const before = this.ahead.get(claims.sub);
-      this.ahead.set(claims.sub, fetchAhead(claims, options));
-      before?.();
-      const expire = () => this.allocations.expire(options.clock.now());
-      setTimeout(expire, RESERVED_MS + 1).unref();
-      response.writeHead(201, { 'Content-Type': 'application/json' });
-      const kept: WorkerAllocation = { fence, reserved_ms: RESERVED_MS };
-      response.end(JSON.stringify(kept));
-    } catch (error) {
-      const known = error instanceof ArmatureError ? error : unexpected(error);
-      response.writeHead(known.status, { 'Content-Type': 'application/problem+json' });
-      response.end(JSON.stringify(known.toProblem(randomUUID())));
-    }
+    this.assertOpen();
+    const bearer = /^Bearer +(\S+)$/i.exec(request.headers.authorization ?? '')?.[1] ?? '';
+    const { claims } = await options.verify(bearer);
+    this.table.assertCurrent(claims);
+    const { fence } = this.allocations.reserve(claims, options.clock.now(), RESERVED_MS);
+    const before = this.ahead.get(claims.sub);
+    this.ahead.set(claims.sub, fetchAhead(claims, options));
+    before?.();
+    const expire = () => this.allocations.expire(options.clock.now());
+    setTimeout(expire, RESERVED_MS + 1).unref();
+    response.writeHead(201, { 'Content-Type': 'application/json' });
+    const kept: WorkerAllocation = { fence, reserved_ms: RESERVED_MS };
+    response.end(JSON.stringify(kept));
   }
 
   private letGo(session: string): void {
@@ -247,8 +263,22 @@ export class Gateway {
     this.ahead.delete(session);
   }
 
+  /** Never rejects. */
   private async answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const { pathname } = new URL(request.url ?? '/', 'http://worker');
+    try {
+      await this.route(request, response);
+    } catch (error) {
+      const known = error instanceof ArmatureError ? error : unexpected(error);
+      const requestId = randomUUID();
+      if (known.code === 'internal') {
+        this.options.log.error({ requestId, err: known.cause }, 'a request failed');
+      }
+      refuseRequest(response, known, requestId);
+    }
+  }
+
+  private async route(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const pathname = pathOf(request);
     if (pathname === ALLOCATIONS_PATH && request.method === 'POST') {
       await this.allocate(request, response);
     } else if (request.method !== 'GET') {
@@ -273,7 +303,7 @@ export class Gateway {
 }
 
 function unexpected(cause: unknown): ArmatureError {
-  return new ArmatureError('internal', 'the connection could not be opened', { cause });
+  return new ArmatureError('internal', 'the request could not be answered', { cause });
 }
 
 function sleep(ms: number): Promise<void> {

@@ -76,7 +76,7 @@ export interface WorkerOptions {
   readonly jwksUrl?: string;
   readonly keyAges?: KeyAges;
   readonly readManifest?: (bytes: Uint8Array) => PolicyManifest;
-  readonly openpi?: (issuer: Issuer) => OpenpiAccess;
+  readonly openpi?: (issuer: Issuer) => Pick<OpenpiAccess, 'open'>;
   /** Image threads to use, and to leave running at the end. */
   readonly images?: ImagePool;
 }

@@ -7,6 +7,7 @@ import {
   type RouteName,
   type RouteOutput,
 } from '@armature/sdk/contract';
+import type { SessionLog } from '../../session/index.ts';
 import { forWorker, type TokenVerifier, type VerifiedToken } from '../session-token.ts';
 
 const ANSWER_WITHIN_MS = 10_000;
@@ -33,6 +34,13 @@ export interface OpenpiGrant {
   readonly renew?: () => Promise<VerifiedToken>;
   /** Ends the session that was made for this connection. */
   readonly end?: () => Promise<void>;
+}
+
+/** Ends the session that was made for a client, if one was; one that stays open is logged. */
+export function endGrant(grant: OpenpiGrant, log: SessionLog): void {
+  grant.end?.().catch((error: unknown) => {
+    log.warn({ err: error, session: grant.token.claims.sub }, 'a session stays open');
+  });
 }
 
 /**
@@ -66,12 +74,17 @@ export class OpenpiAccess {
       max_hz: MAX_HZ,
     });
     const { id } = grant.session;
+    const end = async (): Promise<void> => {
+      await this.call('sessions.end', key, { id });
+    };
+    const token = await verify(grant.token).catch(async (error: unknown) => {
+      await end();
+      throw error;
+    });
     return {
-      token: await verify(grant.token),
+      token,
       renew: async () => verify((await this.call('sessions.resume', key, { id, worker })).token),
-      end: async () => {
-        await this.call('sessions.end', key, { id });
-      },
+      end,
     };
   }
 

@@ -12,7 +12,7 @@ import type { RawData, WebSocket } from 'ws';
 import { RobotSession, type SessionDeps, type SessionOutlet } from '../../session/index.ts';
 import { bytesOf } from '../raw-data.ts';
 import type { LiveConnection } from '../session-table.ts';
-import type { OpenpiGrant } from './access.ts';
+import { endGrant, type OpenpiGrant } from './access.ts';
 
 /** Requests that may wait behind the one that is computed; a client that keeps to the wire has none. */
 const MAX_WAITING = 8;
@@ -56,7 +56,7 @@ export class OpenpiConnection implements LiveConnection {
       this.session.end();
       deps.metrics.sessionsClosed.inc({ code: String(code) });
       onEnd();
-      this.endSession();
+      endGrant(grant, deps.log);
     });
     this.scheduleRenewal(grant.token.expiresAt);
     void this.open();
@@ -194,11 +194,5 @@ export class OpenpiConnection implements LiveConnection {
     } catch (error) {
       this.fail(error);
     }
-  }
-
-  private endSession(): void {
-    this.grant.end?.().catch((error: unknown) => {
-      this.deps.log.warn({ err: error, session: this.session.claims.sub }, 'a session stays open');
-    });
   }
 }
