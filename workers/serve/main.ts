@@ -133,10 +133,13 @@ await ended.look();
 const looking = setInterval(() => void ended.look(), HEARTBEAT_MS);
 
 let stopping = false;
+let signals = 0;
 for (const signal of ['SIGTERM', 'SIGINT'] as const) {
   process.on(signal, () => {
-    if (stopping) process.exit(1);
-    end(signal);
+    signals += 1;
+    // It may be leaving already, for its memory: only who asks twice does not want to wait.
+    if (signals > 1) process.exit(1);
+    if (!stopping) end(signal);
   });
 }
 // Robots leave in order for a fresh process; what is owed lies in the spool.
