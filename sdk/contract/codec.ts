@@ -19,6 +19,8 @@ export const MAX_FRAME_VALUES = 65_536;
 export interface DecodeOptions {
   /** Largest frame in bytes; `MAX_FRAME_BYTES` unless told. */
   maxBytes?: number;
+  /** Most values; `MAX_FRAME_VALUES` unless told. */
+  maxValues?: number;
   /**
    * Keeps what plain JavaScript values lose, so that encoding gives the same bytes again: whole
    * floats come as `Float64`, numpy scalars as `NumpyScalar`. Otherwise both come as plain values.
@@ -53,7 +55,7 @@ export function decodeFrame(bytes: Uint8Array, options: DecodeOptions = {}): unk
       'Send smaller pictures, or JPEG.',
     );
   }
-  const limits = { maxDepth: MAX_FRAME_DEPTH, maxValues: MAX_FRAME_VALUES };
+  const limits = { maxDepth: MAX_FRAME_DEPTH, maxValues: options.maxValues ?? MAX_FRAME_VALUES };
   return new MsgpackReader(bytes, limits, options.exact ?? false).readAll();
 }
 

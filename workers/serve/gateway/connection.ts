@@ -3,12 +3,13 @@ import {
   checkClientFrame,
   decodeFrame,
   type ClientFrame,
+  type SessionClaims,
 } from '@armature/sdk/contract';
-import type { RawData, WebSocket } from 'ws';
+import type { WebSocket } from 'ws';
 import type { Timer } from '../clock.ts';
 import { RobotSession, type SessionDeps } from '../session/index.ts';
+import { Inflow, type RawFrame } from './inflow.ts';
 import { Outbox } from './outbox.ts';
-import { bytesOf } from './raw-data.ts';
 import type { LiveConnection } from './session-table.ts';
 import type { TokenVerifier, VerifiedToken } from './session-token.ts';
 
@@ -17,6 +18,8 @@ const REFRESH_GRACE_MS = 30_000;
 const LOADING_EVERY_MS = 1_000;
 /** How long `bye` waits for the session's records to reach the database, ms. */
 const BYE_FLUSH_MS = 3_000;
+/** Most values in a robot's frame: an observation has a few dozen, since an array counts as its marker's. */
+export const MAX_CLIENT_VALUES = 1_024;
 
 export interface ConnectionDeps extends SessionDeps {
   readonly verify: TokenVerifier;
@@ -34,6 +37,8 @@ export class Connection implements LiveConnection {
   private expiresAt: number;
   private stopExpiry = (): void => undefined;
   private answered = true;
+  private isRefreshing = false;
+  private isOver = false;
 
   constructor(socket: WebSocket, token: VerifiedToken, deps: ConnectionDeps, onEnd: () => void) {
     this.socket = socket;
@@ -42,13 +47,22 @@ export class Connection implements LiveConnection {
     this.session = new RobotSession(token.claims, deps, this.outbox);
     this.expiresAt = token.expiresAt;
     this.watchExpiry();
-    socket.on('message', (data, isBinary) => void this.receive(data, isBinary));
+    const inflow = new Inflow({
+      socket,
+      claims: token.claims,
+      clock: deps.clock,
+      after: deps.after,
+      receive: (frame) => void this.receive(frame),
+      onFlood: () => this.giveUp(),
+    });
     socket.on('pong', () => (this.answered = true));
     // `ws` closes the socket after an error by itself: oversized and malformed WebSocket frames.
     socket.on('error', (error) =>
       deps.log.info({ session: this.session.claims.sub, reason: error.message }, 'socket error'),
     );
     socket.on('close', (code) => {
+      this.isOver = true;
+      inflow.end();
       this.stopExpiry();
       this.session.end();
       this.outbox.close();
@@ -101,10 +115,17 @@ export class Connection implements LiveConnection {
     }
   }
 
-  private async receive(data: RawData, isBinary: boolean): Promise<void> {
+  private giveUp(): void {
+    this.session.refuse(flooding(this.session.claims));
+    this.session.end();
+    this.close(1008, 'rate_limited');
+  }
+
+  private async receive(raw: RawFrame): Promise<void> {
+    if (this.isOver) return;
     let frame: unknown;
     try {
-      frame = readFrame(data, isBinary);
+      frame = readFrame(raw);
       await this.handle(checkClientFrame(frame));
     } catch (error) {
       this.session.refuse(error, seqOf(frame));
@@ -118,9 +139,11 @@ export class Connection implements LiveConnection {
         else this.session.observe(frame);
         return;
       case 'refresh':
-        this.refresh(await this.deps.verify(frame.token));
+        await this.refresh(frame.token);
         return;
       case 'bye':
+        // Nothing that comes after it is heard.
+        this.isOver = true;
         this.session.end();
         await this.deps.flush(BYE_FLUSH_MS);
         this.close(1000, 'bye');
@@ -128,7 +151,24 @@ export class Connection implements LiveConnection {
     }
   }
 
-  private refresh(token: VerifiedToken): void {
+  /** One at a time: a signature is checked for each. */
+  private async refresh(token: string): Promise<void> {
+    if (this.isRefreshing) {
+      throw new ArmatureError('rate_limited', 'a token of this session is being checked already', {
+        field: 'token',
+        fix: 'Send one refresh frame, and the next once its token expires.',
+      });
+    }
+    this.isRefreshing = true;
+    try {
+      const verified = await this.deps.verify(token);
+      if (!this.isOver) this.goOnWith(verified);
+    } finally {
+      this.isRefreshing = false;
+    }
+  }
+
+  private goOnWith(token: VerifiedToken): void {
     const now = this.session.claims;
     const next = token.claims;
     const same =
@@ -161,13 +201,20 @@ export class Connection implements LiveConnection {
   }
 }
 
-function readFrame(data: RawData, isBinary: boolean): unknown {
+function readFrame({ bytes, isBinary }: RawFrame): unknown {
   if (!isBinary) {
     throw new ArmatureError('invalid_frame', 'frames are binary msgpack, this one is text', {
       fix: 'Send frames of the codec as binary messages.',
     });
   }
-  return decodeFrame(bytesOf(data));
+  return decodeFrame(bytes, { maxValues: MAX_CLIENT_VALUES });
+}
+
+/** Why a connection is closed that sends more than it may. */
+export function flooding({ limits }: SessionClaims): ArmatureError {
+  return new ArmatureError('rate_limited', 'far more frames came than this session may send', {
+    fix: `Send at most ${limits.max_hz} observations a second.`,
+  });
 }
 
 /** Number of the observation that a frame seems to be, so that its sender knows what was refused. */

@@ -8,9 +8,10 @@ import {
   type ServerFrame,
   type WireChunk,
 } from '@armature/sdk/contract';
-import type { RawData, WebSocket } from 'ws';
-import { RobotSession, type SessionDeps, type SessionOutlet } from '../../session/index.ts';
-import { bytesOf } from '../raw-data.ts';
+import type { WebSocket } from 'ws';
+import { RobotSession, type SessionOutlet } from '../../session/index.ts';
+import { flooding, MAX_CLIENT_VALUES, type ConnectionDeps } from '../connection.ts';
+import { Inflow, type RawFrame } from '../inflow.ts';
 import type { LiveConnection } from '../session-table.ts';
 import { endGrant, type OpenpiGrant } from './access.ts';
 
@@ -27,17 +28,18 @@ const RENEW_AT = 0.5;
 export class OpenpiConnection implements LiveConnection {
   readonly session: RobotSession;
   private readonly socket: WebSocket;
-  private readonly deps: SessionDeps;
+  private readonly deps: ConnectionDeps;
   private readonly grant: OpenpiGrant;
   private readonly waiting: { readonly bytes: Uint8Array; readonly arrivedAt: number }[] = [];
   private seq = 0;
   private startedAt: number | undefined;
   private previousMs: number | undefined;
   private ready = false;
+  private isOver = false;
   private answered = true;
   private renewal: NodeJS.Timeout | undefined;
 
-  constructor(socket: WebSocket, grant: OpenpiGrant, deps: SessionDeps, onEnd: () => void) {
+  constructor(socket: WebSocket, grant: OpenpiGrant, deps: ConnectionDeps, onEnd: () => void) {
     this.socket = socket;
     this.deps = deps;
     this.grant = grant;
@@ -46,12 +48,21 @@ export class OpenpiConnection implements LiveConnection {
       offer: (chunk) => chunk.send(),
     };
     this.session = new RobotSession(grant.token.claims, deps, outlet);
-    socket.on('message', (data, isBinary) => this.receive(data, isBinary));
+    const inflow = new Inflow({
+      socket,
+      claims: grant.token.claims,
+      clock: deps.clock,
+      after: deps.after,
+      receive: (frame) => this.receive(frame),
+      onFlood: () => this.fail(flooding(grant.token.claims)),
+    });
     socket.on('pong', () => (this.answered = true));
     socket.on('error', (error) =>
       deps.log.info({ session: this.session.claims.sub, reason: error.message }, 'socket error'),
     );
     socket.on('close', (code) => {
+      inflow.end();
+      this.isOver = true;
       clearTimeout(this.renewal);
       this.session.end();
       deps.metrics.sessionsClosed.inc({ code: String(code) });
@@ -108,13 +119,14 @@ export class OpenpiConnection implements LiveConnection {
     }
   }
 
-  private receive(data: RawData, isBinary: boolean): void {
+  private receive({ bytes, isBinary }: RawFrame): void {
+    if (this.isOver) return;
     if (!isBinary) {
       this.fail(new ArmatureError('invalid_frame', 'requests are binary msgpack, this is text'));
     } else if (this.waiting.length >= MAX_WAITING) {
       this.fail(new ArmatureError('rate_limited', `${MAX_WAITING} requests wait already`));
     } else {
-      this.waiting.push({ bytes: bytesOf(data), arrivedAt: this.deps.clock.now() });
+      this.waiting.push({ bytes, arrivedAt: this.deps.clock.now() });
       this.next();
     }
   }
@@ -128,7 +140,9 @@ export class OpenpiConnection implements LiveConnection {
     try {
       const { spec } = this.session.claims.embodiment;
       const envelope = { seq: this.seq++, capturedAt: this.deps.clock.wall() };
-      this.session.observe(fromOpenpi(spec, decodeFrame(request.bytes), envelope));
+      this.session.observe(
+        fromOpenpi(spec, decodeFrame(request.bytes, { maxValues: MAX_CLIENT_VALUES }), envelope),
+      );
     } catch (error) {
       this.fail(error);
     }
@@ -163,6 +177,7 @@ export class OpenpiConnection implements LiveConnection {
     readonly message: string;
     readonly fix?: string | undefined;
   }): void {
+    this.isOver = true;
     if (this.socket.readyState !== this.socket.OPEN) return;
     const fix = error.fix === undefined ? '' : ` ${error.fix}`;
     this.socket.send(`${error.code}: ${error.message}.${fix}`);
