@@ -28,6 +28,8 @@ export interface EngineOptions {
   readonly spin?: boolean;
   /** How far its threads give way to others of the process, 0 (default) to 19; on Linux alone. */
   readonly niceness?: number;
+  /** Told once when the thread ends though nobody asked for it: from then on every call fails. */
+  readonly onThreadLost?: (error: EngineError) => void;
 }
 
 /** Longest run that the end of the process waits for. */
@@ -71,6 +73,7 @@ export class Engine {
     name: string,
     executionProvider: ExecutionProvider,
     gate: Gate,
+    onThreadLost: (error: EngineError) => void,
   ) {
     this.worker = worker;
     this.name = name;
@@ -87,11 +90,16 @@ export class Engine {
       this.pending.get(reply.ticket)?.resolve(reply);
       this.pending.delete(reply.ticket);
     });
+    const lose = (error: EngineError): void => {
+      const isAsked = this.ended !== undefined;
+      this.end(error);
+      if (!isAsked) onThreadLost(error);
+    };
     worker.on('error', (error) => {
-      this.end(new EngineError('crashed', `engine ${name} crashed: ${String(error)}`));
+      lose(new EngineError('crashed', `engine ${name} crashed: ${String(error)}`));
     });
     worker.on('exit', (code) => {
-      this.end(new EngineError('crashed', `engine ${name} ended with code ${code}`));
+      lose(new EngineError('crashed', `engine ${name} ended with code ${code}`));
     });
   }
 
@@ -111,7 +119,8 @@ export class Engine {
     const workerData: WorkerData = { settings, gate: gate.memory };
     const worker = new Worker(new URL('./worker.mjs', import.meta.url), { workerData, name });
     holdExit();
-    const engine = new Engine(worker, name, settings.executionProvider, gate);
+    const { onThreadLost = () => undefined } = options;
+    const engine = new Engine(worker, name, settings.executionProvider, gate, onThreadLost);
     try {
       await engine.call({ kind: 'start', probe: probeFor(settings.executionProvider) });
     } catch (error) {

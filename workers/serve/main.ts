@@ -21,6 +21,7 @@ import {
 import { MemoryWatch } from './memory-watch.ts';
 import { serveMetrics } from './metrics.ts';
 import { startServe } from './start.ts';
+import { ThreadWatch } from './thread-watch.ts';
 
 const HEARTBEAT_MS = 2_000;
 /** What the ledger gets to reach the database before the process ends; the spool keeps the rest. */
@@ -37,10 +38,12 @@ const metrics = serveMetrics();
 const ENGINE_NICENESS = 5;
 
 const buckets = batchSizes(config.MAX_BATCH);
+const threads = new ThreadWatch();
 const engine = await Engine.start({
   threads: config.ENGINE_THREADS,
   executionProvider: config.EXECUTION_PROVIDER,
   niceness: ENGINE_NICENESS,
+  onThreadLost: threads.lost,
 });
 const reasonEngine =
   config.REASON_THREADS === 0
@@ -50,9 +53,14 @@ const reasonEngine =
         executionProvider: config.EXECUTION_PROVIDER,
         niceness: ENGINE_NICENESS,
         name: 'reason',
+        onThreadLost: threads.lost,
       });
 const base = loadBase(await readFile(baseWeightsUrl('nano')));
-const graphs = await GraphBuilder.start({ base, executionProvider: config.EXECUTION_PROVIDER });
+const graphs = await GraphBuilder.start({
+  base,
+  executionProvider: config.EXECUTION_PROVIDER,
+  onThreadLost: threads.lost,
+});
 const runtime = await PolicyRuntime.create({
   engine,
   ...(reasonEngine === undefined ? {} : { reasonEngine }),
@@ -86,6 +94,7 @@ const { gateway } = await startServe({
   tenantLimit: config.TENANT_MAX_IN_FLIGHT ?? config.MAX_BATCH,
   admissionFill: config.ADMISSION_FILL,
   runtime,
+  threadsAlive: () => threads.isWhole,
   ...(reasonEngine === undefined
     ? {}
     : {
@@ -148,6 +157,11 @@ process.on('uncaughtException', (error) => {
   if (!isBrokenConnection(error)) process.exit(1);
   if (!stopping) end('the way to the database broke off');
 });
+// Nothing is computed any more: robots go on elsewhere, and a process with all its threads takes the place.
+threads.whenLost((error) => {
+  log.fatal({ err: error }, 'a thread of the engines has ended');
+  if (!stopping) end('a thread of the engines has ended', 1);
+});
 if (config.MEMORY_BUDGET_MB !== undefined) {
   const watch = new MemoryWatch({
     budget: config.MEMORY_BUDGET_MB * 2 ** 20,
@@ -164,10 +178,10 @@ process.stdout.write(`${JSON.stringify({ ready: true, url: config.PUBLIC_URL })}
 log.info({ port: gateway.port, worker: config.WORKER_ID }, 'serving');
 
 /** Stops in order and ends the process; whoever keeps it starts another. */
-function end(why: string): void {
+function end(why: string, code = 0): void {
   stopping = true;
   stop(why).then(
-    () => process.exit(0),
+    () => process.exit(code),
     (error: unknown) => {
       log.fatal({ err: error }, 'the worker did not stop cleanly');
       process.exit(1);

@@ -98,14 +98,17 @@ interface Started {
   readonly id?: string;
   readonly at?: number;
   readonly environment?: Readonly<Record<string, string>>;
+  /** A module that is there before the process is. */
+  readonly preload?: string;
 }
 
 /** Starts the process and waits for its ready line. */
 async function start(
   databaseUrl: string,
-  { id = 'serve-1', at = port, environment = {} }: Started = {},
+  { id = 'serve-1', at = port, environment = {}, preload }: Started = {},
 ): Promise<ChildProcess> {
-  const child = spawn(process.execPath, ['--import', 'tsx', entry], {
+  const before = preload === undefined ? [] : ['--import', preload];
+  const child = spawn(process.execPath, ['--import', 'tsx', ...before, entry], {
     stdio: ['ignore', 'pipe', 'inherit'],
     env: {
       PATH: process.env['PATH'],
@@ -355,6 +358,26 @@ describe('robots of a process that leaves', () => {
     await ended;
     const metered = await grants.metered();
     expect([...chunks].filter((id) => !metered.includes(id))).toEqual([]);
+  });
+});
+
+describe('a worker one of whose engine threads ends', () => {
+  it('is not ready any more, tells its robots to go elsewhere, and ends with an error', async () => {
+    const preload = new URL('./testing/lose-thread.mjs', import.meta.url).href;
+    const child = await start(database.workerUrl, {
+      preload,
+      environment: { DRAIN_GRACE_MS: '3000' },
+    });
+    const exit = once(child, 'exit');
+    const own = { ...claims, sub: 'ses_lost', epoch: 1 };
+    const robot = await TestRobot.open(port, await issuer.sign(own));
+    await robot.next('welcome', 120_000);
+    child.kill('SIGUSR2');
+    expect(await robot.next('drain', 30_000)).toHaveProperty('resume');
+    expect((await fetch(`http://127.0.0.1:${port}/readyz`)).status).toBe(503);
+    expect((await fetch(`http://127.0.0.1:${port}/healthz`)).status).toBe(503);
+    robot.close();
+    expect(await exit).toEqual([1, null]);
   });
 });
 

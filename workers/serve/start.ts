@@ -47,6 +47,8 @@ export interface ServeParts {
   /** Share of the engines that sessions may need by what runs cost; 0.9 unless told. */
   readonly admissionFill?: number;
   readonly runtime: PolicyPort;
+  /** Whether the runtime's threads are there; taken to be unless told. */
+  readonly threadsAlive?: () => boolean;
   /** The runtime's engines and what each serves; one for both lanes unless told. */
   readonly engines?: readonly EngineLane[];
   readonly store: Pick<ObjectStore, 'get'>;
@@ -70,7 +72,7 @@ export interface Serve {
 
 /** Joins gateway, scheduler and policies to a worker, and listens. */
 export async function startServe(parts: ServeParts): Promise<Serve> {
-  const { runtime, clock, log, engines = ONE_ENGINE } = parts;
+  const { runtime, clock, log, engines = ONE_ENGINE, threadsAlive = () => true } = parts;
   // What a robot needs is actions in time: an engine for reasoning alone neither adds to that nor takes.
   const acting = new Set(
     engines.filter(({ serves }) => serves.includes('act')).map(({ name }) => name),
@@ -133,7 +135,7 @@ export async function startServe(parts: ServeParts): Promise<Serve> {
     port: parts.port,
     maxSessions: parts.maxSessions,
     ...(parts.pingEveryMs === undefined ? {} : { pingEveryMs: parts.pingEveryMs }),
-    healthy: () => dispatcher.longestRunMs() < STUCK_AFTER_MS,
+    healthy: () => threadsAlive() && dispatcher.longestRunMs() < STUCK_AFTER_MS,
     verify: forWorker(parts.verify, parts.worker),
     after: systemTimer,
     openpi: parts.openpi ?? tokensOnly(parts),

@@ -286,7 +286,7 @@ export class Gateway {
     } else if (pathname === '/healthz') {
       const healthy = this.options.healthy();
       response.writeHead(healthy ? 200 : 503, { 'Content-Type': 'text/plain; charset=utf-8' });
-      response.end(healthy ? 'OK\n' : 'an engine is stuck\n');
+      response.end(healthy ? 'OK\n' : 'an engine is stuck or has ended\n');
     } else if (pathname === '/readyz') {
       response.writeHead(this.ready ? 200 : 503, { 'Content-Type': 'text/plain; charset=utf-8' });
       response.end(this.ready ? 'ready\n' : 'not ready\n');

@@ -21,6 +21,8 @@ export interface GraphBuilderOptions {
   readonly base: GraphBase;
   /** That of the engines that the graphs are for. */
   readonly executionProvider?: ExecutionProvider;
+  /** Told when one of its threads ends by itself: no graph can be made from then on. */
+  readonly onThreadLost?: (error: Error) => void;
 }
 
 interface Pending {
@@ -42,7 +44,7 @@ export class GraphBuilder implements GraphSource {
   private next = 0;
   private ended: Error | undefined;
 
-  private constructor(thread: Worker, engine: Engine) {
+  private constructor(thread: Worker, engine: Engine, onThreadLost: (error: Error) => void) {
     this.thread = thread;
     this.engine = engine;
     thread.on('message', (answer: GraphAnswer) => {
@@ -51,15 +53,21 @@ export class GraphBuilder implements GraphSource {
       if ('model' in answer) pending?.resolve(answer);
       else pending?.reject(new EngineError('load_failed', answer.failure));
     });
-    thread.on('error', (error) => this.end(error));
-    thread.on('exit', (code) => this.end(new Error(`the graph thread ended with code ${code}`)));
+    const lose = (error: Error): void => {
+      if (this.ended === undefined) onThreadLost(error);
+      this.end(error);
+    };
+    thread.on('error', lose);
+    thread.on('exit', (code) => lose(new Error(`the graph thread ended with code ${code}`)));
   }
 
-  static async start({ base, executionProvider }: GraphBuilderOptions): Promise<GraphBuilder> {
+  static async start(options: GraphBuilderOptions): Promise<GraphBuilder> {
+    const { base, executionProvider, onThreadLost = () => undefined } = options;
     const engine = await Engine.start({
       threads: 1,
       name: 'graphs',
       niceness: GRAPH_NICENESS,
+      onThreadLost,
       ...(executionProvider === undefined ? {} : { executionProvider }),
     });
     const workerData: GraphBase = {
@@ -68,7 +76,8 @@ export class GraphBuilder implements GraphSource {
       trunkSpecs: base.trunkSpecs,
     };
     const url = new URL('./worker.mjs', import.meta.url);
-    return new GraphBuilder(new Worker(url, { workerData, name: 'graph-writer' }), engine);
+    const thread = new Worker(url, { workerData, name: 'graph-writer' });
+    return new GraphBuilder(thread, engine, onThreadLost);
   }
 
   /** @throws EngineError `crashed` once its threads have ended. */

@@ -68,6 +68,7 @@ export interface WorkerOptions {
   readonly worker?: string;
   readonly runtime?: PolicyPort;
   readonly engines?: ServeParts['engines'];
+  readonly threadsAlive?: () => boolean;
   readonly clock?: Clock;
   readonly policySlots?: number;
   readonly pingEveryMs?: number;
@@ -101,6 +102,7 @@ export async function startWorker(options: WorkerOptions = {}) {
     policySlots: options.policySlots ?? 8,
     runtime: options.runtime ?? fake,
     ...(options.engines === undefined ? {} : { engines: options.engines }),
+    ...(options.threadsAlive === undefined ? {} : { threadsAlive: options.threadsAlive }),
     store,
     readManifest: options.readManifest ?? readAnyManifest,
     verify: tokenVerifier(options.jwksUrl ?? issuer.jwksUrl, options.keyAges),
