@@ -19,6 +19,9 @@ import { endGrant, type OpenpiGrant } from './access.ts';
 const MAX_WAITING = 8;
 /** A token is renewed when this share of its life is left. */
 const RENEW_AT = 0.5;
+/** Waits after a renewal that failed, ms: the first, doubled each time, and the longest. */
+const RENEW_AGAIN_MS = 250;
+const RENEW_AGAIN_MOST_MS = 30_000;
 
 /**
  * One robot on one WebSocket in openpi's dialect: metadata first, then a reply for every request in
@@ -193,21 +196,34 @@ export class OpenpiConnection implements LiveConnection {
   private scheduleRenewal(expiresAt: number): void {
     const left = expiresAt - this.deps.clock.wall();
     const { renew } = this.grant;
-    const wait = Math.min(2 ** 31 - 1, Math.max(0, renew === undefined ? left : left * RENEW_AT));
-    this.renewal = setTimeout(() => {
-      if (renew === undefined) this.close(1008, 'expired_token');
-      else void this.renew(renew);
-    }, wait);
+    if (renew === undefined) this.renewIn(left, () => this.close(1008, 'expired_token'));
+    else this.renewIn(left * RENEW_AT, () => void this.renew(renew, expiresAt));
+  }
+
+  private renewIn(ms: number, call: () => void): void {
+    this.renewal = setTimeout(call, Math.min(2 ** 31 - 1, Math.max(0, ms)));
     this.renewal.unref();
   }
 
-  private async renew(renew: NonNullable<OpenpiGrant['renew']>): Promise<void> {
+  /** The token in force is good until it expires: until then a renewal that fails is tried again. */
+  private async renew(
+    renew: NonNullable<OpenpiGrant['renew']>,
+    expiresAt: number,
+    waitMs = RENEW_AGAIN_MS,
+  ): Promise<void> {
     try {
       const token = await renew();
+      if (this.isOver) return;
       this.session.renew(token.claims);
       this.scheduleRenewal(token.expiresAt);
     } catch (error) {
-      this.fail(error);
+      const left = expiresAt - this.deps.clock.wall();
+      if (this.isOver) return;
+      if (left <= 0) return this.fail(error);
+      const { sub } = this.session.claims;
+      this.deps.log.warn({ err: error, session: sub, left }, 'a token could not be renewed yet');
+      const next = Math.min(RENEW_AGAIN_MOST_MS, 2 * waitMs);
+      this.renewIn(Math.min(waitMs, left), () => void this.renew(renew, expiresAt, next));
     }
   }
 }

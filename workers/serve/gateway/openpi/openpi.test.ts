@@ -252,6 +252,39 @@ describe('the openpi dialect', () => {
     });
   });
 
+  it('goes on when a renewal fails, tries again, and ends when the token does', async () => {
+    lifetime = 1;
+    const client = await Client.connect(KEY);
+    await client.read();
+    let failures = 0;
+    const resume = api.handlers['sessions.resume'];
+    api.handlers['sessions.resume'] = () => {
+      failures += 1;
+      throw new ArmatureError('unavailable', 'not now');
+    };
+    await expect.poll(() => failures, { timeout: 20_000 }).toBeGreaterThan(1);
+    client.send(seen);
+    expect(await client.read()).toHaveProperty('actions');
+    expect(await client.recv()).toMatch(/^unavailable: not now/);
+    expect((await client.closed).code).toBe(1011);
+
+    failures = 0;
+    const second = await Client.connect(KEY);
+    await second.read();
+    await expect.poll(() => failures, { timeout: 20_000 }).toBeGreaterThan(0);
+    lifetime = 600;
+    const renewed = api.names().length;
+    if (resume !== undefined) api.handlers['sessions.resume'] = resume;
+    await expect
+      .poll(() => api.names().slice(renewed), { timeout: 20_000 })
+      .toContain('sessions.resume');
+    // Longer than the first token was good for.
+    await new Promise((resolve) => setTimeout(resolve, 6_500));
+    second.send(seen);
+    expect(await second.read()).toHaveProperty('actions');
+    second.socket.close();
+  });
+
   it('lets nobody in without a key or with a wrong one', async () => {
     await expect(Client.connect(undefined)).rejects.toThrow('HTTP 401');
     await expect(Client.connect('arm_wrong')).rejects.toThrow('HTTP 401');
