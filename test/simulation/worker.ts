@@ -151,6 +151,7 @@ export class SimWorker {
         engines: enginesOf(options),
         run,
         now: () => clock.now(),
+        after: (ms, call) => clock.after(ms, call),
         onError: (error) => this.violations.push(String(error)),
       }),
       capacity: new Capacity({

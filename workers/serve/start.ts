@@ -110,6 +110,7 @@ export async function startServe(parts: ServeParts): Promise<Serve> {
     engines,
     run: (kind, rows) => runRows(runtime, kind, rows),
     now: () => clock.now(),
+    after: systemTimer,
     onRun: ({ kind, engine, rows, tenants, ranMs }) => {
       if (acting.has(engine)) capacity.observe({ kind, rows, ranMs, endedAt: clock.now() });
       metrics.run.observe({ kind }, ranMs / 1000);

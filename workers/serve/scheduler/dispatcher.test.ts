@@ -5,6 +5,7 @@ import { ObservationQueue, type Lane } from './queue.ts';
 /** A dispatcher over virtual time and engines that finish when they are told to. */
 function bench(engines: EngineLane[] = [{ name: 'one', serves: ['act', 'reason'] }]) {
   const clock = { now: 0 };
+  const timers = new Set<{ readonly at: number; readonly call: () => void }>();
   const runs: {
     kind: string;
     rows: readonly string[];
@@ -18,6 +19,11 @@ function bench(engines: EngineLane[] = [{ name: 'one', serves: ['act', 'reason']
     queue: new ObservationQueue({ maxRows: 4, quantum: 4 }),
     engines,
     now: () => clock.now,
+    after: (ms, call) => {
+      const timer = { at: clock.now + ms, call };
+      timers.add(timer);
+      return () => timers.delete(timer);
+    },
     onError: () => undefined,
     run: (kind, rows) =>
       new Promise((resolve, reject) => {
@@ -52,7 +58,14 @@ function bench(engines: EngineLane[] = [{ name: 'one', serves: ['act', 'reason']
       },
     });
   };
-  return { clock, runs, log, infos, submit, dispatcher };
+  /** Lets time pass; what is due is called. */
+  const passTo = (now: number): void => {
+    clock.now = now;
+    for (const timer of timers) {
+      if (timer.at <= now && timers.delete(timer)) timer.call();
+    }
+  };
+  return { clock, runs, log, infos, submit, dispatcher, passTo, timers };
 }
 
 describe('Dispatcher', () => {
@@ -71,6 +84,27 @@ describe('Dispatcher', () => {
     await runs[1]!.finish();
     expect(log).toEqual(['a!', 'b!', 'c!']);
     expect(infos[1]).toEqual({ queuedMs: 15, ranMs: 30, rows: 2 });
+  });
+
+  it('tells a row that it is too late when it is, while every engine is busy', async () => {
+    const { runs, log, submit, passTo, timers } = bench();
+    submit('busy');
+    submit('late', 'act', 80);
+    submit('later', 'act', 90);
+    submit('first', 'act', 50);
+    submit('patient');
+    passTo(49);
+    expect(log).toEqual([]);
+    passTo(50);
+    expect(log).toEqual(['first expired']);
+    passTo(85);
+    expect(log).toEqual(['first expired', 'late expired']);
+    passTo(90);
+    expect(log).toEqual(['first expired', 'late expired', 'later expired']);
+    expect(timers.size).toBe(0);
+    await runs[0]?.finish();
+    await runs[1]?.finish();
+    expect(log.slice(3)).toEqual(['busy!', 'patient!']);
   });
 
   it('tells each replaced, expired and withdrawn row so, once', async () => {

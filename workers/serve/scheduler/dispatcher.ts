@@ -1,6 +1,10 @@
 import { ArmatureError } from '@armature/sdk/contract';
+import type { Timer } from '../clock.ts';
 import type { Shape } from '../policies/index.ts';
 import type { ObservationQueue, Lane, Waiting } from './queue.ts';
+
+/** Longest that a timer can wait, ms. */
+const LONGEST_WAIT_MS = 2 ** 31 - 1;
 
 /** How long a row waited and ran, and with how many others. Times in ms. */
 export interface RunInfo {
@@ -38,6 +42,7 @@ export interface DispatcherOptions<Row, Result> {
   readonly run: (kind: string, rows: readonly Row[]) => Promise<readonly Result[]>;
   /** Monotonic, ms. */
   readonly now: () => number;
+  readonly after: Timer;
   readonly onRun?: (run: CompletedRun) => void;
   readonly onError: (error: unknown, kind: string, rows: number) => void;
 }
@@ -62,6 +67,9 @@ export class Dispatcher<Row, Result> {
   private readonly options: DispatcherOptions<Row, Result>;
   /** Start of the run that each engine is busy with. */
   private readonly busy = new Map<string, number>();
+  /** When rows are looked through for those that have become useless; Infinity when nobody will. */
+  private watchAt = Infinity;
+  private stopWatch = (): void => undefined;
 
   constructor(options: DispatcherOptions<Row, Result>) {
     this.options = options;
@@ -73,6 +81,7 @@ export class Dispatcher<Row, Result> {
     const replaced = this.options.queue.offer(entry);
     if (replaced !== undefined) replaced.job.job.dropped({ why: 'replaced' });
     this.pump();
+    this.watch(this.options.queue.nextExpiry);
   }
 
   /** Takes out what a session has waiting. */
@@ -90,6 +99,22 @@ export class Dispatcher<Row, Result> {
   longestRunMs(): number {
     const now = this.options.now();
     return Math.max(0, ...[...this.busy.values()].map((since) => now - since));
+  }
+
+  /** Whoever waits in vain is told when that is so, not only when an engine is free again. */
+  private watch(expiry: number): void {
+    if (expiry >= this.watchAt) return;
+    const { queue, now, after } = this.options;
+    this.stopWatch();
+    this.watchAt = expiry;
+    this.stopWatch = after(
+      Math.min(LONGEST_WAIT_MS, Math.max(0, Math.ceil(expiry - now()))),
+      () => {
+        this.watchAt = Infinity;
+        for (const row of queue.expire(now())) row.job.job.dropped({ why: 'expired' });
+        this.watch(queue.nextExpiry);
+      },
+    );
   }
 
   private pump(): void {

@@ -72,10 +72,21 @@ export class ObservationQueue<T> {
     return replaced;
   }
 
-  /** Takes the next run of these lanes out of the queue; `release` each of its rows when it ends. */
-  take(lanes: readonly Lane[], now: number): Taken<T> {
+  /** When the first of the rows that wait becomes useless; Infinity where none ever does. */
+  get nextExpiry(): number {
+    return Math.min(Infinity, ...[...this.waiting.values()].map((row) => row.expires));
+  }
+
+  /** Takes out the rows that are useless by now. */
+  expire(now: number): Waiting<T>[] {
     const expired = [...this.waiting.values()].filter((row) => row.expires <= now);
     for (const row of expired) this.remove(row);
+    return expired;
+  }
+
+  /** Takes the next run of these lanes out of the queue; `release` each of its rows when it ends. */
+  take(lanes: readonly Lane[], now: number): Taken<T> {
+    const expired = this.expire(now);
     const ready = [...this.waiting.values()].filter(
       (row) =>
         lanes.includes(row.lane) && this.inFlight(row) < row.inFlightLimit && this.mayRun(row),
