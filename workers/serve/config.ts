@@ -10,6 +10,9 @@ const envSchema = z.object({
   /** Address and port to listen on; port 0 takes a free one. */
   HOST: z.string().min(1).default('127.0.0.1'),
   PORT: count(0, 65_535),
+  /** Address and port of the metrics for other machines; without a port only this one's are answered, on PORT. */
+  METRICS_HOST: z.string().min(1).default('127.0.0.1'),
+  METRICS_PORT: count(1, 65_535).optional(),
   /** Where robots reach this worker, ws:// or wss://, without the path. */
   PUBLIC_URL: z.url({ protocol: /^wss?$/ }),
   WORKER_ID: z.string().min(1).max(64),

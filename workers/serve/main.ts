@@ -7,7 +7,7 @@ import { openStore } from '@armature/storage';
 import pino from 'pino';
 import { systemClock } from './clock.ts';
 import { loadConfig } from './config.ts';
-import { OpenpiAccess, tokenVerifier } from './gateway/index.ts';
+import { OpenpiAccess, serveMetricsAt, tokenVerifier } from './gateway/index.ts';
 import { GraphBuilder } from './graphs/index.ts';
 import { ImagePool } from './images/index.ts';
 import {
@@ -119,6 +119,11 @@ const { gateway } = await startServe({
   clock: systemClock,
   log,
 });
+const { METRICS_HOST, METRICS_PORT } = config;
+const metricsServer =
+  METRICS_PORT === undefined
+    ? undefined
+    : await serveMetricsAt(metrics, METRICS_HOST, METRICS_PORT);
 const heartbeat = new Heartbeat(
   db,
   () => ({
@@ -206,6 +211,8 @@ async function stop(why: string): Promise<void> {
   await graphs.close();
   await engine.close();
   await reasonEngine?.close();
+  metricsServer?.closeAllConnections();
+  metricsServer?.close();
   log.info('stopped');
 }
 

@@ -1,8 +1,10 @@
+import { networkInterfaces } from 'node:os';
 import { Ndarray, ROBOT_PATH, type WireObservation } from '@armature/sdk/contract';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { WebSocket } from 'ws';
 import { armSpec, jpegOf, observation, TestRobot } from '../testing/robots.ts';
 import { startWorker, storePolicy, type TestWorker } from '../testing/worker.ts';
+import { serveMetricsAt } from './metrics-server.ts';
 import type { TokenOverrides } from './testing/issuer.ts';
 
 let worker: TestWorker;
@@ -160,6 +162,38 @@ describe('connecting', () => {
     for (const name of ['chunk_e2e_seconds_bucket', 'event_loop_lag_seconds', 'rss_bytes']) {
       expect(metrics).toContain(name);
     }
+  });
+});
+
+describe('metrics', () => {
+  it('are shown to this machine alone, not to whom a proxy of it asks for', async () => {
+    for (const header of ['X-Forwarded-For', 'Forwarded']) {
+      const headers = { [header]: '192.0.2.7' };
+      const answer = await fetch(`http://127.0.0.1:${worker.port}/metrics`, { headers });
+      expect(answer.status).toBe(404);
+    }
+    const [elsewhere] = Object.values(networkInterfaces())
+      .flatMap((list) => list ?? [])
+      .filter(({ internal, family }) => !internal && family === 'IPv4');
+    if (elsewhere === undefined) return;
+    const open = await startWorker({ host: '0.0.0.0' });
+    const status = async (host: string, path: string) =>
+      (await fetch(`http://${host}:${open.port}${path}`)).status;
+    expect(await status(elsewhere.address, '/metrics')).toBe(404);
+    expect(await status(elsewhere.address, '/readyz')).toBe(200);
+    expect(await status('127.0.0.1', '/metrics')).toBe(200);
+    await open.stop();
+  });
+
+  it('are shown on a port of their own, and nothing else there', async () => {
+    const server = await serveMetricsAt(worker.metrics, '127.0.0.1', 0);
+    const address = server.address();
+    if (address === null || typeof address === 'string') throw new Error('no port');
+    const get = (path: string) => fetch(`http://127.0.0.1:${address.port}${path}`);
+    expect(await (await get('/metrics')).text()).toContain('chunk_e2e_seconds_bucket');
+    for (const path of ['/', '/healthz', '/v1/robot']) expect((await get(path)).status).toBe(404);
+    server.closeAllConnections();
+    server.close();
   });
 });
 

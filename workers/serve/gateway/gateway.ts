@@ -17,6 +17,7 @@ import { Allocations } from './allocations.ts';
 import { Connection, type ConnectionDeps } from './connection.ts';
 import { credentials } from './credentials.ts';
 import { pathOf, refuseRequest, refuseUpgrade } from './http-answers.ts';
+import { answerMetrics, isLocal, METRICS_PATH } from './metrics-server.ts';
 import { endGrant, type OpenpiAccess } from './openpi/access.ts';
 import { OpenpiConnection } from './openpi/connection.ts';
 import { SessionTable, type LiveConnection } from './session-table.ts';
@@ -290,10 +291,8 @@ export class Gateway {
     } else if (pathname === '/readyz') {
       response.writeHead(this.ready ? 200 : 503, { 'Content-Type': 'text/plain; charset=utf-8' });
       response.end(this.ready ? 'ready\n' : 'not ready\n');
-    } else if (pathname === '/metrics') {
-      const { registry } = this.options.metrics;
-      const body = await registry.metrics();
-      response.writeHead(200, { 'Content-Type': registry.contentType }).end(body);
+    } else if (pathname === METRICS_PATH && isLocal(request)) {
+      await answerMetrics(this.options.metrics, response);
     } else if (pathname === ROBOT_PATH) {
       response.writeHead(426, { Upgrade: 'websocket', Connection: 'Upgrade' }).end();
     } else {

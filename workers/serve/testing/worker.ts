@@ -69,6 +69,9 @@ export interface WorkerOptions {
   readonly runtime?: PolicyPort;
   readonly engines?: ServeParts['engines'];
   readonly threadsAlive?: () => boolean;
+  readonly tenantLimit?: number;
+  /** Address that it listens on; loopback unless told. */
+  readonly host?: string;
   readonly clock?: Clock;
   readonly policySlots?: number;
   readonly pingEveryMs?: number;
@@ -94,7 +97,7 @@ export async function startWorker(options: WorkerOptions = {}) {
   const ledger = new Ledger({ dir, sink, log: silent, flushMs: 5 });
   const { gateway, metrics, waiting } = await startServe({
     worker,
-    host: '127.0.0.1',
+    host: options.host ?? '127.0.0.1',
     port: 0,
     maxSessions: 100,
     ...(options.pingEveryMs === undefined ? {} : { pingEveryMs: options.pingEveryMs }),
@@ -102,6 +105,7 @@ export async function startWorker(options: WorkerOptions = {}) {
     policySlots: options.policySlots ?? 8,
     runtime: options.runtime ?? fake,
     ...(options.engines === undefined ? {} : { engines: options.engines }),
+    ...(options.tenantLimit === undefined ? {} : { tenantLimit: options.tenantLimit }),
     ...(options.threadsAlive === undefined ? {} : { threadsAlive: options.threadsAlive }),
     store,
     readManifest: options.readManifest ?? readAnyManifest,
