@@ -18,6 +18,8 @@ import {
   isBrokenConnection,
   Ledger,
 } from './ledger/index.ts';
+import { LagWatch } from './lag-watch.ts';
+import { LoopLag } from './loop-lag.ts';
 import { MemoryWatch } from './memory-watch.ts';
 import { serveMetrics } from './metrics.ts';
 import { startServe } from './start.ts';
@@ -29,6 +31,7 @@ const LAST_FLUSH_MS = 5_000;
 const CLOSE_JITTER_MS = 250;
 const MEMORY_EVERY_MS = 5_000;
 const MEMORY_READINGS = 3;
+const LAG_EVERY_MS = 1_000;
 
 const config = loadConfig();
 const log = pino({ level: config.LOG_LEVEL, name: 'serve' }, pino.destination(2));
@@ -123,7 +126,7 @@ const { METRICS_HOST, METRICS_PORT } = config;
 const metricsServer =
   METRICS_PORT === undefined
     ? undefined
-    : await serveMetricsAt(metrics, METRICS_HOST, METRICS_PORT);
+    : await serveMetricsAt({ metrics, host: METRICS_HOST, port: METRICS_PORT, log });
 const heartbeat = new Heartbeat(
   db,
   () => ({
@@ -179,6 +182,13 @@ if (config.MEMORY_BUDGET_MB !== undefined) {
   });
   setInterval(() => watch.read(), MEMORY_EVERY_MS).unref();
 }
+const lagWatch = new LagWatch({
+  lag: new LoopLag(),
+  now: () => systemClock.now(),
+  onLate: (ms) => metrics.loopLate.inc(ms / 1000),
+  onAlarm: (alarm) => log.warn(alarm, 'the event loop was late'),
+});
+setInterval(() => lagWatch.read(), LAG_EVERY_MS).unref();
 process.stdout.write(`${JSON.stringify({ ready: true, url: config.PUBLIC_URL })}\n`);
 log.info({ port: gateway.port, worker: config.WORKER_ID }, 'serving');
 

@@ -96,6 +96,10 @@ export function serveMetrics() {
       labelNames: ['code'] as const,
       registers,
     }),
+    loopLate: counter(
+      'event_loop_late_seconds_total',
+      'Time, by the second, in which the event loop was late by more than 10 ms.',
+    ),
     flushed: counter('ledger_flushed_total', 'Usage events and reasoning records written.'),
     countError(code: ErrorCode): void {
       this.refused.inc({ code });

@@ -2,6 +2,7 @@ import { networkInterfaces } from 'node:os';
 import { Ndarray, ROBOT_PATH, type WireObservation } from '@armature/sdk/contract';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { WebSocket } from 'ws';
+import { silent } from '../ledger/testing/entries.ts';
 import { armSpec, jpegOf, observation, TestRobot } from '../testing/robots.ts';
 import { startWorker, storePolicy, type TestWorker } from '../testing/worker.ts';
 import { serveMetricsAt } from './metrics-server.ts';
@@ -186,7 +187,12 @@ describe('metrics', () => {
   });
 
   it('are shown on a port of their own, and nothing else there', async () => {
-    const server = await serveMetricsAt(worker.metrics, '127.0.0.1', 0);
+    const server = await serveMetricsAt({
+      metrics: worker.metrics,
+      host: '127.0.0.1',
+      port: 0,
+      log: silent,
+    });
     const address = server.address();
     if (address === null || typeof address === 'string') throw new Error('no port');
     const get = (path: string) => fetch(`http://127.0.0.1:${address.port}${path}`);

@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { SessionLog } from '../session/index.ts';
 import type { ServeMetrics } from '../metrics.ts';
 
 export const METRICS_PATH = '/metrics';
@@ -19,18 +20,25 @@ export async function answerMetrics(
   response.writeHead(200, { 'Content-Type': registry.contentType }).end(body);
 }
 
+export interface MetricsServerOptions {
+  readonly metrics: ServeMetrics;
+  readonly host: string;
+  readonly port: number;
+  readonly log: SessionLog;
+}
+
 /** Serves the metrics, and nothing else, on a port of their own: whoever reaches it may see them. */
-export async function serveMetricsAt(
-  metrics: ServeMetrics,
-  host: string,
-  port: number,
-): Promise<Server> {
+export async function serveMetricsAt(options: MetricsServerOptions): Promise<Server> {
+  const { metrics, host, port, log } = options;
   const server = createServer((request, response) => {
     if (request.method !== 'GET' || request.url !== METRICS_PATH) {
       response.writeHead(404).end();
       return;
     }
-    answerMetrics(metrics, response).catch(() => response.destroy());
+    answerMetrics(metrics, response).catch((error: unknown) => {
+      log.error({ err: error }, 'the metrics could not be read');
+      response.destroy();
+    });
   });
   server.listen(port, host);
   await once(server, 'listening');
