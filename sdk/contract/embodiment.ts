@@ -47,7 +47,7 @@ export const embodimentSpecSchema = z
     /** For each group of action joints, what its actions are relative to. */
     references: z.record(name, referenceSchema),
     cameras: z.array(cameraSchema).min(1).max(4),
-    /** What happens to an action outside the limits before it leaves the worker. */
+    /** What happens to an action outside the limits, before it leaves the worker and before it is executed. */
     on_violation: z.enum(['clamp', 'refuse']),
     /** What a robot does when no action is left. */
     when_starved: z.enum(['hold', 'stop']),

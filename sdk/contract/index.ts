@@ -4,6 +4,7 @@ export * from './episodes.ts';
 export * from './errors.ts';
 export * from './evaluation.ts';
 export * from './finetune-states.ts';
+export * from './joint-limits.ts';
 export * from './limits.ts';
 export * from './ndarray.ts';
 export * from './numpy-values.ts';

@@ -1,7 +1,7 @@
-import type { EmbodimentSpec } from '@armature/sdk/contract';
+import { brakingStep, type EmbodimentSpec } from '@armature/sdk/contract';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { brakingStep, checkChunk } from './chunk-check.ts';
+import { checkChunk } from './chunk-check.ts';
 import { chunkLimits } from './chunk-limits.ts';
 import { departureOf } from './departure.ts';
 

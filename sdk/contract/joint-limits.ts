@@ -1,0 +1,118 @@
+import type { EmbodimentSpec } from './embodiment.ts';
+import { ArmatureError } from './errors.ts';
+
+/** Limits of one action dimension, rates in units a control period. */
+export interface JointLimits {
+  readonly name: string;
+  readonly min: number;
+  readonly max: number;
+  /** Largest change between two steps; Infinity where the spec sets no velocity. */
+  readonly step: number;
+  /** Largest change of that change; Infinity where the spec sets no acceleration. */
+  readonly change: number;
+  /** What float32 may add to a value of this size without it counting as a violation. */
+  readonly tolerance: number;
+}
+
+type Limited = Pick<EmbodimentSpec, 'control_hz'> & {
+  readonly action: readonly Readonly<EmbodimentSpec['action'][number]>[];
+};
+
+/** A spec's limits, which are given a second, as limits a control period, in the order of its actions. */
+export function jointLimits({ control_hz: hz, action }: Limited): JointLimits[] {
+  return action.map(({ name, min, max, max_velocity: velocity, max_acceleration }) => ({
+    name,
+    min,
+    max,
+    step: velocity === undefined ? Infinity : velocity / hz,
+    change: max_acceleration === undefined ? Infinity : max_acceleration / hz ** 2,
+    tolerance: 1e-6 * Math.max(Math.abs(min), Math.abs(max), max - min),
+  }));
+}
+
+/**
+ * The command nearest to `value` that a joint may be given. It looks ahead, so that a joint starts
+ * braking while its range can still be kept within its acceleration. Where all three limits cannot be
+ * kept together, range goes before velocity and velocity before acceleration.
+ * @param position command before; NaN where it is not known
+ * @param step change of the command over the control period before that; NaN where it is not known
+ */
+export function boundCommand(
+  joint: JointLimits,
+  value: number,
+  position: number,
+  step: number,
+): number {
+  let x = value;
+  if (!Number.isNaN(position)) {
+    if (Number.isFinite(joint.change)) {
+      x = clamp(
+        x,
+        position - brakingStep(position - joint.min, joint.change),
+        position + brakingStep(joint.max - position, joint.change),
+      );
+      if (!Number.isNaN(step)) {
+        x = clamp(x, position + step - joint.change, position + step + joint.change);
+      }
+    }
+    x = clamp(x, position - joint.step, position + joint.step);
+  }
+  return clamp(x, joint.min, joint.max);
+}
+
+/**
+ * Largest step towards a limit `distance` away from which one can still stop on it when every later
+ * step may be smaller by `change`: the step d = n·change + r travels (n+1)·d − change·n(n+1)/2 in all.
+ */
+export function brakingStep(distance: number, change: number): number {
+  if (distance <= 0) return distance;
+  const n = Math.floor((Math.sqrt(1 + (8 * distance) / change) - 1) / 2);
+  return (distance + (change * n * (n + 1)) / 2) / (n + 1);
+}
+
+/**
+ * Refuses a command outside of a joint's range, or faster than it from where it is.
+ * @param t step of the chunk
+ * @param position command before; NaN where it is not known
+ * @param step change of the command over the control period before that; NaN where it is not known
+ * @throws ArmatureError `invalid_action` naming step, joint and limit.
+ */
+export function assertWithinLimits(
+  joint: JointLimits,
+  t: number,
+  value: number,
+  position: number,
+  step: number,
+): void {
+  const { tolerance } = joint;
+  if (value < joint.min - tolerance || value > joint.max + tolerance) {
+    throw limitViolation(joint, t, `is ${value}, outside ${joint.min} to ${joint.max}`);
+  }
+  const moved = value - position;
+  if (Math.abs(moved) > joint.step + tolerance) {
+    throw limitViolation(
+      joint,
+      t,
+      `moves by ${moved} in one step, at most ${joint.step} is allowed`,
+    );
+  }
+  if (Math.abs(moved - step) > joint.change + 4 * tolerance) {
+    throw limitViolation(
+      joint,
+      t,
+      `changes its step by ${moved - step}, at most ${joint.change} is allowed`,
+    );
+  }
+}
+
+/** That step `t` of a chunk may not be executed. @param what completes "step 3 of elbow …" */
+export function limitViolation(joint: JointLimits, t: number, what: string): ArmatureError {
+  return new ArmatureError('invalid_action', `step ${t} of ${joint.name} ${what}`, {
+    field: `actions[${t}].${joint.name}`,
+    fix: 'Hold; send the next observation, or fine-tune on data inside the limits.',
+  });
+}
+
+function clamp(value: number, low: number, high: number): number {
+  return Math.min(Math.max(value, low), high);
+}
