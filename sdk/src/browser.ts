@@ -5,6 +5,7 @@ export { waitForFinetune, type WaitForFinetuneOptions } from './finetunes/wait-f
 export { announceSession, type AnnounceOptions } from './robot/announce.ts';
 export { connectRobot, type ConnectWithClient, type ConnectWithGrant } from './robot/connect.ts';
 export type { Chunk } from './robot/chunk.ts';
+export { CommandLimits } from './robot/command-limits.ts';
 export {
   defineEmbodiment,
   type ActionJoint,

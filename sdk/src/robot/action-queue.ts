@@ -20,7 +20,7 @@ export interface NextAction<S extends EmbodimentShape> {
   /** Step within the chunk, from 0. */
   readonly step: number;
   readonly row: ActionRow<S>;
-  /** The row is a mixture with an earlier chunk's, not the chunk's own. */
+  /** The row is not the chunk's own: a mixture with an earlier chunk's, or what limits made of it. */
   readonly mixed: boolean;
 }
 
@@ -85,14 +85,21 @@ export class ActionQueue<S extends EmbodimentShape> {
     return true;
   }
 
-  /** The next action, taken as executed; undefined when none is left. */
-  take(): NextAction<S> | undefined {
+  /** The next action; undefined when none is left. */
+  get upcoming(): NextAction<S> | undefined {
     const { chunk, step } = this;
     const planned = this.plan[step];
     if (chunk === undefined || planned === undefined) return undefined;
+    return { chunk, step, ...planned };
+  }
+
+  /** The next action, taken as executed; undefined when none is left. */
+  take(): NextAction<S> | undefined {
+    const next = this.upcoming;
+    if (next === undefined) return undefined;
     this.step += 1;
     this.executed += 1;
-    return { chunk, step, ...planned };
+    return next;
   }
 }
 

@@ -42,6 +42,7 @@ export function assertSameEmbodiment(own: EmbodimentShape, theirs: EmbodimentSpe
     );
   };
   differ('horizon', own.horizon, theirs.horizon);
+  differ('control_hz', own.control_hz, theirs.control_hz);
   for (const part of ['state', 'action', 'cameras'] as const) {
     differ(`${part}.length`, own[part].length, theirs[part].length);
     own[part].forEach((item, i) => differ(`${part}[${i}].name`, item.name, theirs[part][i]?.name));

@@ -107,7 +107,7 @@ function wireImage(
 }
 
 /**
- * Values in the spec's order, by name or as they are.
+ * Values in the spec's order, by name or as they are, in an array of their own.
  * @throws ArmatureError `code` naming the joint that is missing.
  */
 export function vector(
@@ -116,7 +116,7 @@ export function vector(
   field: string,
   code: 'invalid_state' | 'invalid_action',
 ): Float32Array {
-  if (values instanceof Float32Array) return values;
+  if (values instanceof Float32Array) return values.slice();
   return Float32Array.from(joints, ({ name }) => {
     const value = values[name];
     if (typeof value === 'number') return value;

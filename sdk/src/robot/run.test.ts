@@ -318,6 +318,42 @@ describe('the control loop', () => {
     expect(executed.length).toBeLessThan(60);
   });
 
+  it('asks as early as all but the slowest answers need', async () => {
+    // One answer in ten takes nearly a chunk: whoever plans for the fast ones starves then.
+    const { stats } = await simulate((n) => (n % 10 === 9 ? 110 : 20), { ticks: 1000 });
+    expect(stats.starvedTicks).toBeLessThan(8);
+  });
+
+  it('copies a state whose array the robot uses again', async () => {
+    const state = Float32Array.of(0, 0, 1);
+    const { stats } = await simulate(() => 20, {
+      observe: ({ tick }) => {
+        state[0] = tick;
+        return { ...seen(), state };
+      },
+      similar: { shoulder: 0.1 },
+    });
+    expect(stats.similarSkipped).toBe(0);
+  });
+
+  it('counts, and reports as the last command, what the limits made of a step', async () => {
+    const action = arm.action.map((joint) =>
+      joint.name === 'shoulder' ? { ...joint, max: 1000, max_velocity: 25 } : joint,
+    );
+    // Half a step a tick: the chunks, which count up by one, are too fast.
+    const robot = { ...arm, action } as unknown as Arm;
+    const { executed, stats, commands } = await simulate(() => 50, { robot, ticks: 50 });
+    executed.forEach((value, i) => expect(value).toBeCloseTo(Math.max(0, i * 0.5), 6));
+    expect(stats.actionsLimited).toBe(49);
+    expect(commands.filter((command) => command !== undefined)).toEqual(executed.slice(1));
+  });
+
+  it('refuses a rate above the one that velocities are limited for', async () => {
+    const run = simulate(() => 30, { hz: 50.1 });
+    await expect(run).rejects.toMatchObject({ code: 'invalid_request', field: 'hz' });
+    await expect(simulate(() => 30, { hz: 25, ticks: 20 })).resolves.toBeDefined();
+  });
+
   it('refuses settings that make no sense', async () => {
     await expect(simulate(() => 1, { hz: 0 })).rejects.toThrow(/hz/);
     await expect(simulate(() => 1, { executeSteps: -1 })).rejects.toThrow(/executeSteps/);

@@ -3,6 +3,7 @@ import type { SessionRecorder } from '../recording/recorder.ts';
 import { ActionQueue, type Aggregate, type NextAction } from './action-queue.ts';
 import type { Chunk } from './chunk.ts';
 import { realClock, sleepUntil, type Clock } from './clock.ts';
+import { CommandLimits } from './command-limits.ts';
 import type { ActionRow, EmbodimentShape, StateJoint } from './embodiment.ts';
 import { LatencyWindow } from './latency.ts';
 import { vector, type Observation } from './observation.ts';
@@ -38,10 +39,11 @@ export interface RunOptions<S extends EmbodimentShape> {
   /** What the robot sees and feels now. @param at control ticks since the first action. */
   readonly observe: (at: { readonly tick: number }) => Maybe<Observation<S>>;
   /**
-   * Executes one action. A robot whose own filters changed the command returns what became of it.
+   * Executes one action. A robot whose own filters changed the command returns what became of it, which
+   * is what the next one is held against.
    */
   readonly execute: Execute<S, void> | Execute<S, Filtered<S> | undefined>;
-  /** Control rate, Hz; the spec's unless told. */
+  /** Control rate, Hz, at most the spec's, which its limits are kept at; the spec's unless told. */
   readonly hz?: number;
   /** Steps of a chunk to execute before the next should take over; all unless told. */
   readonly executeSteps?: number;
@@ -88,7 +90,9 @@ const MAX_REFUSALS = 10;
  * more, one question at a time. Steps past when a chunk arrives are dropped by counting executed
  * actions; a chunk that is too old or all past is never executed, nor what is left of one after the
  * robot or its computer stood still for longer than a chunk may be old. When nothing is left the robot
- * holds or stops until a chunk comes.
+ * holds or stops until a chunk comes. No command differs from the one before by more than the
+ * embodiment's velocities and accelerations allow, whatever chunks the two are of (`CommandLimits`);
+ * where it refuses instead, what is left of the chunk is dropped, and the robot holds or stops.
  * @throws ArmatureError when the session ends for good, or the same refusal comes ten times in a row;
  *   `invalid_request` naming the option, before anything moves.
  */
@@ -111,6 +115,7 @@ class ControlLoop<S extends EmbodimentShape> {
   private readonly maxAgeMs: number;
   private readonly executeSteps: number;
   private readonly queue: ActionQueue<S>;
+  private readonly limits: CommandLimits<S>;
   private readonly latency = new LatencyWindow();
   private readonly stop = new AbortController();
   private asking: Promise<void> | undefined;
@@ -120,6 +125,10 @@ class ControlLoop<S extends EmbodimentShape> {
   private lateInARow = 0;
   private failure: { readonly error: unknown } | undefined;
   private last: NextAction<S> | undefined;
+  /** The last command as the robot's own filters left it. */
+  private inForce: Filtered<S> | undefined;
+  /** The robot has held its last command for a tick at least. */
+  private holding = false;
   private delay: MeasuredDelay | undefined;
   /** When the chunk in hand was asked for, which is when its step 0 was due. */
   private plannedFrom = 0;
@@ -134,13 +143,25 @@ class ControlLoop<S extends EmbodimentShape> {
     this.counter = counter;
     this.options = options;
     this.queue = new ActionQueue(options.aggregate);
+    this.limits = new CommandLimits(embodiment);
     this.clock = options.clock ?? realClock;
-    this.period = 1000 / (options.hz ?? embodiment.control_hz);
+    const hz = options.hz ?? embodiment.control_hz;
+    this.period = 1000 / hz;
     this.executeSteps = options.executeSteps ?? embodiment.horizon;
     this.maxAgeMs = options.maxAgeMs ?? Math.max(1000, 2 * embodiment.horizon * this.period);
     positive('hz', this.period);
     positive('executeSteps', this.executeSteps);
     positive('maxAgeMs', this.maxAgeMs);
+    if (hz > embodiment.control_hz) {
+      throw new ArmatureError(
+        'invalid_request',
+        `hz is ${hz}, the embodiment is controlled at ${embodiment.control_hz}`,
+        {
+          field: 'hz',
+          fix: `Give at most ${embodiment.control_hz}: chunks are made, and their velocities limited, for that.`,
+        },
+      );
+    }
     if (embodiment.when_starved === 'stop' && options.onStarved === undefined) {
       throw new ArmatureError('invalid_request', 'this robot stops when it is starved', {
         field: 'onStarved',
@@ -187,6 +208,7 @@ class ControlLoop<S extends EmbodimentShape> {
       const reached = Math.floor((this.clock.now() - startedAt) / this.period);
       const missed = Math.max(0, reached - this.tick - 1);
       this.counter.overrunTicks += missed;
+      if (missed > 0) this.limits.held();
       this.tick += 1 + missed;
     }
   }
@@ -197,24 +219,52 @@ class ControlLoop<S extends EmbodimentShape> {
       record === undefined || this.queue.left(Infinity) === 0 ? undefined : await this.observe();
     // Looking may have taken its time.
     this.dropStale();
-    const next = this.queue.take();
-    if (next === undefined) {
-      this.counter.starvedTicks += 1;
-      if (this.last !== undefined) {
-        this.options.onStarved?.(this.actor.embodiment.when_starved, this.last.row);
-      }
-      return;
-    }
+    const next = this.takeNext();
+    if (next === undefined) return this.starve();
     this.last = next;
+    this.holding = false;
     const { chunk, step, row, mixed } = next;
     const execute = this.options.execute as Execute<S, Filtered<S> | undefined>;
     const filtered = await execute(row, { tick: this.tick, chunk, step });
     this.counter.actionsExecuted += 1;
+    if (filtered !== undefined) this.limits.changed(filtered);
     const changed = filtered ?? (mixed ? row : undefined);
+    this.inForce = changed ?? row;
     if (changed === undefined) this.actor.report(chunk, step + 1);
     else this.actor.report(chunk, step + 1, changed);
     if (observation === undefined) return;
     record?.add({ observation, action: changed ?? row, chunk, step, tick: this.tick });
+  }
+
+  /** The next action as the limits have it; undefined where none is left or they refuse it. */
+  private takeNext(): NextAction<S> | undefined {
+    const { upcoming } = this.queue;
+    if (upcoming === undefined) return undefined;
+    const { chunk, step, row: wanted } = upcoming;
+    try {
+      const row = this.limits.next(chunk, step, wanted);
+      this.queue.take();
+      if (row === wanted) return upcoming;
+      this.counter.actionsLimited += 1;
+      return { chunk, step, row, mixed: true };
+    } catch (error) {
+      this.queue.clear();
+      this.counter.actionsRefused += 1;
+      this.refused(error);
+      return undefined;
+    }
+  }
+
+  /** A tick without an action. */
+  private starve(): void {
+    this.counter.starvedTicks += 1;
+    const { last } = this;
+    if (last === undefined) return;
+    this.limits.held();
+    // The next chunk sets out from standing, not from the step before the last.
+    if (!this.holding) this.actor.report(last.chunk, last.step + 1, this.inForce);
+    this.holding = true;
+    this.options.onStarved?.(this.actor.embodiment.when_starved, last.row);
   }
 
   /** Drops a plan whose next step was due longer ago than a chunk may be old. */
@@ -270,6 +320,7 @@ class ControlLoop<S extends EmbodimentShape> {
     this.lateInARow = 0;
     this.plannedFrom = askedAt;
     this.chunkState = state;
+    if (this.last === undefined) this.limits.startAt(state);
     this.options.onChunk?.(chunk);
   }
 

@@ -7,6 +7,10 @@ export interface RobotStats {
   /** Steps of all chunks that were received and accepted. */
   readonly actionsReceived: number;
   readonly actionsExecuted: number;
+  /** Of these, those that the embodiment's velocities or accelerations changed where two chunks met. */
+  readonly actionsLimited: number;
+  /** Steps that these limits refused: what was left of their chunk was dropped. */
+  readonly actionsRefused: number;
   /** Control ticks without an action to execute, after the first chunk. */
   readonly starvedTicks: number;
   /** Control ticks that passed while an action was still being executed. */
@@ -37,6 +41,8 @@ export class StatsCounter {
   chunks = 0;
   actionsReceived = 0;
   actionsExecuted = 0;
+  actionsLimited = 0;
+  actionsRefused = 0;
   starvedTicks = 0;
   overrunTicks = 0;
   staleChunks = 0;
@@ -52,6 +58,8 @@ export class StatsCounter {
       chunks: this.chunks,
       actionsReceived: this.actionsReceived,
       actionsExecuted: this.actionsExecuted,
+      actionsLimited: this.actionsLimited,
+      actionsRefused: this.actionsRefused,
       starvedTicks: this.starvedTicks,
       overrunTicks: this.overrunTicks,
       dropped: { ...this.dropped },
