@@ -42,7 +42,7 @@ describe('CommandLimits', () => {
       limits.startAt(Float32Array.of(0));
       limits.next(still(0), 0);
       const behind: number[] = [];
-      for (let tick = 0; tick < 40; tick++) {
+      for (let tick = 0; tick < 20; tick++) {
         const from = 3 + slope * tick;
         const made = limits.next(chunk(from, from + slope), 1);
         behind.push(from + slope - made.elbow);
