@@ -1,7 +1,11 @@
 import { readFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import libjpegTurbo from '@cornerstonejs/codec-libjpeg-turbo-8bit/decodewasmjs';
+import { countScans } from './count-scans.ts';
 import type { Size } from './protocol.ts';
+
+/** Most scans of a picture; baseline has one, what cameras and libraries make progressive about ten. */
+const MAX_SCANS = 64;
 
 /** A picture that cannot be used; the message completes "images.front …". */
 export class PictureError extends Error {
@@ -23,9 +27,16 @@ const decoder = new JPEGDecoder();
 /**
  * Decodes a JPEG of exactly this size, grey or colour, to RGB u8 [height, width, 3], by libjpeg-turbo
  * inside WebAssembly: in the calling thread, since a 224-pixel picture takes less than the way to another.
- * @throws PictureError for another size, a damaged or truncated file, or no JPEG at all.
+ * @throws PictureError for another size, too many scans, a damaged or truncated file, or no JPEG at all.
  */
 export function decodeJpeg(bytes: Uint8Array, size: Size): Uint8Array {
+  const scans = countScans(bytes);
+  if (scans > MAX_SCANS) {
+    throw new PictureError(
+      `has ${scans} scans, at most ${MAX_SCANS} are decoded`,
+      'Send baseline JPEG, or progressive as common encoders make it.',
+    );
+  }
   orRefuse(() => {
     decoder.getEncodedBuffer(bytes.length).set(bytes);
     decoder.readHeader();

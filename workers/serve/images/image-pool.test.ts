@@ -3,6 +3,7 @@ import { preprocessImage } from '@armature/policy/data';
 import { Ndarray } from '@armature/sdk/contract';
 import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { countScans } from './count-scans.ts';
 import { ImagePool } from './image-pool.ts';
 
 const camera = { name: 'front', kind: 'external', width: 96, height: 64 } as const;
@@ -18,6 +19,15 @@ afterAll(() => pool.close());
 
 const prepare = async (image: Parameters<ImagePool['prepare']>[0][string]) =>
   (await pool.prepare({ front: image }, [camera], target))['front'];
+
+/** The picture with its last scan repeated until there are so many. */
+function withScans(jpeg: Uint8Array, scans: number): Uint8Array {
+  const bytes = Buffer.from(jpeg);
+  const end = bytes.lastIndexOf(Buffer.of(0xff, 0xd9));
+  const last = bytes.subarray(bytes.lastIndexOf(Buffer.of(0xff, 0xda)), end);
+  const more = new Array<Buffer>(scans - countScans(bytes)).fill(last);
+  return new Uint8Array(Buffer.concat([bytes.subarray(0, end), ...more, bytes.subarray(end)]));
+}
 
 describe('ImagePool', () => {
   it('pre-processes raw pixels as training does', async () => {
@@ -67,6 +77,47 @@ describe('ImagePool', () => {
       });
     }
     await prepare({ jpeg });
+  });
+
+  it('refuses a picture of more scans than any camera makes, before it decodes one', async () => {
+    const red = { width: 96, height: 64, channels: 3, background: 'red' } as const;
+    const jpeg = await sharp({ create: red }).jpeg({ progressive: true }).toBuffer();
+    expect(countScans(jpeg)).toBeLessThan(16);
+    await expect(prepare({ jpeg: withScans(jpeg, 65) })).rejects.toMatchObject({
+      code: 'invalid_observation',
+      field: 'images.front',
+      message: expect.stringContaining('65 scans') as string,
+    });
+  });
+
+  it('does not take for a scan what lies in a segment, as thumbnails do', async () => {
+    const jpeg = await picture().jpeg().toBuffer();
+    const inside = Buffer.alloc(202, Buffer.of(0xff, 0xda));
+    const segment = Buffer.concat([Buffer.of(0xff, 0xe1, 0, inside.length + 2), inside]);
+    const tagged = Buffer.concat([jpeg.subarray(0, 2), segment, jpeg.subarray(2)]);
+    expect(countScans(tagged)).toBe(1);
+    await prepare({ jpeg: tagged });
+  });
+
+  it('gives up a thread whose picture takes too long, and does the others in another', async () => {
+    const lost: Error[] = [];
+    const own = await ImagePool.start(1, (error) => lost.push(error), 150);
+    const large = { name: 'large', kind: 'external', width: 4096, height: 4096 } as const;
+    const { width, height } = large;
+    const slow = await sharp({ create: { width, height, channels: 3, background: 'red' } })
+      .jpeg({ progressive: true })
+      .toBuffer();
+    const bomb = own.prepare({ large: { jpeg: withScans(slow, 64) } }, [large], target);
+    const jpeg = new Uint8Array(await picture().jpeg().toBuffer());
+    const other = own.prepare({ front: { jpeg } }, [camera], target);
+    await expect(bomb).rejects.toMatchObject({
+      code: 'invalid_observation',
+      field: 'images.large',
+      message: expect.stringContaining('longer than 150 ms') as string,
+    });
+    expect((await other)['front']).toHaveLength(32 * 32 * 3);
+    expect(lost).toHaveLength(1);
+    await own.close();
   });
 
   it('asks for a picture of every camera', async () => {

@@ -1,34 +1,58 @@
 import { ArmatureError, type EmbodimentSpec, type WireImage } from '@armature/sdk/contract';
-import { ImageThread } from './image-thread.ts';
-import type { ImageRequest, Size } from './protocol.ts';
+import { ImageThread, TookTooLong } from './image-thread.ts';
+import type { ImageReply, ImageRequest, Size } from './protocol.ts';
 
 type Camera = EmbodimentSpec['cameras'][number];
 
-/** Turns wire images into what the policy sees, off the event loop. */
+/** Longest that a picture may take, ms; one of the largest camera that can be declared takes tenths of that. */
+const LIMIT_MS = 2_000;
+
+interface Waiting {
+  readonly request: ImageRequest;
+  readonly resolve: (reply: Promise<ImageReply>) => void;
+  readonly reject: (error: Error) => void;
+}
+
+/**
+ * Turns wire images into what the policy sees, off the event loop. A thread has one picture at a time and the
+ * others wait here, first come, first served: a thread that has to be replaced takes no other's picture
+ * with it.
+ */
 export class ImagePool {
   private readonly threads: ImageThread[];
+  private readonly idle = new Set<ImageThread>();
+  private readonly waiting: Waiting[] = [];
+  private closed: Error | undefined;
 
-  private constructor(count: number, onThreadLost: (error: Error) => void) {
-    const begin = (i: number): ImageThread =>
-      new ImageThread(`images-${i}`, (error) => {
+  private constructor(count: number, limitMs: number, onThreadLost: (error: Error) => void) {
+    const begin = (i: number): ImageThread => {
+      const thread = new ImageThread(`images-${i}`, limitMs, (error) => {
         onThreadLost(error);
+        this.idle.delete(thread);
         this.threads[i] = begin(i);
       });
+      thread.ready.then(
+        () => this.free(thread),
+        // It has ended, which is told and mended above.
+        () => this.idle.delete(thread),
+      );
+      return thread;
+    };
     this.threads = Array.from({ length: count }, (_, i) => begin(i));
   }
 
   /**
    * Starts the threads and waits until each has done a picture.
-   * @param onThreadLost told when one ended by itself; another takes its place.
+   * @param onThreadLost told when one ended by itself or was given up; another takes its place.
+   * @param limitMs longest that a picture may take; the thread that has it is then replaced
    */
-  static async start(count: number, onThreadLost: (error: Error) => void): Promise<ImagePool> {
-    const pool = new ImagePool(count, onThreadLost);
-    const size = { width: 1, height: 1 };
-    await Promise.all(
-      pool.threads.map((thread) =>
-        thread.ask({ kind: 'pixels', bytes: new Uint8Array(3), size, target: size }),
-      ),
-    );
+  static async start(
+    count: number,
+    onThreadLost: (error: Error) => void,
+    limitMs = LIMIT_MS,
+  ): Promise<ImagePool> {
+    const pool = new ImagePool(count, limitMs, onThreadLost);
+    await Promise.all(pool.threads.map((thread) => thread.ready));
     return pool;
   }
 
@@ -54,20 +78,46 @@ export class ImagePool {
   }
 
   async close(): Promise<void> {
+    this.closed = new Error('the image threads are closed');
+    for (const { reject } of this.waiting.splice(0)) reject(this.closed);
     await Promise.all(this.threads.map((thread) => thread.close()));
   }
 
   private async prepareOne(image: WireImage, camera: Camera, target: Size): Promise<Uint8Array> {
     const size = { width: camera.width, height: camera.height };
-    const thread = this.threads.reduce((a, b) => (b.load < a.load ? b : a));
-    const reply = await thread.ask({ ...payload(image), size, target });
+    const field = `images.${camera.name}`;
+    const reply = await this.ask({ ...payload(image), size, target }).catch((error: unknown) => {
+      if (!(error instanceof TookTooLong)) throw error;
+      return { refused: `cannot be decoded: ${error.message}`, fix: 'Send baseline JPEG.' };
+    });
     if ('pixels' in reply) return reply.pixels;
     if ('crashed' in reply) throw new Error(reply.crashed);
-    const field = `images.${camera.name}`;
     throw new ArmatureError('invalid_observation', `${field} ${reply.refused}`, {
       field,
       fix: reply.fix,
     });
+  }
+
+  private ask(request: ImageRequest): Promise<ImageReply> {
+    if (this.closed !== undefined) return Promise.reject(this.closed);
+    const [thread] = this.idle;
+    if (thread !== undefined) return this.give(thread, request);
+    return new Promise((resolve, reject) => {
+      this.waiting.push({ request, resolve, reject });
+    });
+  }
+
+  private async give(thread: ImageThread, request: ImageRequest): Promise<ImageReply> {
+    this.idle.delete(thread);
+    const reply = await thread.ask(request);
+    this.free(thread);
+    return reply;
+  }
+
+  private free(thread: ImageThread): void {
+    const next = this.waiting.shift();
+    if (next === undefined) this.idle.add(thread);
+    else next.resolve(this.give(thread, next.request));
   }
 }
 

@@ -1,50 +1,64 @@
 import { Worker } from 'node:worker_threads';
 import type { ImageReply, ImageRequest } from './protocol.ts';
 
+/** A picture took a thread longer than any may. */
+export class TookTooLong extends Error {
+  override readonly name = 'TookTooLong';
+}
+
 interface Pending {
   readonly resolve: (reply: ImageReply) => void;
   readonly reject: (error: Error) => void;
 }
 
-/** One image thread. After it ended, every call rejects. */
+/** One image thread, which does one picture at a time. After it ended, every call rejects. */
 export class ImageThread {
+  /** Resolves once it has done a picture, however long its start took; rejects when it ends before. */
+  readonly ready: Promise<unknown>;
   private readonly worker: Worker;
-  private readonly pending = new Map<number, Pending>();
-  private next = 0;
+  private readonly limitMs: number;
+  private pending: Pending | undefined;
   private ended: Error | undefined;
   private readonly onEnd: (error: Error) => void;
 
-  /** @param onEnd told once when the thread ends without having been closed. */
-  constructor(name: string, onEnd: (error: Error) => void) {
+  /**
+   * @param limitMs longest that a picture may take; then the thread ends
+   * @param onEnd told once when the thread ends without having been closed.
+   */
+  constructor(name: string, limitMs: number, onEnd: (error: Error) => void) {
+    this.limitMs = limitMs;
     this.onEnd = onEnd;
     this.worker = new Worker(new URL('./worker.mjs', import.meta.url), { name, execArgv: [] });
-    this.worker.on('message', (reply: ImageReply) => {
-      this.pending.get(reply.ticket)?.resolve(reply);
-      this.pending.delete(reply.ticket);
-    });
+    this.worker.on('message', (reply: ImageReply) => this.take()?.resolve(reply));
     this.worker.on('error', (error) => this.end(error));
     this.worker.on('exit', (code) => this.end(new Error(`thread ${name} ended with code ${code}`)));
+    const size = { width: 1, height: 1 };
+    this.ready = this.post({ kind: 'pixels', bytes: new Uint8Array(3), size, target: size });
   }
 
-  /** Pictures it has not answered yet; Infinity once it ended. */
-  get load(): number {
-    return this.ended === undefined ? this.pending.size : Infinity;
-  }
-
-  /** Hands the bytes over: they are gone here afterwards. */
-  ask(request: Omit<ImageRequest, 'ticket'>): Promise<ImageReply> {
-    if (this.ended !== undefined) return Promise.reject(this.ended);
-    const ticket = this.next;
-    this.next += 1;
-    return new Promise((resolve, reject) => {
-      this.pending.set(ticket, { resolve, reject });
-      this.worker.postMessage({ ...request, ticket }, [request.bytes.buffer as ArrayBuffer]);
-    });
+  /**
+   * Does one picture; the one before must be done. Hands the bytes over: they are gone here afterwards.
+   * @throws TookTooLong
+   */
+  ask(request: ImageRequest): Promise<ImageReply> {
+    const timer = setTimeout(() => {
+      this.end(new TookTooLong(`it took longer than ${this.limitMs} ms`));
+      void this.worker.terminate();
+    }, this.limitMs);
+    return this.post(request).finally(() => clearTimeout(timer));
   }
 
   async close(): Promise<void> {
     this.stop(new Error('the image threads are closed'));
     await this.worker.terminate();
+  }
+
+  private post(request: ImageRequest): Promise<ImageReply> {
+    if (this.ended !== undefined) return Promise.reject(this.ended);
+    return new Promise((resolve, reject) => {
+      this.pending = { resolve, reject };
+      this.worker.postMessage(request, [request.bytes.buffer as ArrayBuffer]);
+    });
   }
 
   private end(error: Error): void {
@@ -55,7 +69,12 @@ export class ImageThread {
 
   private stop(error: Error): void {
     this.ended ??= error;
-    for (const { reject } of this.pending.values()) reject(this.ended);
-    this.pending.clear();
+    this.take()?.reject(this.ended);
+  }
+
+  private take(): Pending | undefined {
+    const { pending } = this;
+    this.pending = undefined;
+    return pending;
   }
 }

@@ -1,3 +1,3 @@
-/** Pictures off the event loop: decoding by libvips, pre-processing in threads of this folder. */
+/** Pictures off the event loop: decoding and pre-processing in threads of this folder. */
 export { ImagePool } from './image-pool.ts';
 export type { Size } from './protocol.ts';

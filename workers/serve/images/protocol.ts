@@ -5,7 +5,6 @@ export interface Size {
 
 /** Main thread → image thread: one picture as it came, and the size that the policy sees. */
 export interface ImageRequest {
-  readonly ticket: number;
   readonly kind: 'jpeg' | 'pixels';
   /** A JPEG file of `size`, or u8 [size.height, size.width, 3]. */
   readonly bytes: Uint8Array;
@@ -15,7 +14,7 @@ export interface ImageRequest {
 
 /** Image thread → main thread. */
 export type ImageReply =
-  | { readonly ticket: number; readonly pixels: Uint8Array }
+  | { readonly pixels: Uint8Array }
   /** The picture cannot be used; the message completes "images.front …". */
-  | { readonly ticket: number; readonly refused: string; readonly fix: string }
-  | { readonly ticket: number; readonly crashed: string };
+  | { readonly refused: string; readonly fix: string }
+  | { readonly crashed: string };

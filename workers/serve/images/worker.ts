@@ -12,14 +12,14 @@ port.on('message', (request: ImageRequest) => {
   port.postMessage(reply, 'pixels' in reply ? [reply.pixels.buffer as ArrayBuffer] : []);
 });
 
-function answer({ ticket, kind, bytes, size, target }: ImageRequest): ImageReply {
+function answer({ kind, bytes, size, target }: ImageRequest): ImageReply {
   try {
     const rgb = kind === 'jpeg' ? decodeJpeg(bytes, size) : bytes;
-    return { ticket, pixels: owned(preprocessImage(rgb, size.width, size.height, target)) };
+    return { pixels: owned(preprocessImage(rgb, size.width, size.height, target)) };
   } catch (error) {
     return error instanceof PictureError
-      ? { ticket, refused: error.message, fix: error.fix }
-      : { ticket, crashed: String(error) };
+      ? { refused: error.message, fix: error.fix }
+      : { crashed: String(error) };
   }
 }
 
