@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { PolicyError } from '@armature/policy/runtime';
 import { describe, expect, it, vi } from 'vitest';
 import { FakeRuntime } from '../testing/fake-runtime.ts';
@@ -50,6 +51,16 @@ describe('PolicyRegistry', () => {
     expect(runtime.unloaded).toEqual([b.digest, c.digest]);
   });
 
+  it('counts a version as used until it is let go, not when it was asked for', async () => {
+    const { runtime, registry, ref } = bench(2);
+    const [long, idle, next] = [ref('long'), ref('idle'), ref('next')];
+    const used = await registry.acquire(long);
+    (await registry.acquire(idle)).release();
+    used.release();
+    await registry.acquire(next);
+    expect(runtime.unloaded).toEqual([idle.digest]);
+  });
+
   it('refuses a version while sessions hold every place, and takes it afterwards', async () => {
     const { registry, ref } = bench(1);
     const held = await registry.acquire(ref('a'));
@@ -96,6 +107,33 @@ describe('PolicyRegistry', () => {
       code: 'forbidden',
     });
     expect(store.gets).toBe(0);
+  });
+});
+
+describe('fetchPolicy', () => {
+  it('lets the event loop turn while it digests a large file', async () => {
+    const store = new MemoryStore();
+    const weights = new Uint8Array(32 << 20);
+    const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex');
+    const files = { 'head.safetensors': { sha256: sha256(weights), size: weights.length } };
+    const manifest = Buffer.from(JSON.stringify({ files }));
+    const prefix = 'tenants/ten_a/policies/large/';
+    store.objects.set(`${prefix}manifest.json`, manifest);
+    store.objects.set(`${prefix}head.safetensors`, weights);
+    let turns = 0;
+    const turn = () => {
+      turns += 1;
+      next = setImmediate(turn);
+    };
+    let next = setImmediate(turn);
+    const ref = { tenant: 'ten_a', versionId: 'pv_1', digest: sha256(manifest), prefix };
+    await fetchPolicy(
+      store,
+      ref,
+      (bytes) => JSON.parse(Buffer.from(bytes).toString()) as PolicyManifest,
+    );
+    clearImmediate(next);
+    expect(turns).toBeGreaterThan(100);
   });
 });
 

@@ -67,14 +67,16 @@ export class PolicyRegistry {
     entry.pins += 1;
     let held = true;
     const release = () => {
-      if (held) entry.pins -= 1;
+      if (!held) return;
       held = false;
+      entry.pins -= 1;
+      // Most recently used goes last; one that failed to load is no longer there.
+      if (this.entries.get(ref.digest) !== entry) return;
+      this.entries.delete(ref.digest);
+      this.entries.set(ref.digest, entry);
     };
     try {
-      const policy = await entry.loading;
-      // Most recently used goes last.
-      if (this.entries.delete(ref.digest)) this.entries.set(ref.digest, entry);
-      return { policy, release };
+      return { policy: await entry.loading, release };
     } catch (error) {
       release();
       throw error;
