@@ -164,6 +164,7 @@ export class SimWorker {
         append: async (entries) => {
           for (const entry of entries) if (entry.kind === 'usage') this.meter(entry);
         },
+        refusal: () => undefined,
         epochs: {
           spend: (session: string, epoch: number) => spent.set(session, epoch),
           highestSpent: (session: string) => spent.get(session),

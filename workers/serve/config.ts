@@ -30,6 +30,8 @@ const envSchema = z.object({
   OPENPI_KEY: z.string().min(1).optional(),
   /** Folder of the metering spool, on a disk that outlives the process; one process at a time. */
   SPOOL_DIR: z.string().min(1),
+  /** What the spool may hold, while the database is away, before no new session is taken; MiB. */
+  SPOOL_MAX_MB: count(1, 1_048_576).default(1_024),
   /** Threads of the engine. */
   ENGINE_THREADS: count(1, 256).default(availableParallelism()),
   /** Threads of a second engine that renews reasonings beside the chunks; 0 leaves that to the first. */

@@ -79,6 +79,7 @@ const images = await ImagePool.start(config.IMAGE_THREADS, (err) =>
 const db = connect(config.DATABASE_URL, { max: 3, name: 'armature-serve' });
 const ledger = new Ledger({
   dir: config.SPOOL_DIR,
+  maxBytes: config.SPOOL_MAX_MB * 2 ** 20,
   sink: new DatabaseSink(db, log),
   log,
   onFlushed: (entries) => metrics.flushed.inc(entries),

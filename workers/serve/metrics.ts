@@ -14,6 +14,8 @@ export interface MetricSources {
   readonly policies: () => { readonly held: number; readonly pinned: number };
   readonly waiting: () => number;
   readonly ready: () => boolean;
+  /** What has not reached the database. */
+  readonly spool: () => { readonly bytes: number; readonly ageMs: number };
   /** Places by state. */
   readonly places: () => Readonly<Record<string, number>>;
 }
@@ -122,6 +124,12 @@ export function serveMetrics() {
         'policies_pinned',
         'Policy versions that sessions hold.',
         () => sources.policies().pinned,
+      );
+      gauge('spool_bytes', 'Records that wait for the database.', () => sources.spool().bytes);
+      gauge(
+        'spool_age_seconds',
+        'How long the oldest record has waited for the database.',
+        () => sources.spool().ageMs / 1000,
       );
       new Gauge({
         name: 'allocations',

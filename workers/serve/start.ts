@@ -57,7 +57,7 @@ export interface ServeParts {
   /** How clients that speak openpi's dialect get their session; with tokens alone unless told. */
   readonly openpi?: Pick<OpenpiAccess, 'open'>;
   readonly images: Pick<ImagePool, 'prepare'>;
-  readonly ledger: Pick<Ledger, 'append' | 'epochs' | 'flush'>;
+  readonly ledger: Pick<Ledger, 'append' | 'epochs' | 'flush' | 'refusal' | 'backlog'>;
   readonly metrics?: ServeMetrics;
   readonly clock: Clock;
   readonly log: SessionLog;
@@ -158,6 +158,7 @@ export async function startServe(parts: ServeParts): Promise<Serve> {
     waiting: () => queue.size,
     ready: () => gateway.ready,
     places: () => gateway.places,
+    spool: () => parts.ledger.backlog,
   });
   return { gateway, metrics, waiting: () => queue.size };
 }

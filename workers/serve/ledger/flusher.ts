@@ -90,7 +90,8 @@ export class Flusher {
 
   private async carry(): Promise<void> {
     const { reader, sink, onFlushed, onRejected } = this.options;
-    const { lines, next } = await reader.peek();
+    const read = await reader.peek();
+    const { lines } = read;
     const parsed = lines.map(parseLine);
     const entries = parsed.filter((item) => 'kind' in item);
     const unreadable = parsed.filter((item) => 'line' in item);
@@ -98,7 +99,7 @@ export class Flusher {
       entries.length === 0 ? [] : await within(this.options.writeTimeoutMs, sink.write(entries));
     const rejected = [...unreadable, ...refused];
     if (rejected.length > 0) await onRejected(rejected);
-    await reader.settle(next);
+    await reader.settle(read);
     onFlushed(lines.length - rejected.length);
   }
 

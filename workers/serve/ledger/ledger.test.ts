@@ -6,11 +6,13 @@ import {
   readdirSync,
   readFileSync,
   rmSync,
+  statSync,
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { Backlog } from './backlog.ts';
 import { EpochFence } from './epoch-fence.ts';
 import type { LedgerSink } from './flusher.ts';
 import { Ledger, type LedgerOptions } from './ledger.ts';
@@ -69,6 +71,29 @@ describe('Ledger', () => {
     expect(await ledger.flush(2000)).toBe(true);
     expect(new Set(ids()).size).toBe(260);
     await ledger.close();
+  });
+
+  it('knows how much waits and for how long, over processes, and says when it is too much', async () => {
+    const onFile = () =>
+      segmentNumbers(dir).reduce((sum, n) => sum + statSync(segmentPath(dir, n)).size, 0);
+    sink.down = true;
+    const first = open({ maxBytes: 10_000 });
+    expect([first.backlog.bytes, first.backlog.ageMs]).toEqual([0, 0]);
+    await first.append([usage(0)]);
+    expect(first.refusal()).toBeUndefined();
+    for (let n = 1; n < 60; n++) await first.append([usage(n)]);
+    expect(first.backlog.bytes).toBe(onFile());
+    expect(first.refusal()).toMatch(/^records of \d+ bytes wait for the database, the oldest for/);
+    await first.close();
+    const second = open({ maxBytes: 10_000 });
+    expect(second.backlog.bytes).toBe(onFile());
+    expect(second.refusal()).toBeDefined();
+    sink.down = false;
+    expect(await second.flush(2000)).toBe(true);
+    expect([second.backlog.bytes, second.backlog.ageMs]).toEqual([0, 0]);
+    expect(second.refusal()).toBeUndefined();
+    expect(new Set(ids()).size).toBe(60);
+    await second.close();
   });
 
   it('goes on where an earlier process stopped', async () => {
@@ -137,6 +162,27 @@ describe('Ledger', () => {
     expect(kept.size - acted.size).toBeLessThanOrEqual(6);
     await ledger.close();
     expect(readdirSync(dir).filter((name) => name.startsWith('segment'))).toEqual([]);
+  });
+});
+
+describe('Backlog', () => {
+  it('is as old as the oldest record that waits', () => {
+    let now = 50_000;
+    const backlog = new Backlog(100, 20_000, () => now);
+    expect(backlog.ageMs).toBe(20_000);
+    backlog.wrote(50);
+    now += 3_000;
+    backlog.wrote(50);
+    backlog.settle(100);
+    expect([backlog.bytes, backlog.ageMs]).toEqual([100, 3_000]);
+    backlog.settle(50);
+    expect(backlog.ageMs).toBe(0);
+    now += 9_000;
+    expect(backlog.ageMs).toBe(9_000);
+    backlog.settle(50);
+    expect([backlog.bytes, backlog.ageMs]).toEqual([0, 0]);
+    backlog.wrote(1);
+    expect(backlog.ageMs).toBe(0);
   });
 });
 

@@ -1,6 +1,7 @@
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, statSync } from 'node:fs';
 import { appendFile, rm } from 'node:fs/promises';
 import path from 'node:path';
+import { Backlog } from './backlog.ts';
 import type { LedgerEntry } from './entry.ts';
 import { EpochFence } from './epoch-fence.ts';
 import { Flusher, type LedgerSink } from './flusher.ts';
@@ -14,6 +15,8 @@ export interface LedgerOptions {
   readonly sink: LedgerSink;
   readonly log: LedgerLog;
   readonly segmentBytes?: number;
+  /** What the spool may hold before no new session is taken, bytes; nothing is ever dropped. */
+  readonly maxBytes?: number;
   readonly flushMs?: number;
   /** A write to the sink that takes longer counts as failed, ms; 40,000 unless told. */
   readonly writeTimeoutMs?: number;
@@ -34,10 +37,13 @@ export interface LedgerLog {
  */
 export class Ledger {
   readonly epochs: EpochFence;
+  /** What has not reached the sink. */
+  readonly backlog: Pick<Backlog, 'bytes' | 'ageMs'>;
   private readonly dir: string;
   private readonly writer: SpoolWriter;
   private readonly reader: SpoolReader;
   private readonly flusher: Flusher;
+  private readonly maxBytes: number;
 
   constructor(options: LedgerOptions) {
     const { dir, log } = options;
@@ -46,18 +52,23 @@ export class Ledger {
     const left = segmentNumbers(dir);
     if (left.length > 0)
       log.info({ segments: left.length }, 'carrying on with a spool left behind');
+    this.maxBytes = options.maxBytes ?? Infinity;
+    const backlog = leftBehind(dir, left);
+    this.backlog = backlog;
     this.epochs = new EpochFence(dir, Date.now);
     this.writer = new SpoolWriter({
       dir,
       firstSegment: (left.at(-1) ?? 0) + 1,
       segmentBytes: options.segmentBytes ?? 1 << 20,
       syncMs: 50,
+      onWritten: (bytes) => backlog.wrote(bytes),
       onError: (error) => log.error({ err: error }, 'the spool could not be synced to disk'),
     });
     this.reader = new SpoolReader({
       dir,
       tail: () => this.writer.tail,
       chunkBytes: 128 << 10,
+      onSettled: (bytes) => backlog.settle(bytes),
       onTorn: (torn) => log.warn(torn, 'dropped a line cut short; its chunk was never sent'),
     });
     this.flusher = new Flusher({
@@ -87,6 +98,13 @@ export class Ledger {
     return this.writer.append(entries.map((entry) => JSON.stringify(entry)));
   }
 
+  /** Why no new session should add to what is recorded here; undefined while there is room. */
+  refusal(): string | undefined {
+    const { bytes, ageMs } = this.backlog;
+    if (bytes < this.maxBytes) return undefined;
+    return `records of ${bytes} bytes wait for the database, the oldest for ${Math.round(ageMs / 1000)} s`;
+  }
+
   /** Whether everything recorded has reached the sink. */
   get drained(): boolean {
     return this.reader.drained;
@@ -103,4 +121,11 @@ export class Ledger {
     await this.writer.close();
     if (this.reader.drained) await rm(segmentPath(this.dir, this.writer.tail.segment));
   }
+}
+
+function leftBehind(dir: string, segments: readonly number[]): Backlog {
+  const files = segments.map((number) => statSync(segmentPath(dir, number)));
+  const bytes = files.reduce((sum, { size }) => sum + size, 0);
+  const since = files[0] === undefined ? 0 : Math.max(0, Date.now() - files[0].birthtimeMs);
+  return new Backlog(bytes, since, () => performance.now());
 }

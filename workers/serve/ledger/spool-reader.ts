@@ -10,6 +10,8 @@ export interface SpoolRead {
   readonly lines: readonly string[];
   /** Where reading goes on once these lines are settled. */
   readonly next: SpoolPosition;
+  /** From here to there. */
+  readonly bytes: number;
 }
 
 export interface SpoolReaderOptions {
@@ -17,6 +19,7 @@ export interface SpoolReaderOptions {
   /** The segment being written and its whole lines; earlier segments are complete. */
   readonly tail: () => { readonly segment: number; readonly length: number };
   readonly chunkBytes: number;
+  readonly onSettled: (bytes: number) => void;
   /** A line cut short at the end of a segment: its writer died before anyone was told of it. */
   readonly onTorn: (torn: { readonly segment: number; readonly bytes: number }) => void;
 }
@@ -50,19 +53,21 @@ export class SpoolReader {
       const chunk = await wholeLines(file, offset, end, this.options.chunkBytes);
       const reached = offset + chunk.bytes;
       if (segment === tail.segment || (reached < end && chunk.bytes > 0)) {
-        return { lines: chunk.lines, next: { segment, offset: reached } };
+        return { lines: chunk.lines, next: { segment, offset: reached }, bytes: chunk.bytes };
       }
       if (reached < end) this.options.onTorn({ segment, bytes: end - reached });
-      return { lines: chunk.lines, next: { segment: this.following(segment), offset: 0 } };
+      const next = { segment: this.following(segment), offset: 0 };
+      return { lines: chunk.lines, next, bytes: end - offset };
     } finally {
       await file.close();
     }
   }
 
   /** What was peeked is settled: segments before `next` are deleted. */
-  async settle(next: SpoolPosition): Promise<void> {
+  async settle({ next, bytes }: SpoolRead): Promise<void> {
     const done = this.position.segment;
     this.position = next;
+    this.options.onSettled(bytes);
     if (done !== next.segment) await rm(segmentPath(this.options.dir, done));
   }
 

@@ -11,6 +11,7 @@ export interface SpoolWriterOptions {
   readonly segmentBytes: number;
   /** What is written reaches the disk within this time, ms. */
   readonly syncMs: number;
+  readonly onWritten: (bytes: number) => void;
   readonly onError: (error: unknown) => void;
 }
 
@@ -68,6 +69,7 @@ export class SpoolWriter {
       throw error;
     }
     this.length += bytes.length;
+    this.options.onWritten(bytes.length);
     this.dirty = true;
     if (this.length >= this.options.segmentBytes) this.rotate();
     this.timer ??= setTimeout(() => void this.syncNow(), this.options.syncMs);

@@ -29,7 +29,7 @@ export interface SessionDeps {
   readonly images: Pick<ImagePool, 'prepare'>;
   readonly dispatcher: Dispatcher<ActRow, RowResult>;
   readonly capacity: Pick<Capacity, 'refusal' | 'hold' | 'rowCost'>;
-  readonly ledger: Pick<Ledger, 'append' | 'epochs'>;
+  readonly ledger: Pick<Ledger, 'append' | 'epochs' | 'refusal'>;
   readonly metrics: ServeMetrics;
   readonly log: SessionLog;
 }

@@ -184,8 +184,18 @@ export class RobotSession {
     if (this.computing === 0) this.serving?.lease.release();
   }
 
-  /** @throws ArmatureError `unavailable` when the engines cannot hold this robot's rate. */
+  /**
+   * @throws ArmatureError `unavailable` when the engines cannot hold this robot's rate, or what is
+   *   owed for it would not fit the spool.
+   */
   private takePlace(): () => void {
+    const full = this.deps.ledger.refusal();
+    if (full !== undefined) {
+      throw new ArmatureError('unavailable', `this worker takes no new session: ${full}`, {
+        field: 'worker',
+        fix: 'Resume the session through the control plane for another worker.',
+      });
+    }
     const { sub, embodiment } = this.claims;
     const demand = demandOf(this.claims);
     const { capacity, clock } = this.deps;
