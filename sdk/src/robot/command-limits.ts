@@ -65,10 +65,7 @@ export class CommandLimits<S extends EmbodimentShape> {
       joint.position = value;
       return joint.behind ? [[joint.limits.name, value] as const] : [];
     });
-    // The names are the row's own.
-    return changed.length === 0
-      ? wanted
-      : ({ ...wanted, ...Object.fromEntries(changed) } as ActionRow<S>);
+    return changed.length === 0 ? wanted : { ...wanted, ...Object.fromEntries(changed) };
   }
 
   /**

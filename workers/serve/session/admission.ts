@@ -87,7 +87,7 @@ export class Admission {
     const command = this.history.resolve(observation.executed);
     const instruction = this.instructionOf(observation);
     const previous = this.unlocked(this.goesOnFrom(observation));
-    const observedAt = arrivedAt - this.capture.age(observation.captured_at, this.clock.wall());
+    const observedAt = arrivedAt - this.capture.age(observation.captured_at, arrivedAt);
     const expires = observedAt + (observation.deadline_ms ?? Infinity);
     const state = observation.state.toFloat32();
     const earlier = this.feel(state, observation.captured_at);

@@ -94,18 +94,32 @@ export class Delivery {
 
   private async commit(made: MadeChunk, actions: Float32Array, clamped: number): Promise<void> {
     const { seq } = made.admitted;
-    const { history, deps } = this.options;
+    const { history } = this.options;
     const { epoch } = history;
     const id = history.chunkId(seq);
     this.lastSent = seq;
     try {
-      await deps.ledger.append(this.entries(made, id));
+      await this.record(this.entries(made, id));
       const chunk = this.frame(made, { id, epoch }, actions, clamped);
       history.remember(id, actions);
       this.options.outlet.send(chunk);
       this.count(made, chunk);
     } catch (error) {
       this.options.refuse(error, seq);
+    }
+  }
+
+  /** A reasoning that could not be recorded goes with the next chunk that it drives. */
+  private async record(entries: readonly LedgerEntry[]): Promise<void> {
+    const before = this.recorded;
+    const made = entries.find((entry) => entry.kind === 'reasoning')?.id;
+    // Known before it is on file, so that two chunks of one turn do not both count its tokens.
+    this.recorded = made ?? before;
+    try {
+      await this.options.deps.ledger.append(entries);
+    } catch (error) {
+      this.recorded = before;
+      throw error;
     }
   }
 
@@ -127,7 +141,6 @@ export class Delivery {
       at,
     };
     if (!isNew) return [usage];
-    this.recorded = reasoning.id;
     return [
       {
         kind: 'reasoning',

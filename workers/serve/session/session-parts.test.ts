@@ -20,6 +20,34 @@ describe('CaptureClock', () => {
     );
   });
 
+  it.each([-2_000, 2_000, -3_600_000, 3_600_000])(
+    'takes no observation for late when the robot’s clock is set by %d ms',
+    (set) => {
+      const clock = new CaptureClock();
+      for (let t = 0; t < 60_000; t += 100) {
+        const captured = t + (t < 30_000 ? 0 : set);
+        expect(clock.age(captured, t + 7 + (t % 3))).toBeLessThan(5);
+      }
+    },
+  );
+
+  it('forgets a small step of a clock that is seldom asked after a few observations', () => {
+    const clock = new CaptureClock();
+    let late = 0;
+    for (let t = 0; t < 120_000; t += 3_000) {
+      if (clock.age(t - (t < 60_000 ? 0 : 2_000), t) > 500) late += 1;
+    }
+    expect(late).toBe(3);
+  });
+
+  it('knows what waited in a network that stood still as late, to the last', () => {
+    const clock = new CaptureClock();
+    for (let t = 0; t < 10_000; t += 50) clock.age(t, t + 20);
+    // Captured while nothing got through for two seconds; all of it comes at once.
+    for (let t = 10_000; t < 12_000; t += 50) expect(clock.age(t, 12_000)).toBe(12_000 - t - 20);
+    expect(clock.age(12_000, 12_020)).toBe(0);
+  });
+
   it('follows a clock that drifts', () => {
     const clock = new CaptureClock();
     let worst = 0;
