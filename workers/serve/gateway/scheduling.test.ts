@@ -115,12 +115,14 @@ describe('many robots on one worker', () => {
     skip += 60_000;
     await held.release();
     expect(await made.answer(0)).toMatchObject({ code: 'timeout', field: 'deadline_ms' });
-    made.send(observation(1, jpeg, { deadline_ms: 60_000 }));
+    // The robot's clock has gone on as the worker's has.
+    const late = () => ({ deadline_ms: 60_000, captured_at: Date.now() + skip });
+    made.send(observation(1, jpeg, late()));
     await until(() => held.held === 1);
     skip += 60_000;
     held.open();
     expect(await made.answer(1)).toMatchObject({ code: 'timeout' });
-    made.send(observation(2, jpeg, { deadline_ms: 60_000 }));
+    made.send(observation(2, jpeg, late()));
     expect(await made.answer(2)).toMatchObject({ type: 'chunk' });
     expect(worker.runtime.runs).toHaveLength(3);
     await worker.ledger.flush(5000);
