@@ -17,6 +17,8 @@ type Spec = typeof simSpec;
 export interface RobotOptions {
   readonly index: number;
   readonly tenant: number;
+  /** Weight of its tenant. */
+  readonly share: number;
   readonly reasoning: SessionClaims['reasoning'];
   readonly maxAgeMs: number;
   /** What its clock is ahead of the worker's, ms. */
@@ -139,7 +141,7 @@ export class SimRobot {
   }
 
   private claims() {
-    const { index, tenant, reasoning, maxInFlight } = this.options;
+    const { index, tenant, share, reasoning, maxInFlight } = this.options;
     return {
       sub: this.id,
       tenant: this.tenantId,
@@ -151,7 +153,7 @@ export class SimRobot {
         prefix: `tenants/${this.tenantId}/policies/x/`,
       },
       reasoning,
-      limits: { max_in_flight: maxInFlight, max_hz: 200 },
+      limits: { max_in_flight: maxInFlight, max_hz: 200, share },
     };
   }
 

@@ -20,6 +20,7 @@ import {
 } from '../../workers/serve/scheduler/index.ts';
 import type { RowResult, SessionDeps } from '../../workers/serve/session/index.ts';
 import type { Random } from './random.ts';
+import { ScheduleWatch } from './schedule-watch.ts';
 import type { SimClock } from './sim-clock.ts';
 import { CLOSED, type SeenFrame, type Wire, type WorkerEnd } from './wire.ts';
 
@@ -46,7 +47,7 @@ export interface WorkerOptions {
 }
 
 /** Sessions that a worker has room for. */
-const PLACES = 16;
+const PLACES = 32;
 /** Until the control plane knows of a drain, ms. */
 const DRAIN_TOLD_MS = 50;
 
@@ -69,10 +70,8 @@ export class SimWorker {
   readonly sent: string[] = [];
   /** Rows that were to go on from the chunk in execution. */
   guided = 0;
-  /** Longest run so far, ms. */
-  longestRun = 0;
-  /** Longest wait of a chunk's row for an engine by tenant, ms. */
-  readonly longestWait = new Map<string, number>();
+  /** What its scheduler was given and ran. */
+  readonly watch: ScheduleWatch;
   readonly id: string;
   readonly url: string;
   /** Connections that a later epoch of their session took the place of. */
@@ -88,6 +87,8 @@ export class SimWorker {
     string,
     { readonly end: WorkerEnd; readonly opening: number; epoch: number }
   >();
+  /** What the token of each session allows. */
+  private readonly limits = new Map<string, SessionClaims['limits']>();
   private state: 'up' | 'draining' | 'dead' = 'up';
   private changedAt = -Infinity;
   private silentUntil = -Infinity;
@@ -104,6 +105,12 @@ export class SimWorker {
     this.clock = clock;
     this.options = options;
     const spent = new Map<string, number>();
+    this.watch = new ScheduleWatch({
+      maxRows: options.maxRows,
+      quantum: options.maxRows,
+      tenantLimit: options.tenantLimit,
+      limits: (session) => this.limitsOf(session),
+    });
     const queue = new ObservationQueue<Enqueued<ActRow, RowResult>>({
       maxRows: options.maxRows,
       quantum: options.maxRows,
@@ -113,9 +120,10 @@ export class SimWorker {
       const { runMs, rowMs, stall, stallMs } = options.costs;
       const cost =
         (runMs + rowMs * rows.length) * (KINDS[kind] ?? 1) + (random.chance(stall) ? stallMs : 0);
-      this.longestRun = Math.max(this.longestRun, cost);
+      const watched = this.watch.started();
       if (rows.length > options.maxRows) this.violations.push(`${rows.length} rows in one run`);
       await clock.sleep(cost);
+      this.watch.ended(watched);
       return rows.map((row) => this.compute(kind, row));
     };
     this.deps = {
@@ -146,7 +154,7 @@ export class SimWorker {
           );
         },
       },
-      dispatcher: new TimedDispatcher((tenant, ms) => this.waited(tenant, ms), {
+      dispatcher: new WatchedDispatcher(this.watch, {
         queue,
         engines: enginesOf(options),
         run,
@@ -227,6 +235,7 @@ export class SimWorker {
     });
     this.table.add(connection);
     this.wires.set(end, wire);
+    this.limits.set(claims.sub, claims.limits);
     this.latest.set(claims.sub, {
       end,
       opening: claims.epoch,
@@ -282,8 +291,11 @@ export class SimWorker {
     this.violations.push(`${entry.id} was metered after its connection had ended`);
   }
 
-  private waited(tenant: string, ms: number): void {
-    this.longestWait.set(tenant, Math.max(this.longestWait.get(tenant) ?? 0, ms));
+  /** What the token of a session allows, by its name in the queue. */
+  private limitsOf(key: string): SessionClaims['limits'] {
+    const limits = this.limits.get(key.slice(0, key.lastIndexOf(':')));
+    if (limits === undefined) throw new Error(`nobody is served as ${key}`);
+    return limits;
   }
 
   private turn(state: 'up' | 'draining' | 'dead'): void {
@@ -331,28 +343,35 @@ export class SimWorker {
   }
 }
 
-/** Tells how long rows of the act lane waited for their run. */
-class TimedDispatcher extends Dispatcher<ActRow, RowResult> {
-  private readonly now: () => number;
-  private readonly waited: (tenant: string, ms: number) => void;
+/** Shows every row on its way to `ScheduleWatch`. */
+class WatchedDispatcher extends Dispatcher<ActRow, RowResult> {
+  private readonly watch: ScheduleWatch;
 
   constructor(
-    waited: (tenant: string, ms: number) => void,
+    watch: ScheduleWatch,
     options: ConstructorParameters<typeof Dispatcher<ActRow, RowResult>>[0],
   ) {
     super(options);
-    this.now = options.now;
-    this.waited = waited;
+    this.watch = watch;
   }
 
   override submit(row: Parameters<Dispatcher<ActRow, RowResult>['submit']>[0]): void {
-    if (row.lane !== 'act') return super.submit(row);
-    const offeredAt = this.now();
-    const begin = (): ActRow => {
-      this.waited(row.tenant, this.now() - offeredAt);
-      return row.job.row();
-    };
-    super.submit({ ...row, job: { ...row.job, row: begin } });
+    const { watch } = this;
+    watch.offered(row);
+    super.submit({
+      ...row,
+      job: {
+        ...row.job,
+        row: () => {
+          watch.begun(row);
+          return row.job.row();
+        },
+        dropped: (reason) => {
+          watch.dropped(row, reason);
+          row.job.dropped(reason);
+        },
+      },
+    });
   }
 }
 
