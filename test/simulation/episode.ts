@@ -30,8 +30,8 @@ const GONE_WITHIN_MS = 3_000;
 /** Share of the seeds that have several workers, with tokens that run out. */
 const FLEETS = 0.06;
 /** Share of the others in which tenants flood their worker. */
-const FLOODS = 0.08;
-/** Clients of the first tenant and of the second that ask all the time, and for how long, ms. */
+const FLOODS = 0.07;
+/** Clients of one tenant, and of a second one, that ask all the time, and for how long, ms. */
 const FLOODERS = [8, 4] as const;
 const FLOOD_MS = 900;
 /** Control ticks of a robot: in a fleet long enough for two renewals. */
@@ -77,7 +77,7 @@ interface Episode {
 }
 
 /**
- * One seed: tenants of which the first floods, robots on links of their own, engines that stall; in some
+ * One seed: tenants of which some flood, robots on links of their own, engines that stall; in some
  * several workers that die, drain or are silent, tokens that run out, and somebody who steals them.
  * @throws Error with everything that was violated.
  */
@@ -197,7 +197,7 @@ function setUp(seed: number): Episode {
   return episode;
 }
 
-/** Clients of the first tenant, and of the second in every other flood, that ask as often as they may. */
+/** Clients of a tenant, and of a second one in every other flood, that ask as often as they may. */
 function flood(
   random: Random,
   clock: SimClock,
@@ -205,15 +205,17 @@ function flood(
   shares: readonly number[],
 ): Flooder[] {
   const of = random.chance(0.5) ? FLOODERS : FLOODERS.slice(0, 1);
-  return of.flatMap((clients, tenant) =>
+  const first = random.whole(0, shares.length - 1);
+  return of.flatMap((clients, which) =>
     Array.from({ length: clients }, (_, n) => {
+      const tenant = (first + which) % shares.length;
       const options = {
-        index: 100 + 20 * tenant + n,
+        index: 100 + 20 * which + n,
         tenant,
         share: shares[tenant] ?? 1,
-        maxHz: random.between(40, 60),
+        maxHz: random.between(8, 60),
         maxInFlight: random.whole(1, 2),
-        deadlineMs: random.between(60, 250),
+        deadlineMs: random.between(30, 200),
         forMs: FLOOD_MS,
       };
       return new Flooder(clock, random, cloud, options);

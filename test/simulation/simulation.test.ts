@@ -31,6 +31,9 @@ describe('workers, sessions, the SDK’s link and its control loop over a bad ne
     expect(total((outcome) => outcome.orphaned)).toBeGreaterThan(SEEDS / 100);
     expect(total((outcome) => outcome.replays)).toBeGreaterThan(SEEDS / 10);
     expect(total((outcome) => outcome.thefts)).toBeGreaterThan(SEEDS / 500);
+    expect(total((outcome) => outcome.flooded)).toBeGreaterThan(10 * SEEDS);
+    expect(total((outcome) => outcome.overtaken)).toBeGreaterThan(5 * SEEDS);
+    expect(total((outcome) => outcome.expired)).toBeGreaterThan(SEEDS / 100);
   });
 
   it('go the same way for the same seed', async () => {
