@@ -89,6 +89,7 @@ export class Wire {
   /** The robot's end. */
   get socket(): RobotSocket {
     return {
+      unsent: 0,
       send: (frame) => {
         if (!this.robotOpen) return false;
         this.fromRobot(frame);

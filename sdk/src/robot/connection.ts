@@ -13,9 +13,11 @@ import {
   errorFromFrame,
   lostConnection,
   noAnswer,
+  notTaken,
   readFrame,
   superseded,
 } from './server-frames.ts';
+import { Silence } from './silence.ts';
 import type { RobotSocket } from './socket.ts';
 
 export type Welcome = Extract<ServerFrame, { type: 'welcome' }>;
@@ -34,6 +36,8 @@ export interface ConnectionEvents {
   readonly reasoning: (reasoning: WireReasoning) => void;
   /** The worker is leaving; what it gives along for the next one. */
   readonly drain: (reason: string, resume: string | undefined) => void;
+  /** Question after question came to nothing and nothing was heard: the path may be dead, which nobody tells. */
+  readonly silent: () => void;
   /** The open connection is gone without having been closed from here. */
   readonly lost: (error: ArmatureError) => void;
 }
@@ -44,6 +48,8 @@ interface Pending {
   readonly release: () => void;
 }
 
+/** Bytes that still wait to leave from which on no observation follows: it would be old when it leaves. */
+const MAX_UNSENT_BYTES = 128 << 10;
 /** How many answered observations are remembered to tell a duplicate from a late chunk. */
 const REMEMBERED = 1024;
 
@@ -56,6 +62,7 @@ export class Connection {
   private readonly epochs: Set<number>;
   private readonly pending = new Map<number, Pending>();
   private readonly answered = new Set<number>();
+  private readonly silence: Silence;
   private highestSent = -1;
   private open = true;
   private retiring = false;
@@ -68,6 +75,7 @@ export class Connection {
     this.events = events;
     this.clock = clock;
     this.epochs = new Set([welcome.epoch]);
+    this.silence = new Silence(clock.now());
   }
 
   get isOpen(): boolean {
@@ -77,6 +85,14 @@ export class Connection {
   /** Whether chunks of this epoch came, or may come, on this connection. */
   knows(epoch: number): boolean {
     return this.epochs.has(epoch);
+  }
+
+  /** Why no observation can be sent now: what was sent before has not left; undefined when one can. */
+  congestion(): ArmatureError | undefined {
+    const { unsent } = this.socket;
+    if (unsent <= MAX_UNSENT_BYTES) return undefined;
+    this.unanswered();
+    return notTaken(unsent);
   }
 
   /**
@@ -97,7 +113,10 @@ export class Connection {
       const abort = (): void => {
         if (signal !== undefined) giveUp(cancelled(signal));
       };
-      const stopTimer = this.clock.after(timeoutMs, () => giveUp(noAnswer(timeoutMs)));
+      const stopTimer = this.clock.after(timeoutMs, () => {
+        giveUp(noAnswer(timeoutMs));
+        this.unanswered();
+      });
       signal?.addEventListener('abort', abort, { once: true });
       this.pending.set(seq, {
         resolve,
@@ -145,6 +164,7 @@ export class Connection {
 
   /** A frame that arrived after the welcome. */
   receive(data: Uint8Array | string): void {
+    this.silence.heard(this.clock.now());
     const frame = readFrame(data);
     if (frame === undefined) return this.events.dropped('invalid');
     switch (frame.type) {
@@ -173,6 +193,11 @@ export class Connection {
     if (!this.open) return;
     this.open = false;
     this.events.lost(error);
+  }
+
+  private unanswered(): void {
+    const isDead = this.silence.unanswered(this.clock.now(), this.socket.unsent);
+    if (isDead && this.open) this.events.silent();
   }
 
   private leaveWhenAnswered(): void {

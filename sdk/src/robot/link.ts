@@ -53,8 +53,8 @@ const ANSWERED_WITHIN_MS = 2_000;
 
 /**
  * Keeps one connection to a worker: renews its token on the socket before it runs out, replaces a
- * connection that is lost, and one that is leaving, or whose session is placed elsewhere, before it is
- * left.
+ * connection that is lost, and one that is leaving, says nothing any more, or whose session is placed
+ * elsewhere, before it is left.
  */
 export class Link {
   private readonly options: LinkOptions;
@@ -197,6 +197,10 @@ export class Link {
         drain: (reason, resume) => {
           this.handedOver = resume;
           void this.replace(opened.connection, reason);
+        },
+        silent: () => {
+          const why = 'nothing was heard of the worker';
+          if (options.resume !== undefined) void this.replace(opened.connection, why);
         },
         lost: (error) => void this.replace(opened.connection, error.message),
       },

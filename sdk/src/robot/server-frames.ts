@@ -31,6 +31,12 @@ export function noAnswer(ms: number): ArmatureError {
   });
 }
 
+export function notTaken(bytes: number): ArmatureError {
+  return new ArmatureError('unavailable', `${bytes} bytes sent before have not left yet`, {
+    fix: 'Act on what is there already and ask with a newer observation in a moment.',
+  });
+}
+
 export function superseded(seq: number, by: number): ArmatureError {
   return new ArmatureError('cancelled', `observation ${seq} was overtaken by ${by}`, {
     field: 'seq',

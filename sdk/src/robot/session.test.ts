@@ -1,10 +1,12 @@
+import { once } from 'node:events';
 import { setTimeout as wait } from 'node:timers/promises';
 import { afterEach, describe, expect, expectTypeOf, it, vi } from 'vitest';
 import { ArmatureError, Ndarray, type EmbodimentSpec } from '../../contract/index.ts';
 import { FakeWorker, type FakeWorkerOptions } from '../testing/fake-worker.ts';
+import { VirtualClock } from '../testing/virtual-clock.ts';
 import { arm, jpeg, seen } from '../testing/two-joint-arm.ts';
 import { connectRobot, type ConnectWithGrant } from './connect.ts';
-import type { RobotSession } from './session.ts';
+import { RobotSession } from './session.ts';
 
 const spec = structuredClone(arm) as unknown as EmbodimentSpec;
 const open: (FakeWorker | RobotSession<typeof arm>)[] = [];
@@ -47,6 +49,36 @@ async function refusal(promise: Promise<unknown>): Promise<ArmatureError> {
   if (error instanceof ArmatureError) return error;
   throw error;
 }
+
+describe('a way up that is stalled', () => {
+  it('takes no more observations, says so at once, and then the newest goes first', async () => {
+    const to = await worker();
+    const session = await connect(to);
+    const picture = new Uint8Array(4 << 20);
+    picture.set(jpeg);
+    const large = { ...seen(), images: { ...seen().images, top: { jpeg: picture } } };
+    const asked: string[] = [];
+    const { robot } = to;
+    robot.socket.pause();
+    // What the machine's own buffers take differs; four of these are beyond any.
+    while (!asked.includes('unavailable') && asked.length < 20) {
+      asked.push((await refusal(session.act(large, { deadlineMs: 100 }))).code);
+    }
+    const sent = asked.filter((code) => code === 'timeout').length;
+    expect(asked.at(-1)).toBe('unavailable');
+    const error = await refusal(session.act({ ...large, instruction: 'an old task' }));
+    expect(error).toMatchObject({ code: 'unavailable', retryable: true });
+    expect(error.message).toMatch(/have not left/);
+    robot.socket.resume();
+    await eventually(() => expect(robot.frames).toHaveLength(sent));
+    const chunk = await session.act(seen(0.5));
+    const newest = robot.frames.at(-1);
+    expect(robot.frames).toHaveLength(sent + 1);
+    // What was not sent is still told: the task came with it.
+    expect(newest).toMatchObject({ seq: chunk.seq, instruction: 'an old task' });
+    expect(to.robots).toHaveLength(1);
+  });
+});
 
 describe('connecting', () => {
   it('shows its token, waits while the policy loads, and knows the worker', async () => {
@@ -427,6 +459,71 @@ describe('keeping the connection', () => {
       { avoid_url: first.url },
       { avoid_url: fullUrl },
     ]);
+  });
+
+  it('replaces a connection on which nothing is heard any more, though neither end was told', async () => {
+    const to = await worker({
+      onObservation: (robot, { seq }) => {
+        if (robot.epoch > 1) robot.send(to.chunk(robot, seq));
+      },
+    });
+    const session = await connect(to);
+    for (let asked = 0; asked < 3; asked += 1) {
+      const error = await refusal(session.act(seen(), { deadlineMs: 800 }));
+      expect(error.code).toBe('timeout');
+      expect(to.robots).toHaveLength(1);
+    }
+    const left = once(to.robot.socket, 'close');
+    await eventually(() => expect(session.stats.reconnects).toBe(1));
+    expect((await session.act(seen())).epoch).toBe(2);
+    expect(await left).toEqual([1000, Buffer.from('replaced')]);
+    expect(session.status).toBe('ready');
+  });
+
+  it('keeps a connection whose worker says that it is late', async () => {
+    const to = await worker({
+      onObservation: (robot, { seq }) => setTimeout(() => robot.send(to.chunk(robot, seq)), 900),
+    });
+    const session = await connect(to);
+    for (let asked = 0; asked < 4; asked += 1) {
+      expect((await refusal(session.act(seen(), { deadlineMs: 800 }))).code).toBe('timeout');
+    }
+    expect(to.robots).toHaveLength(1);
+  });
+
+  it('waits as its random numbers have it, so that a fleet does not come back at once', async () => {
+    const attemptsWith = async (random: number): Promise<number[]> => {
+      const clock = new VirtualClock();
+      const to = await worker();
+      const attempts: number[] = [];
+      const session = RobotSession.open({
+        embodiment: arm,
+        grant: to.grant(),
+        resume: async () => to.grant(),
+        end: undefined,
+        connectTimeoutMs: 1_000,
+        loadingTimeoutMs: 1_000,
+        requestTimeoutMs: 1_000,
+        reconnect: { baseMs: 100, maxMs: 800, giveUpAfterMs: 2_000 },
+        chunking: undefined,
+        onStatus: undefined,
+        onError: undefined,
+        onReasoning: undefined,
+        ports: {
+          clock,
+          wall: () => Date.now(),
+          random: () => random,
+          openSocket: async () => {
+            attempts.push(clock.now());
+            throw new ArmatureError('unavailable', 'nobody is there');
+          },
+        },
+      });
+      await refusal(clock.until(session));
+      return attempts;
+    };
+    expect((await attemptsWith(0)).slice(0, 6)).toEqual([0, 50, 150, 350, 750, 1_150]);
+    expect((await attemptsWith(0.5)).slice(0, 5)).toEqual([0, 75, 225, 525, 1_125]);
   });
 
   it('gives up when the control plane says that the session has ended', async () => {

@@ -113,7 +113,8 @@ export class RobotSession<S extends EmbodimentShape> {
    * Sends an observation and waits for its chunk. While the session reconnects it waits for that too.
    * @throws ArmatureError `missing_camera`, `invalid_observation`, `invalid_state` before anything is
    *   sent; `timeout` after the deadline, `cancelled` when a newer observation was answered first,
-   *   `unavailable` when the connection broke meanwhile, or what the worker answered.
+   *   `unavailable` when the connection broke meanwhile, or while what was sent before has not left,
+   *   or what the worker answered.
    */
   async act(observation: Observation<S>, options: ActOptions = {}): Promise<Chunk<S>> {
     try {
@@ -214,6 +215,12 @@ export class RobotSession<S extends EmbodimentShape> {
     if (this.link.now === undefined) frame(this.seq, undefined);
     if (budgetMs <= 0) throw tooOld();
     const connection = this.link.now ?? (await this.link.connected(budgetMs, signal));
+    const congestion = connection.congestion();
+    if (congestion !== undefined) {
+      // The task that this one brought is told with the next.
+      this.instructed = undefined;
+      throw congestion;
+    }
     const sentAt = clock.now();
     const leftMs = Math.max(1, budgetMs - (sentAt - calledAt));
     const seq = this.seq++;

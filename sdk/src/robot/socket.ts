@@ -6,6 +6,8 @@ import { systemCode } from '../http.ts';
 export interface RobotSocket {
   /** @returns false when the socket is closing and takes nothing. */
   send(frame: Uint8Array): boolean;
+  /** Bytes that were sent and still wait to leave. */
+  readonly unsent: number;
   close(code: number, reason: string): void;
 }
 
@@ -90,6 +92,9 @@ async function openNodeSocket(target: SocketTarget, events: SocketEvents): Promi
           socket.send(frame, { binary: true });
           return true;
         },
+        get unsent() {
+          return socket.bufferedAmount;
+        },
         close: (code, reason) => socket.close(code, reason),
       });
     });
@@ -127,6 +132,9 @@ function openBrowserSocket(target: SocketTarget, events: SocketEvents): Promise<
           if (socket.readyState !== WebSocket.OPEN) return false;
           socket.send(frame);
           return true;
+        },
+        get unsent() {
+          return socket.bufferedAmount;
         },
         close: (code, reason) => socket.close(code, reason),
       });
