@@ -3,6 +3,7 @@ import { fromZodError } from './errors.ts';
 import { invalidFrame } from './frame-path.ts';
 import { MsgpackReader } from './msgpack-decode.ts';
 import { MsgpackWriter } from './msgpack-encode.ts';
+import { readerOf } from './reader.ts';
 import {
   clientFrameSchema,
   MAX_FRAME_BYTES,
@@ -77,12 +78,12 @@ export function parseServerFrame(bytes: Uint8Array): ServerFrame {
 
 /** Like `parseClientFrame`, of a frame that is decoded already. */
 export function checkClientFrame(frame: unknown): ClientFrame {
-  return check(clientFrameSchema, frame);
+  return check(readerOf(clientFrameSchema), frame);
 }
 
 /** Like `parseServerFrame`, of a frame that is decoded already. */
 export function checkServerFrame(frame: unknown): ServerFrame {
-  return check(serverFrameSchema, frame);
+  return check(readerOf(serverFrameSchema), frame);
 }
 
 function check<S extends z.ZodType>(schema: S, frame: unknown): z.output<S> {

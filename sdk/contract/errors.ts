@@ -70,6 +70,9 @@ export interface ErrorDetails {
   retryAfterS?: number;
   cause?: unknown;
   requestId?: string;
+  /** HTTP status and whether the call may succeed later; the code's unless told, as by a later version. */
+  status?: number;
+  retryable?: boolean;
 }
 
 /** The one error type that crosses rooms and the wire: a stable code, a field and a fix. */
@@ -80,6 +83,8 @@ export class ArmatureError extends Error {
   readonly limit: string | undefined;
   readonly retryAfterS: number | undefined;
   readonly requestId: string | undefined;
+  readonly status: number;
+  readonly retryable: boolean;
 
   constructor(code: ErrorCode, message: string, details: ErrorDetails = {}) {
     super(message, details.cause === undefined ? undefined : { cause: details.cause });
@@ -90,14 +95,8 @@ export class ArmatureError extends Error {
     this.limit = details.limit;
     this.retryAfterS = details.retryAfterS;
     this.requestId = details.requestId;
-  }
-
-  get status(): number {
-    return errorCodes[this.code].status;
-  }
-
-  get retryable(): boolean {
-    return errorCodes[this.code].retryable;
+    this.status = details.status ?? errorCodes[code].status;
+    this.retryable = details.retryable ?? errorCodes[code].retryable;
   }
 
   /**
@@ -119,8 +118,13 @@ export class ArmatureError extends Error {
     };
   }
 
+  /** A status that is not the code's is that of a later version's code, which then says what may be done. */
   static fromProblem(problem: Problem): ArmatureError {
+    const { status } = problem;
     return new ArmatureError(problem.code, problem.detail, {
+      ...(status === errorCodes[problem.code].status
+        ? {}
+        : { status, retryable: status === 429 || status >= 500 }),
       ...(problem.field === undefined ? {} : { field: problem.field }),
       ...(problem.fix === undefined ? {} : { fix: problem.fix }),
       ...(problem.limit === undefined ? {} : { limit: problem.limit }),

@@ -12,6 +12,7 @@ export * from './observation-check.ts';
 export * from './openpi.ts';
 export * from './people.ts';
 export * from './provenance.ts';
+export * from './reader.ts';
 export * from './request.ts';
 export * from './resources.ts';
 export * from './routes.ts';

@@ -1,5 +1,6 @@
 import * as z from 'zod';
 import { embodimentSpecSchema } from './embodiment.ts';
+import { readerOf } from './reader.ts';
 
 /** `typ` header of a session token; no other credential carries it. */
 export const SESSION_TOKEN_TYPE = 'armature-session+jwt';
@@ -33,8 +34,7 @@ export const reasoningCadenceSchema = z.discriminatedUnion('when', [
 ]);
 export type ReasoningCadence = z.infer<typeof reasoningCadenceSchema>;
 
-/** Claims of a session token beside iss, aud, iat, exp, jti; `sub` is the session's id. */
-export const sessionClaimsSchema = z.object({
+const claims = z.object({
   sub: z.string(),
   tenant: z.string(),
   robot: z.string(),
@@ -54,4 +54,9 @@ export const sessionClaimsSchema = z.object({
     share: z.number().positive().optional(),
   }),
 });
+/**
+ * Claims of a session token beside iss, aud, iat, exp, jti; `sub` is the session's id. As a worker reads
+ * them, which may be older than the control plane that wrote them.
+ */
+export const sessionClaimsSchema = readerOf(claims);
 export type SessionClaims = z.infer<typeof sessionClaimsSchema>;

@@ -18,9 +18,18 @@ export const MAX_FRAME_BYTES = 8 * 1024 * 1024;
 
 const bytes: z.ZodType<Uint8Array> = z.instanceof(Uint8Array, { error: 'must be bytes' });
 
-/** An encoded JPEG, or raw pixels u8 [height, width, 3]. */
+/** An encoded JPEG, or raw pixels u8 [height, width, 3]; never both, whatever a later version adds. */
 export const imageSchema = z.union(
-  [z.strictObject({ jpeg: bytes }), z.strictObject({ pixels: ndarraySchema })],
+  [
+    z
+      .looseObject({ jpeg: bytes })
+      .refine((image) => !('pixels' in image))
+      .transform(({ jpeg }) => ({ jpeg })),
+    z
+      .looseObject({ pixels: ndarraySchema })
+      .refine((image) => !('jpeg' in image))
+      .transform(({ pixels }) => ({ pixels })),
+  ],
   { error: 'must be {jpeg: bytes} or {pixels: u8 array [height, width, 3]}' },
 );
 export type WireImage = z.infer<typeof imageSchema>;

@@ -1,4 +1,4 @@
-import { ArmatureError, problemSchema, type ErrorCode } from '../contract/index.ts';
+import { ArmatureError, problemSchema, readerOf, type ErrorCode } from '../contract/index.ts';
 
 /** The code that stands for a status when the answer carries no problem details of ours. */
 function codeOf(status: number): ErrorCode {
@@ -18,7 +18,7 @@ function codeOf(status: number): ErrorCode {
 
 /** The error that a refused request stands for: problem details where the body has them. */
 export function errorFromAnswer(status: number, body: string): ArmatureError {
-  const problem = problemSchema.safeParse(parseJson(body));
+  const problem = readerOf(problemSchema).safeParse(parseJson(body));
   if (problem.success) return ArmatureError.fromProblem(problem.data);
   const text = body.trim().slice(0, 200);
   return new ArmatureError(

@@ -1,6 +1,7 @@
 import {
   ArmatureError,
   fromZodError,
+  readerOf,
   routes,
   type RouteInput,
   type RouteName,
@@ -184,7 +185,7 @@ function retryAfter(error: ArmatureError, header: string | null): number | undef
 }
 
 function checkOutput<N extends RouteName>(name: N, body: string): RouteOutput<N> {
-  const parsed = routes[name].output.safeParse(parseJson(body));
+  const parsed = readerOf(routes[name].output).safeParse(parseJson(body));
   // The table pairs each name with its own schema, which an indexed access widens to their union.
   if (parsed.success) return parsed.data as RouteOutput<N>;
   throw fromZodError(parsed.error, 'internal', `answer of ${name} does not fit the contract`);

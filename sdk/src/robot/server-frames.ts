@@ -13,6 +13,7 @@ export function readFrame(data: Uint8Array | string): ServerFrame | undefined {
 
 export function errorFromFrame(frame: Extract<ServerFrame, { type: 'error' }>): ArmatureError {
   return new ArmatureError(frame.code, frame.message, {
+    retryable: frame.retryable,
     ...(frame.field === undefined ? {} : { field: frame.field }),
     ...(frame.fix === undefined ? {} : { fix: frame.fix }),
   });

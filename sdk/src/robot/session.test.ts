@@ -598,6 +598,10 @@ describe('real-time chunking', () => {
     const error = await refusal(connect(to, { chunking: { mode: 'guided' } }));
     expect([error.code, error.field]).toEqual(['invalid_request', 'chunking.mode']);
     await eventually(() => expect(to.robots[0]?.frames.at(-1)?.type).toBe('bye'));
+    const misspelt = { mode: 'guided', max_in_a_rwo: 3 } as const;
+    const named = await refusal(connect(to, { chunking: misspelt }));
+    expect(named.code).toBe('invalid_request');
+    expect(named.message).toMatch(/max_in_a_rwo/);
     const plain = await connect(to, { chunking: { mode: 'off' } });
     expect((await plain.act(seen())).rows).toHaveLength(spec.horizon);
   });

@@ -1,4 +1,9 @@
-import { ArmatureError, type Chunking } from '../../contract/index.ts';
+import {
+  ArmatureError,
+  chunkingSchema,
+  fromZodError,
+  type Chunking,
+} from '../../contract/index.ts';
 import { toChunk, type Chunk } from './chunk.ts';
 import type { Connection, Welcome } from './connection.ts';
 import type { ActionRow, EmbodimentShape } from './embodiment.ts';
@@ -54,6 +59,9 @@ export class RobotSession<S extends EmbodimentShape> {
   static async open<S extends EmbodimentShape>(
     options: SessionOptions<S>,
   ): Promise<RobotSession<S>> {
+    const chunking = chunkingSchema.optional().safeParse(options.chunking);
+    if (!chunking.success)
+      throw fromZodError(chunking.error, 'invalid_request', 'chunking', 'chunking');
     const session = new RobotSession(options);
     await session.link.start();
     try {
@@ -167,8 +175,9 @@ export class RobotSession<S extends EmbodimentShape> {
 
   /** A worker that does not know of real-time chunking would leave it out without a word. */
   private assertOffered(chunking: Chunking | undefined): void {
+    if (chunking === undefined) return;
     const offered = this.welcome.chunking ?? ['off'];
-    if (chunking === undefined || offered.includes(chunking.mode)) return;
+    if (offered.includes(chunking.mode)) return;
     throw new ArmatureError(
       'invalid_request',
       `this session’s chunks cannot be ${chunking.mode}, only ${offered.join(', ')}`,

@@ -1,6 +1,7 @@
 import {
   ArmatureError,
   problemSchema,
+  readerOf,
   routes,
   toRequest,
   type RouteInput,
@@ -127,8 +128,8 @@ export class OpenpiAccess {
     const body: unknown = await answer.json().catch((cause: unknown) => {
       throw unreachable(cause);
     });
-    if (answer.ok) return output.parse(body) as RouteOutput<N>;
-    const problem = problemSchema.safeParse(body);
+    if (answer.ok) return readerOf(output).parse(body) as RouteOutput<N>;
+    const problem = readerOf(problemSchema).safeParse(body);
     throw problem.success ? ArmatureError.fromProblem(problem.data) : unreachable(body);
   }
 }
