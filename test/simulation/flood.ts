@@ -75,7 +75,7 @@ export class Flooder {
       down: new Network(clock, random, calm),
       events: { message: () => undefined, close: () => undefined },
       onSent: (end, frame) => worker.onSent(id, end, frame),
-      stray: () => undefined,
+      stray: () => false,
     });
     await worker.upgrade(token, wire);
     return wire;

@@ -28,14 +28,18 @@ export class Network {
     this.options = options;
   }
 
-  /** Loses, doubles, delays and reorders, which is worse than what TCP lets happen. */
-  send(deliver: () => void): void {
+  /**
+   * Loses, doubles, delays and reorders, which is worse than what TCP lets happen.
+   * @returns how many copies will arrive.
+   */
+  send(deliver: () => void): number {
     const { loss, doubled } = this.options;
     this.maybeStall();
     const copies = this.random.chance(loss) ? 0 : this.random.chance(doubled) ? 2 : 1;
     for (let copy = 0; copy < copies; copy++) {
       this.clock.after(this.arrival() - this.clock.now(), deliver);
     }
+    return copies;
   }
 
   /** As TCP does it: late at worst, once, and in the order of sending. */

@@ -42,6 +42,17 @@ export class SimRobot {
   /** What should never have happened. */
   readonly violations: string[] = [];
   readonly executed: string[] = [];
+  /** Chunks that its loop was handed, with their number of steps, and those that became its plan. */
+  readonly handed = new Map<string, number>();
+  readonly planned = new Set<string>();
+  /** Chunks that reached one of its sockets, and copies of them; chunks that the network lost. */
+  readonly reached = new Set<string>();
+  arrived = 0;
+  readonly lost = new Set<string>();
+  /** Refusals that reached it. */
+  refusals = 0;
+  /** `seq` of the last chunk that it asked for. */
+  lastAsked = -1;
   /** Errors that its session told of, by code. */
   readonly told: string[] = [];
   /** Of its control loop. */
@@ -176,7 +187,17 @@ export class SimRobot {
       events,
       onSent: (end, frame) => worker.onSent(this.id, end, frame),
       // What an earlier connection was sent may still be on its way when the next one stands.
-      stray: (bytes) => this.wires.findLast((one) => one.wire.isOpen)?.events.message(bytes),
+      stray: (bytes) => {
+        const open = this.wires.findLast((one) => one.wire.isOpen);
+        open?.events.message(bytes);
+        return open !== undefined;
+      },
+      onReached: (id) => {
+        this.reached.add(id);
+        this.arrived += 1;
+      },
+      onRefusal: () => (this.refusals += 1),
+      onLost: (id) => this.lost.add(id),
     });
     await worker.upgrade(token, wire);
     this.wires.push({ wire, events });
@@ -203,8 +224,10 @@ export class SimRobot {
       },
       act: async (observation, options) => {
         const observedAt = this.clock.now();
+        this.lastAsked += 1;
         const chunk = await session.act(observation, options);
         this.observedAt.set(chunk.seq, observedAt);
+        this.handed.set(chunk.chunkId, chunk.rows.length);
         return chunk;
       },
       report: (chunk, steps, command) => session.report(chunk, steps, command),
@@ -222,6 +245,7 @@ export class SimRobot {
 
   private adopted(chunk: Chunk<Spec>): void {
     const age = this.clock.now() - (this.observedAt.get(chunk.seq) ?? -Infinity);
+    this.planned.add(chunk.chunkId);
     if (age > this.options.maxAgeMs) this.violations.push(`adopted a chunk of ${age} ms`);
     if (chunk.epoch < this.adoptedEpoch) {
       this.violations.push(`a chunk of epoch ${chunk.epoch} after one of ${this.adoptedEpoch}`);

@@ -19,8 +19,14 @@ export interface WireOptions {
   readonly events: SocketEvents;
   /** Told of every frame that the worker sends. */
   readonly onSent: (end: WorkerEnd, frame: SeenFrame) => void;
-  /** Takes a chunk that arrives when its own socket has gone. */
-  readonly stray: (bytes: Uint8Array) => void;
+  /** Takes a chunk that arrives when its own socket has gone; says whether anybody was there. */
+  readonly stray: (bytes: Uint8Array) => boolean;
+  /** Told of every copy of a chunk that reaches an open socket of the robot, before the robot is. */
+  readonly onReached?: (chunkId: string) => void;
+  /** Told of every refusal that reaches it. */
+  readonly onRefusal?: () => void;
+  /** Told of every chunk that the network loses. */
+  readonly onLost?: (chunkId: string) => void;
 }
 
 /** `readyState` of a socket that has ended. */
@@ -107,16 +113,29 @@ export class Wire {
   }
 
   fromWorker(bytes: Uint8Array): void {
-    const { down, events, onSent, stray } = this.options;
+    const { down, events, onSent, onRefusal, onLost } = this.options;
     const frame = seen(bytes);
     onSent(this.end, frame);
     if (frame.type !== 'chunk') {
       down.sendInOrder(() => {
-        if (this.robotOpen) events.message(bytes);
+        if (!this.robotOpen) return;
+        if (frame.type === 'error') onRefusal?.();
+        events.message(bytes);
       });
       return;
     }
-    down.send(() => (this.robotOpen ? events.message(bytes) : stray(bytes)));
+    const id = frame.chunk_id ?? '';
+    const copies = down.send(() => this.reach(id, bytes));
+    if (copies === 0) onLost?.(id);
+  }
+
+  /** A copy of a chunk is there. */
+  private reach(id: string, bytes: Uint8Array): void {
+    const { events, stray, onReached } = this.options;
+    const told = this.robotOpen;
+    if (told) onReached?.(id);
+    if (told) events.message(bytes);
+    else if (stray(bytes)) onReached?.(id);
   }
 
   closedByWorker(code: number, reason: string): void {
