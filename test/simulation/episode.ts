@@ -35,6 +35,13 @@ const FLOODS = 0.07;
 /** Clients of one tenant, and of a second one, that ask all the time, and for how long, ms. */
 const FLOODERS = [8, 4] as const;
 const FLOOD_MS = 900;
+/** Share of the other seeds with faults in which a robot's path goes dark, or a wall clock is set. */
+const DARK = 0.12;
+const CLOCK_STEPS = 0;
+/** Beyond three questions that come to nothing, a robot whose path went dark acts again within this, ms. */
+const LIGHT_WITHIN_MS = 4_000;
+/** Robots act again so long after a clock was set, ms: a chunk or two that were given up, and lost frames. */
+const STEPPED_WITHIN_MS = 4_000;
 /** Control ticks of a robot: in a fleet long enough for two renewals. */
 const TICKS = { alone: 16, fleet: 120 } as const;
 
@@ -64,6 +71,9 @@ export interface EpisodeOutcome {
   /** What became of the chunks that were metered, and whether nothing went wrong. */
   readonly fates: Readonly<Record<Fate, number>>;
   readonly calm: boolean;
+  /** Paths that went dark, and clocks that were set. */
+  readonly darks: number;
+  readonly steps: number;
 }
 
 /** What one seed has in its hands. */
@@ -80,7 +90,13 @@ interface Episode {
   /** What is found wrong while it goes on. */
   readonly violations: string[];
   /** Mishaps of the fleet that cut connections or leave them without a successor at once. */
-  readonly seen: { orphaned: number; drained: number; replays: number; thefts: number };
+  readonly seen: {
+    orphaned: number;
+    drained: number;
+    replays: number;
+    thefts: number;
+    steps: number;
+  };
 }
 
 /**
@@ -116,6 +132,8 @@ export async function runEpisode(seed: number): Promise<EpisodeOutcome> {
     expired: workers.reduce((total, { watch }) => total + watch.expired, 0),
     fates: episode.fates,
     calm: episode.calm,
+    darks: sum((robot) => robot.darks),
+    steps: seen.steps,
   };
 }
 
@@ -125,7 +143,9 @@ function setUp(seed: number): Episode {
   const faulty = random.chance(0.8);
   const isFleet = random.chance(FLEETS);
   const mishap = isFleet ? random.pick(MISHAPS) : 'none';
-  const isFlooded = !isFleet && random.chance(FLOODS);
+  const goesDark = faulty && !isFleet && random.chance(DARK);
+  const isStepped = faulty && !isFleet && !goesDark && random.chance(CLOCK_STEPS);
+  const isFlooded = !isFleet && !goesDark && !isStepped && random.chance(FLOODS);
   const tenants = isFleet ? 2 : random.whole(2, 3);
   const shares = Array.from({ length: tenants }, () => (isFlooded ? random.whole(1, 3) : 1));
   const workers: SimWorker[] = [];
@@ -187,7 +207,7 @@ function setUp(seed: number): Episode {
         maxInFlight: random.whole(1, 3),
         guided: random.chance(0.5),
         loop: { executeSteps: random.whole(2, 8) },
-        ticks: (isFleet ? TICKS.fleet : TICKS.alone) + still,
+        ticks: (isFleet || goesDark || isStepped ? TICKS.fleet : TICKS.alone) + still,
         sleep,
       },
     );
@@ -200,7 +220,7 @@ function setUp(seed: number): Episode {
     }
   }
   const flooders = isFlooded ? flood(random, clock, cloud, shares) : [];
-  const seen = { orphaned: 0, drained: 0, replays: 0, thefts: 0 };
+  const seen = { orphaned: 0, drained: 0, replays: 0, thefts: 0, steps: 0 };
   const calm = !faulty && !isFleet && !isFlooded;
   const fates = Object.fromEntries(FATES.map((fate) => [fate, 0])) as Record<Fate, number>;
   const episode: Episode = {
@@ -216,6 +236,8 @@ function setUp(seed: number): Episode {
     seen,
   };
   if (isFleet) mishaps(episode, mishap);
+  if (goesDark) darken(episode);
+  if (isStepped) step(episode);
   return episode;
 }
 
@@ -243,6 +265,37 @@ function flood(
       return new Flooder(clock, random, cloud, options);
     }),
   );
+}
+
+/** A robot's path goes dark for good: it leaves that connection, and acts in a later epoch. */
+function darken({ random, clock, cloud, robots, violations }: Episode): void {
+  const robot = random.pick(robots as [SimRobot, ...SimRobot[]]);
+  clock.after(random.between(100, 1_000), () => {
+    const before = cloud.epochOf(robot.id);
+    robot.goDark();
+    if (robot.darks === 0) return;
+    const { maxAgeMs, sleep } = robot.options;
+    clock.after(3 * maxAgeMs + (sleep?.ms ?? 0) + LIGHT_WITHIN_MS, () => {
+      if (robot.finished || robot.executing.epoch > before) return;
+      violations.push(`${robot.id} did not act again after its path went dark`);
+    });
+  });
+}
+
+/** The wall clock of a robot or of its worker is set, forward or back: robots go on all the same. */
+function step({ random, clock, workers, robots, seen, violations }: Episode): void {
+  const who = random.pick([...robots, ...workers] as [SimRobot | SimWorker]);
+  clock.after(random.between(200, 2_000), () => {
+    const at = clock.now();
+    who.stepClock(random.between(300, 20_000) * (random.chance(0.5) ? 1 : -1));
+    seen.steps += 1;
+    clock.after(STEPPED_WITHIN_MS, () => {
+      for (const robot of robots) {
+        if (robot.finished || robot.executing.at > at + STEPPED_WITHIN_MS / 2) continue;
+        violations.push(`${robot.id} did not act again after the clock of ${who.id} was set`);
+      }
+    });
+  });
 }
 
 /** What goes wrong in a fleet: one worker at most, the control plane for a while, and a thief. */
@@ -335,6 +388,7 @@ async function steal(
   const network = (): Network => new Network(clock, random, calm);
   const { claims } = await cloud.verify(token);
   const wire = new Wire({
+    clock,
     up: network(),
     down: network(),
     events: { message: () => undefined, close: () => undefined },
@@ -382,7 +436,7 @@ function check({ workers, robots, flooders, seen, calm, fates }: Episode): strin
     if (robot.executed.length === 0) found.push(`${robot.id} never moved`);
     if (robot.told.includes('expired_token')) found.push(`${robot.id} let its token run out`);
     // A drain, a renewal and a move to another worker leave no robot without a connection.
-    const lost = robot.cuts + seen.orphaned + seen.thefts;
+    const lost = robot.cuts + robot.darks + seen.orphaned + seen.thefts;
     // A worker lets go of the one before as soon as there is a newer, which the robot asks for when it hears nothing.
     const silences = robot.told.filter((code) => code === 'timeout').length / 3;
     if (robot.without > lost + silences)

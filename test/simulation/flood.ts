@@ -71,6 +71,7 @@ export class Flooder {
     if (worker === undefined) throw new Error(`nobody is at ${url}`);
     const calm = { delayMs: 5, jitterMs: 2, loss: 0, doubled: 0, stall: 0, stallMs: 0 };
     const wire = new Wire({
+      clock,
       up: new Network(clock, random, calm),
       down: new Network(clock, random, calm),
       events: { message: () => undefined, close: () => undefined },

@@ -58,6 +58,8 @@ export class SimRobot {
   /** Of its control loop. */
   readonly counter = new StatsCounter();
   cuts = 0;
+  /** Times that its path went dark. */
+  darks = 0;
   /** Times that it was without a connection. */
   without = 0;
   /** The highest epoch that an action was executed of, and when. */
@@ -72,6 +74,8 @@ export class SimRobot {
   private session: RobotSession<Spec> | undefined;
   private readonly wires: { readonly wire: Wire; readonly events: SocketEvents }[] = [];
   private awayUntil = 0;
+  /** What its wall clock was set by since it started, ms. */
+  private stepped = 0;
   private adoptedEpoch = -1;
   private actions = 0;
   private readonly awake = new AbortController();
@@ -151,6 +155,18 @@ export class SimRobot {
     for (const { wire } of open) wire.cut();
   }
 
+  /** Nothing passes on its connection any more, and nobody is told; another would do. */
+  goDark(): void {
+    const open = this.wires.filter(({ wire }) => wire.isOpen);
+    this.darks += open.length;
+    for (const { wire } of open) wire.goDark();
+  }
+
+  /** Its wall clock is set. */
+  stepClock(ms: number): void {
+    this.stepped += ms;
+  }
+
   private claims() {
     const { index, tenant, share, reasoning, maxInFlight } = this.options;
     return {
@@ -171,7 +187,7 @@ export class SimRobot {
   private ports(): RobotPorts {
     return {
       clock: this.clock,
-      wall: () => this.clock.wall() + this.options.clockOffset,
+      wall: () => this.clock.wall() + this.options.clockOffset + this.stepped,
       random: () => this.random.next(),
       openSocket: async (target, events) => (await this.dial(target, events)).socket,
     };
@@ -182,6 +198,7 @@ export class SimRobot {
     if (worker === undefined) throw new Error(`nobody is at ${url}`);
     await this.passes(this.up);
     const wire = new Wire({
+      clock: this.clock,
       up: this.up,
       down: this.down,
       events,

@@ -33,6 +33,7 @@ describe('workers, sessions, the SDK’s link and its control loop over a bad ne
     expect(total((outcome) => outcome.thefts)).toBeGreaterThan(SEEDS / 500);
     expect(total((outcome) => outcome.flooded)).toBeGreaterThan(10 * SEEDS);
     expect(total((outcome) => outcome.overtaken)).toBeGreaterThan(5 * SEEDS);
+    expect(total((outcome) => outcome.darks)).toBeGreaterThan(SEEDS / 50);
     expect(total(({ calm }) => (calm ? 1 : 0))).toBeGreaterThan(SEEDS / 10);
     for (const fate of ['executed', 'unused', 'late', 'refused', 'away', 'lost'] as const) {
       expect(total(({ fates }) => fates[fate])).toBeGreaterThan(SEEDS / 200);

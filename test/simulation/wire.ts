@@ -3,6 +3,7 @@ import { decodeFrame } from '@armature/sdk/contract';
 import type { WebSocket } from 'ws';
 import type { RobotSocket, SocketEvents } from '../../sdk/src/robot/socket.ts';
 import type { Network } from './network.ts';
+import type { SimClock } from './sim-clock.ts';
 
 /** What is looked at of a worker's frame on its way. */
 export interface SeenFrame {
@@ -14,6 +15,7 @@ export interface SeenFrame {
 }
 
 export interface WireOptions {
+  readonly clock: SimClock;
   readonly up: Network;
   readonly down: Network;
   readonly events: SocketEvents;
@@ -29,6 +31,8 @@ export interface WireOptions {
   readonly onLost?: (chunkId: string) => void;
 }
 
+/** After so long an end that closes gives the other up, which says nothing, ms. */
+const CLOSING_MS = 30_000;
 /** `readyState` of a socket that has ended. */
 export const CLOSED = 3;
 
@@ -78,6 +82,7 @@ export class Wire {
   private readonly options: WireOptions;
   private robotOpen = true;
   private isDialled = false;
+  private isDark = false;
 
   constructor(options: WireOptions) {
     this.options = options;
@@ -104,6 +109,10 @@ export class Wire {
       close: (code) => {
         const wasOpen = this.robotOpen;
         this.robotOpen = false;
+        if (this.isDark) {
+          this.options.clock.after(CLOSING_MS, () => this.options.events.close(1006, ''));
+          return;
+        }
         this.options.up.sendInOrder(() => {
           this.end.gone(code);
           if (wasOpen) this.options.down.sendInOrder(() => this.options.events.close(code, ''));
@@ -116,6 +125,10 @@ export class Wire {
     const { down, events, onSent, onRefusal, onLost } = this.options;
     const frame = seen(bytes);
     onSent(this.end, frame);
+    if (this.isDark) {
+      if (frame.type === 'chunk') onLost?.(frame.chunk_id ?? '');
+      return;
+    }
     if (frame.type !== 'chunk') {
       down.sendInOrder(() => {
         if (!this.robotOpen) return;
@@ -139,7 +152,11 @@ export class Wire {
   }
 
   closedByWorker(code: number, reason: string): void {
-    const { up, down } = this.options;
+    const { up, down, clock } = this.options;
+    if (this.isDark) {
+      clock.after(CLOSING_MS, () => this.end.gone(1006));
+      return;
+    }
     down.sendInOrder(() => {
       this.robotGone(code, reason);
       up.sendInOrder(() => this.end.gone(code));
@@ -150,6 +167,11 @@ export class Wire {
   cut(): void {
     this.end.gone(1006);
     this.robotGone(1006, 'cut');
+  }
+
+  /** From here on nothing passes, either way, and neither end is told. */
+  goDark(): void {
+    this.isDark = true;
   }
 
   /** The worker's process is no more; its machine says so to the robot. */
@@ -166,6 +188,7 @@ export class Wire {
 
   private fromRobot(bytes: Uint8Array): void {
     const { up } = this.options;
+    if (this.isDark) return;
     const deliver = (): void => {
       if (this.end.readyState === 1) {
         this.end.emit('message', Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length), true);

@@ -92,6 +92,8 @@ export class SimWorker {
   private state: 'up' | 'draining' | 'dead' = 'up';
   private changedAt = -Infinity;
   private silentUntil = -Infinity;
+  /** What its wall clock was set by, ms. */
+  private stepped = 0;
 
   constructor(
     id: string,
@@ -128,7 +130,7 @@ export class SimWorker {
     };
     this.deps = {
       worker: id,
-      clock: { now: () => clock.now(), wall: () => clock.wall() },
+      clock: { now: () => clock.now(), wall: () => clock.wall() + this.stepped },
       verify: forWorker(verify, id),
       after: (ms, call) => clock.after(ms, call),
       flush: async () => true,
@@ -241,6 +243,11 @@ export class SimWorker {
       opening: claims.epoch,
       epoch: this.highestEpoch(claims.sub),
     });
+  }
+
+  /** Its wall clock is set. */
+  stepClock(ms: number): void {
+    this.stepped += ms;
   }
 
   /** Tells its robots to go, and closes what is left after its time of grace. */
