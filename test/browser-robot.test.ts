@@ -1,7 +1,9 @@
 import { existsSync } from 'node:fs';
 import { once } from 'node:events';
 import { createServer, type Server } from 'node:http';
+import { connect, createServer as createProxy, type AddressInfo, type Socket } from 'node:net';
 import { fileURLToPath } from 'node:url';
+import { ROBOT_PATH } from '@armature/sdk/contract';
 import { build } from 'esbuild';
 import { chromium, type Browser, type Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -12,6 +14,9 @@ import { startWorker, type TestWorker } from '../workers/serve/testing/worker.ts
 /** Debian's Chromium, or the one that CHROMIUM names. */
 const executablePath = process.env['CHROMIUM'] ?? '/usr/bin/chromium';
 const hasBrowser = existsSync(executablePath);
+if (!hasBrowser && process.env['ARMATURE_REQUIRE_COMPAT'] === '1') {
+  throw new Error(`there is no ${executablePath}, and ARMATURE_REQUIRE_COMPAT=1 asks for it`);
+}
 if (!hasBrowser) {
   process.stderr.write(`there is no ${executablePath}: the SDK is not run in a browser here\n`);
 }
@@ -23,6 +28,47 @@ interface Outcome {
   readonly reasoning: string | null;
   readonly refused: string;
   readonly missing: string;
+}
+
+/** A robot whose path goes dark after its first chunk: what it asks for comes to nothing, until it moves. */
+const darkScript = `(async ({ grant, spec }) => {
+  const seen = () => ({
+    images: { front: { pixels: new Uint8Array(64 * 48 * 3).fill(90) } },
+    state: Float32Array.of(0.2, 0.1),
+    instruction: 'lift the cup',
+  });
+  const act = () => robot.act(seen(), { deadlineMs: 1000 });
+  const robot = await armature.connectRobot({ embodiment: spec, grant, resume: () => renew() });
+  const before = (await act()).epoch;
+  await darken();
+  const lost = [];
+  for (let asked = 0; asked < 60; asked += 1) {
+    const chunk = await act().catch((error) => void lost.push(error.code));
+    if (chunk === undefined) continue;
+    await robot.close();
+    return { before, after: chunk.epoch, lost: [...new Set(lost)] };
+  }
+  throw new Error('the robot stayed in the dark: ' + lost);
+})`;
+
+/** A way to a port that can be made to go dark: what is open then passes nothing, and is told nothing. */
+function darkWay(port: number) {
+  const ends: Socket[] = [];
+  const proxy = createProxy((client) => {
+    const worker = connect(port, '127.0.0.1');
+    for (const [from, to] of [
+      [client, worker],
+      [worker, client],
+    ] as const) {
+      from.on('error', () => to.destroy());
+      from.pipe(to);
+      ends.push(from);
+    }
+  });
+  const darken = (): void => {
+    for (const end of ends.splice(0)) end.unpipe().resume();
+  };
+  return { proxy, darken };
 }
 
 /** What the page does with the SDK, whose bundle is the global `armature`. */
@@ -108,5 +154,22 @@ describe.skipIf(!hasBrowser)('the browser bundle, in a browser', () => {
     await worker.ledger.flush(5000);
     const usage = [...worker.sink.entries.values()].filter((entry) => entry.kind === 'usage');
     expect(usage).toHaveLength(outcome.chunks);
+  });
+
+  it('leaves a connection that went dark, which a browser is never told', async () => {
+    const { proxy, darken } = darkWay(worker.port);
+    await once(proxy.listen(0, '127.0.0.1'), 'listening');
+    const { port } = proxy.address() as AddressInfo;
+    let epoch = 0;
+    const renew = async () => ({
+      ...(await grantFor(worker, worker.claims({ sub: 'ses_dark', epoch: epoch++ }))),
+      url: `ws://127.0.0.1:${port}${ROBOT_PATH}`,
+    });
+    await page.exposeFunction('renew', renew);
+    await page.exposeFunction('darken', darken);
+    const given = JSON.stringify({ grant: await renew(), spec: armSpec() });
+    const outcome = await page.evaluate(`${darkScript}(${given})`);
+    expect(outcome).toEqual({ before: 0, after: 1, lost: ['timeout'] });
+    proxy.close();
   });
 });
