@@ -5,11 +5,14 @@ import path from 'node:path';
 import { decodeFrame, encodeFrame, Ndarray, routes } from '@armature/sdk/contract';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { WebSocket } from 'ws';
+import { openpiClientIfHad } from '../../test/compat/openpi-session.ts';
 import { environmentOfParts } from './config.ts';
 import { startPlatform, type Platform, type PlatformEvent } from './platform.ts';
 
 /** Nine processes start one after another, on a machine that may be busy. */
 const SLOW = 300_000;
+/** The client that openpi publishes, pointed at what `dev.json` says. */
+const openpiClient = await openpiClientIfHad();
 
 let dir: string;
 
@@ -105,6 +108,13 @@ describe('the platform', () => {
       if (!(actions instanceof Ndarray)) throw new Error('no actions');
       expect([actions.dtype, actions.shape]).toEqual(['<f8', [16, 8]]);
       expect(actions.toFloat32().every((value) => Math.abs(value) <= 2.8)).toBe(true);
+      const said = JSON.parse(readFileSync(dev, 'utf8')) as Pick<Platform, 'openpi'>;
+      if (openpiClient !== undefined) {
+        const published = await openpiClient(said.openpi, '', SLOW);
+        expect(published.metadata).toMatchObject({ embodiment: 'sample arm' });
+        expect(published.shapes).toEqual(new Array(5).fill([16, 8]));
+        expect(published.steps).toEqual(new Array(6).fill([8]));
+      }
       await expect(start()).rejects.toThrow(/Another platform \(process \d+\) runs in this folder/);
 
       const killed = first.pid('ingest');

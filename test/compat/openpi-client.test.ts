@@ -1,30 +1,13 @@
-import { execFile } from 'node:child_process';
-import { fileURLToPath } from 'node:url';
-import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { policyNumber } from '../../workers/serve/testing/fake-runtime.ts';
 import { startWorker, type TestWorker } from '../../workers/serve/testing/worker.ts';
-import { pythonIfHad } from './python-environment.ts';
+import { openpiClientIfHad } from './openpi-session.ts';
 
-/** The client as it is on PyPI, and a package that it imports and its metadata leaves out. */
-const REQUIREMENTS = ['openpi-client==0.1.2', 'typing_extensions==4.15.0'];
 const SLOW = 900_000;
 
-const environment = await pythonIfHad('openpi-client-0.1.2', REQUIREMENTS);
-const script = fileURLToPath(new URL('./openpi_client_session.py', import.meta.url));
+const client = await openpiClientIfHad();
 
-interface Outcome {
-  readonly metadata: Record<string, unknown>;
-  readonly keys: string[][];
-  readonly timings: string[][];
-  readonly dtype: string;
-  readonly shapes: number[][];
-  readonly first: number[];
-  readonly steps: number[][];
-  readonly refused: string;
-}
-
-describe.skipIf(environment === undefined)('the published openpi-client', () => {
+describe.skipIf(client === undefined)('the published openpi-client', () => {
   let worker: TestWorker;
   beforeAll(async () => {
     worker = await startWorker();
@@ -34,12 +17,9 @@ describe.skipIf(environment === undefined)('the published openpi-client', () => 
   it('drives a session unmodified', { timeout: SLOW }, async () => {
     const claims = worker.claims({ sub: 'ses_openpi', reasoning: { when: 'off' } });
     const token = await worker.issuer.sign(claims);
-    const { stdout } = await promisify(execFile)(
-      environment ?? '',
-      [script, '127.0.0.1', String(worker.port), token],
-      { timeout: SLOW },
-    );
-    const seen = JSON.parse(stdout) as Outcome;
+    const endpoint = { host: '127.0.0.1', port: worker.port };
+    const seen = await client?.(endpoint, token, SLOW);
+    if (seen === undefined) throw new Error('the client is not there');
     expect(seen.metadata).toMatchObject({ embodiment: 'arm', action_horizon: 8, control_hz: 20 });
     expect(new Set(seen.keys.map(String))).toEqual(
       new Set(['actions,policy_timing,server_timing']),
