@@ -10,6 +10,9 @@ interface Due {
 /** What calendars show at virtual time 0, ms since the Unix epoch. */
 export const WALL_START = 1_700_000_000_000;
 
+/** What is not over by then never will be, ms. */
+const LONGEST_MS = 600_000;
+
 /** Virtual time: the next event happens once everything that the last one started has settled. */
 export class SimClock implements Clock {
   private time = 0;
@@ -49,7 +52,7 @@ export class SimClock implements Clock {
     });
   }
 
-  /** Lets time pass until `done` has settled. @throws Error when nothing is due any more. */
+  /** Lets time pass until `done` has settled. @throws Error when nothing is due any more, or it never ends. */
   async until<T>(done: Promise<T>): Promise<T> {
     const state = { settled: false };
     const mark = (): void => {
@@ -63,6 +66,7 @@ export class SimClock implements Clock {
       while (next !== undefined && this.dropped.delete(next)) next = this.pop();
       if (next === undefined) throw new Error(`nothing is due any more at ${this.time} ms`);
       this.time = next.at;
+      if (this.time > LONGEST_MS) throw new Error(`it goes on and on, at ${this.time} ms`);
       next.call();
     }
   }
