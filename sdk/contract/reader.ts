@@ -25,7 +25,7 @@ function loosened(schema: z.core.$ZodType): z.core.$ZodType {
   if (schema === errorCodeSchema) return anyErrorCode;
   const { def } = (schema as z.core.$ZodTypes)._zod;
   const parts = loosenedParts(def);
-  return parts === undefined ? schema : z.core.clone(schema, { ...def, ...parts });
+  return parts === undefined ? schema : z.clone(schema, { ...def, ...parts });
 }
 
 /** What of a schema's definition a reader has in its place; undefined where it has no parts. */

@@ -114,6 +114,11 @@ export class SimRobot {
     return this.session?.status === 'ready' ? this.session.welcome.worker : undefined;
   }
 
+  /** Epoch of the connection in use; -1 without one. */
+  get epoch(): number {
+    return this.session?.status === 'ready' ? this.session.welcome.epoch : -1;
+  }
+
   async run(): Promise<void> {
     const { clock, cloud, options } = this;
     const session = await RobotSession.open({
