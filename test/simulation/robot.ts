@@ -23,6 +23,8 @@ export interface RobotOptions {
   readonly maxAgeMs: number;
   /** What its clock is ahead of the worker's, ms. */
   readonly clockOffset: number;
+  /** Whether it says by its wall clock when it looked, in place of the SDK. */
+  readonly tellsCapture: boolean;
   readonly maxInFlight: number;
   /** Whether its chunks are to go on from the one in execution. */
   readonly guided: boolean;
@@ -192,7 +194,7 @@ export class SimRobot {
   private ports(): RobotPorts {
     return {
       clock: this.clock,
-      wall: () => this.clock.wall() + this.options.clockOffset + this.stepped,
+      wall: () => this.wall(),
       random: () => this.random.next(),
       openSocket: async (target, events) => (await this.dial(target, events)).socket,
     };
@@ -223,7 +225,13 @@ export class SimRobot {
     });
     await worker.upgrade(token, wire);
     this.wires.push({ wire, events });
-    await this.passes(this.down);
+    try {
+      await this.passes(this.down);
+    } catch (error) {
+      // Whoever dialled hears nothing, and lets go of it.
+      wire.cut();
+      throw error;
+    }
     if (!wire.isOpen) throw new ArmatureError('unavailable', 'the link broke');
     wire.dialled();
     return wire;
@@ -256,9 +264,14 @@ export class SimRobot {
     };
   }
 
+  private wall(): number {
+    return this.clock.wall() + this.options.clockOffset + this.stepped;
+  }
+
   private observe() {
-    const { index, tenant } = this.options;
+    const { index, tenant, tellsCapture } = this.options;
     return {
+      ...(tellsCapture ? { capturedAt: this.wall() } : {}),
       images: { eye: { pixels: new Uint8Array(192).fill(index) } },
       state: Float32Array.of(index, this.actions, tenant),
       instruction: 'count',

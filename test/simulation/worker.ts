@@ -352,29 +352,29 @@ export class SimWorker {
 
 /** Shows every row on its way to `ScheduleWatch`. */
 class WatchedDispatcher extends Dispatcher<ActRow, RowResult> {
-  private readonly watch: ScheduleWatch;
+  private readonly books: ScheduleWatch;
 
   constructor(
-    watch: ScheduleWatch,
+    books: ScheduleWatch,
     options: ConstructorParameters<typeof Dispatcher<ActRow, RowResult>>[0],
   ) {
     super(options);
-    this.watch = watch;
+    this.books = books;
   }
 
   override submit(row: Parameters<Dispatcher<ActRow, RowResult>['submit']>[0]): void {
-    const { watch } = this;
-    watch.offered(row);
+    const { books } = this;
+    books.offered(row);
     super.submit({
       ...row,
       job: {
         ...row.job,
         row: () => {
-          watch.begun(row);
+          books.begun(row);
           return row.job.row();
         },
         dropped: (reason) => {
-          watch.dropped(row, reason);
+          books.dropped(row, reason);
           row.job.dropped(reason);
         },
       },

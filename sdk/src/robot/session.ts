@@ -49,6 +49,8 @@ export class RobotSession<S extends EmbodimentShape> {
   private readonly counter = new StatsCounter();
   private readonly execution = new ExecutionReport();
   private seq = 0;
+  /** What the robot's own clock showed when it said 0: that goes on, whatever the wall clock is set to. */
+  private readonly begunAt: number;
   /** The task in force, and the connection whose worker knows it. */
   private instruction: string | undefined;
   private instructed: Connection | undefined;
@@ -75,6 +77,7 @@ export class RobotSession<S extends EmbodimentShape> {
 
   private constructor(options: SessionOptions<S>) {
     this.options = options;
+    this.begunAt = options.ports.wall() - options.ports.clock.now();
     this.embodiment = options.embodiment;
     this.link = new Link({
       ...options,
@@ -203,10 +206,12 @@ export class RobotSession<S extends EmbodimentShape> {
 
   private async request(observation: Observation<S>, options: ActOptions): Promise<Chunk<S>> {
     const { clock, wall } = this.options.ports;
-    const capturedAt = observation.capturedAt ?? wall();
     const calledAt = clock.now();
+    // Not by the wall clock, which may be set in between: to the worker that would be a lateness.
+    const capturedAt = observation.capturedAt ?? this.begunAt + calledAt;
+    const ageMs = observation.capturedAt === undefined ? 0 : wall() - capturedAt;
     const { deadlineMs, signal, delay } = options;
-    const usefulMs = (deadlineMs ?? Infinity) - (wall() - capturedAt);
+    const usefulMs = (deadlineMs ?? Infinity) - ageMs;
     const budgetMs = Math.min(this.options.requestTimeoutMs, usefulMs);
     this.instruction = observation.instruction ?? this.instruction;
     const frame = (seq: number, connection: Connection | undefined): Uint8Array =>
