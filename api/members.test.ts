@@ -205,3 +205,37 @@ describe('removing a member', () => {
     expect(owners).toHaveLength(1);
   });
 });
+
+describe('rotating a member’s key while the member', () => {
+  const PAIRS = 24;
+  beforeAll(async () => {
+    ({ key: admin } = await api.tenant('rotates'));
+    await join('stays@example.com', 'owner');
+  });
+  /** The answers of both, and what the key that the rotation made may do then. */
+  async function atOnce(email: string, other: (id: string) => Promise<{ status: number }>) {
+    const { member, key, secret } = await join(email, 'owner');
+    const [rotated, done] = await Promise.all([
+      api.call('keys.rotate', secret, { id: key.id }),
+      other(member.id),
+    ]);
+    expect(done.status).toBe(200);
+    // Refused where the other was first: the key has ended, or may no more.
+    if (rotated.ok === undefined) return expect([401, 403, 409]).toContain(rotated.status);
+    const { status } = await api.call('members.list', rotated.ok.secret, {});
+    return expect([401, 403]).toContain(status);
+  }
+
+  it('is removed leaves no key that works', async () => {
+    for (let i = 0; i < PAIRS; i += 1) {
+      await atOnce(`gone${i}@example.com`, (id) => api.call('members.remove', admin, { id }));
+    }
+  });
+
+  it('becomes a viewer leaves no key of an owner', async () => {
+    for (let i = 0; i < PAIRS; i += 1) {
+      const change = (id: string) => api.call('members.change', admin, { id, role: 'viewer' });
+      await atOnce(`less${i}@example.com`, change);
+    }
+  });
+});

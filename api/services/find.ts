@@ -53,6 +53,22 @@ export const findKeyById: Find<typeof apiKeys.$inferSelect> = async (
   return row;
 };
 
+/**
+ * A key as it is, until this transaction ends. Its member is locked first, as who removes or changes a
+ * member does, whose keys are then those that there are.
+ */
+export const lockKey: Find<typeof apiKeys.$inferSelect> = async (tx, tenant, id, field = 'id') => {
+  const { memberId } = await findKeyById(tx, tenant, id, field);
+  if (memberId !== null) {
+    const mine = and(eq(members.tenantId, tenant), eq(members.id, memberId));
+    await tx.select({ id: members.id }).from(members).where(mine).for('update');
+  }
+  const where = and(eq(apiKeys.tenantId, tenant), eq(apiKeys.id, id));
+  const [row] = await tx.select().from(apiKeys).where(where).for('update');
+  if (row === undefined) throw notFound('key', id, field);
+  return row;
+};
+
 export const findMember: Find<typeof members.$inferSelect> = async (
   tx,
   tenant,

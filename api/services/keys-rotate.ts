@@ -1,7 +1,7 @@
 import { and, apiKeys, eq, newId } from '@armature/db';
 import { ArmatureError } from '@armature/sdk/contract';
 import type { Service } from './context.ts';
-import { findKeyById } from './find.ts';
+import { lockKey } from './find.ts';
 import { limitsOfKey } from './key-limits.ts';
 import { mutate } from './mutate.ts';
 import { presentKey } from './present.ts';
@@ -14,7 +14,7 @@ export const rotateKey: Service<'keys.rotate'> = async (ctx, { id, overlap_s: ov
   const now = ctx.clock();
   const { secret, start, hash } = ctx.keys.mint();
   const answer = await mutate(ctx, async (tx, note) => {
-    const old = await findKeyById(tx, ctx.tenant, id);
+    const old = await lockKey(tx, ctx.tenant, id);
     if (old.revokedAt !== null || (old.expiresAt !== null && old.expiresAt <= now)) {
       throw new ArmatureError('conflict', `key ${id} has ended`, {
         field: 'id',
