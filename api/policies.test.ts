@@ -161,3 +161,37 @@ describe('a retired version', () => {
     await api.must('sessions.resume', key, { id: open });
   });
 });
+
+describe('what is done with a version at once', () => {
+  const PAIRS = 24;
+
+  it('deploys none that is retired', async () => {
+    const { tenant, key, embodiment } = await world();
+    for (let i = 0; i < PAIRS; i += 1) {
+      const id = await addPolicyVersion(api.db.worker, tenant, embodiment);
+      const answers = await Promise.all([
+        api.call('policies.deploy', key, { id }),
+        api.call('policies.retire', key, { id }),
+      ]);
+      expect(answers.map(({ status }) => status).sort()).toEqual([200, 409]);
+    }
+  });
+
+  it('makes none a canary that is deployed or retired', async () => {
+    const { tenant, key, embodiment, first } = await world();
+    for (let i = 0; i < PAIRS; i += 1) {
+      await api.must('policies.deploy', key, { id: first });
+      const id = await addPolicyVersion(api.db.worker, tenant, embodiment);
+      const other = i % 2 === 0 ? 'policies.deploy' : 'policies.retire';
+      await Promise.all([
+        api.call('policies.canary', key, { id, share: 0.5 }),
+        api.call(other, key, { id }),
+      ]);
+      const now = await api.must('embodiments.get', key, { id: embodiment });
+      const canary = now.canary?.policy_version_id ?? null;
+      expect(canary).not.toBe(now.active_policy_version_id);
+      if (canary === null) continue;
+      expect((await api.must('policies.get', key, { id: canary })).retired_at).toBeNull();
+    }
+  });
+});

@@ -93,6 +93,21 @@ export const findEmbodiment: Find<typeof embodiments.$inferSelect> = async (
   return row;
 };
 
+/**
+ * A version and its embodiment, which is this transaction's alone until that ends: what is deployed, the
+ * canary and what is retired change one after another, each seeing the others'.
+ */
+export async function lockPolicyVersion(tx: Tx, tenant: string, id: string) {
+  const { embodimentId } = await findPolicyVersion(tx, tenant, id);
+  const [embodiment] = await tx
+    .select()
+    .from(embodiments)
+    .where(and(eq(embodiments.tenantId, tenant), eq(embodiments.id, embodimentId)))
+    .for('update');
+  if (embodiment === undefined) throw new Error('a version has no embodiment');
+  return { version: await findPolicyVersion(tx, tenant, id), embodiment };
+}
+
 /** @param lock keeps the row as it is, or for this transaction alone, until that ends. */
 export async function findDataset(
   tx: Tx,

@@ -1,7 +1,7 @@
 import { and, embodiments, eq, sql } from '@armature/db';
 import { ArmatureError } from '@armature/sdk/contract';
 import type { Service } from './context.ts';
-import { findEmbodiment, findPolicyVersion, needUnretired } from './find.ts';
+import { lockPolicyVersion, needUnretired } from './find.ts';
 import { mutate } from './mutate.ts';
 import { presentEmbodiment } from './present.ts';
 
@@ -11,8 +11,7 @@ import { presentEmbodiment } from './present.ts';
  */
 export const canaryPolicy: Service<'policies.canary'> = async (ctx, { id, share }) =>
   mutate(ctx, async (tx, note) => {
-    const version = await findPolicyVersion(tx, ctx.tenant, id);
-    const before = await findEmbodiment(tx, ctx.tenant, version.embodimentId);
+    const { version, embodiment: before } = await lockPolicyVersion(tx, ctx.tenant, id);
     const { activePolicyVersionId: active, canaryPolicyVersionId: canary } = before;
     if (share === 0 && canary !== id) return presentEmbodiment(before);
     if (share > 0) {

@@ -1,6 +1,6 @@
 import { and, embodiments, eq } from '@armature/db';
 import type { Service } from './context.ts';
-import { findPolicyVersion, needUnretired } from './find.ts';
+import { lockPolicyVersion, needUnretired } from './find.ts';
 import { presentPolicyVersion } from './present.ts';
 import { mutate } from './mutate.ts';
 
@@ -10,7 +10,7 @@ import { mutate } from './mutate.ts';
  */
 export const deployPolicy: Service<'policies.deploy'> = async (ctx, { id }) =>
   mutate(ctx, async (tx, note) => {
-    const row = await findPolicyVersion(tx, ctx.tenant, id);
+    const { version: row } = await lockPolicyVersion(tx, ctx.tenant, id);
     needUnretired(row, 'id');
     await tx
       .update(embodiments)

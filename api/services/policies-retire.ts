@@ -1,27 +1,16 @@
-import { and, embodiments, eq, or, policyVersions, sql } from '@armature/db';
+import { and, eq, policyVersions, sql } from '@armature/db';
 import { ArmatureError } from '@armature/sdk/contract';
 import type { Service } from './context.ts';
-import { findPolicyVersion } from './find.ts';
+import { lockPolicyVersion } from './find.ts';
 import { mutate } from './mutate.ts';
 import { presentPolicyVersion } from './present.ts';
 
 /** Lets a version have no new sessions any more; open sessions keep it. Again is no error. */
 export const retirePolicy: Service<'policies.retire'> = async (ctx, { id }) =>
   mutate(ctx, async (tx, note) => {
-    const before = await findPolicyVersion(tx, ctx.tenant, id);
+    const { version: before, embodiment } = await lockPolicyVersion(tx, ctx.tenant, id);
     if (before.retiredAt !== null) return presentPolicyVersion(before, false);
-    const [using] = await tx
-      .select({ id: embodiments.id })
-      .from(embodiments)
-      .where(
-        and(
-          eq(embodiments.tenantId, ctx.tenant),
-          eq(embodiments.id, before.embodimentId),
-          or(eq(embodiments.activePolicyVersionId, id), eq(embodiments.canaryPolicyVersionId, id)),
-        ),
-      )
-      .for('update');
-    if (using !== undefined) {
+    if ([embodiment.activePolicyVersionId, embodiment.canaryPolicyVersionId].includes(id)) {
       throw new ArmatureError('conflict', `policy version ${id} is deployed or a canary`, {
         field: 'id',
         fix: 'Deploy another version, or end the canary, first.',
