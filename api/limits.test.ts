@@ -5,16 +5,29 @@ import {
   type RouteInput,
   type RouteName,
 } from '@armature/sdk/contract';
+import postgres, { type Sql } from 'postgres';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { PLATFORM_KEY, requestFor, startTestApi, type TestApi } from '../test/support/api.ts';
 import { armSpec, fileOf } from '../test/support/robots.ts';
 import { addPolicyVersion, addServeWorker, addUsage, markReady } from '../test/support/rows.ts';
 
 let api: TestApi;
+let sql: Sql;
 beforeAll(async () => {
   api = await startTestApi({ requestBatch: 1 });
+  sql = postgres(api.db.adminUrl, { max: 1 });
 });
-afterAll(async () => api.stop());
+afterAll(async () => {
+  await sql.end();
+  await api.stop();
+});
+
+/** As the sweep does, long after a version was retired. */
+const expire = (version: string) =>
+  sql`update policy_versions set expired_at = now() where id = ${version}`;
+/** As if a session's robot had got its last token that much earlier. */
+const idleFor = (session: string, minutes: number) =>
+  sql`update sessions set granted_at = granted_at - ${minutes} * interval '1 minute' where id = ${session}`;
 
 const limit = (id: string, name: RouteInput<'tenants.limit'>['name'], value: number | null) =>
   api.must('tenants.limit', PLATFORM_KEY, { id, name, value });
@@ -77,7 +90,7 @@ describe('quotas', () => {
     });
   };
 
-  it('bound the bytes of all data sets and of the versions that are not retired', async () => {
+  it('bound the bytes of all data sets and of the versions whose files are there', async () => {
     const { id, key, embodiment, set } = await world();
     await limit(id, 'storage_bytes', 100);
     const { dataset } = await api.must('datasets.create', key, set(60));
@@ -91,6 +104,8 @@ describe('quotas', () => {
     await api.must('datasets.create', key, set(60));
     await refused('datasets.create', key, set(1), 'storage_bytes');
     await api.must('policies.retire', key, { id: version });
+    await refused('datasets.create', key, set(1), 'storage_bytes');
+    await expire(version);
     await api.must('datasets.create', key, set(1000));
     await refused('datasets.create', key, set(1), 'storage_bytes');
   });
@@ -163,6 +178,33 @@ describe('quotas', () => {
     await refused('sessions.create', key, input, 'compute_s_per_month');
   });
 
+  it('bound the robots that come back as those that come', async () => {
+    const { id, key, embodiment } = await world();
+    const policy = await addPolicyVersion(api.db.worker, id, embodiment);
+    await addServeWorker(api.db.worker);
+    await limit(id, 'concurrent_robots', 2);
+    const input = { robot: 'r', embodiment_id: embodiment, policy_version_id: policy };
+    const create = async () => (await api.must('sessions.create', key, input)).session.id;
+    const [first, second] = [await create(), await create()];
+    await idleFor(first, 11);
+    await idleFor(second, 11);
+    const [third, fourth] = [await create(), await create()];
+    await refused('sessions.resume', key, { id: first }, 'concurrent_robots');
+    // Whoever counts renews its token as often as it likes, and keeps its place while it is served.
+    await api.must('sessions.resume', key, { id: third });
+    await addUsage(api.db.worker, id, third, 1);
+    await idleFor(third, 11);
+    await api.must('sessions.resume', key, { id: third });
+    await refused('sessions.create', key, input, 'concurrent_robots');
+    await api.must('sessions.end', key, { id: fourth });
+    // One of them, however many come at once; it may come again.
+    const answers = await Promise.all(
+      [first, second, first, second].map((id) => api.call('sessions.resume', key, { id })),
+    );
+    expect(answers.map(({ status }) => status).sort()).toEqual([200, 200, 429, 429]);
+    await refused('sessions.create', key, input, 'concurrent_robots');
+  });
+
   it('count the computation of closed windows once, and give no robot another token', async () => {
     const { id, key, embodiment } = await world();
     const policy = await addPolicyVersion(api.db.worker, id, embodiment);
@@ -233,6 +275,11 @@ describe('quotas of a key', () => {
     const others = await api.must('sessions.create', admin, input);
     const { session } = await api.must('sessions.create', key, input);
     await refused('sessions.create', key, input, 'concurrent_robots');
+    await idleFor(session.id, 11);
+    const next = await api.must('sessions.create', key, input);
+    await refused('sessions.resume', admin, { id: session.id }, 'concurrent_robots');
+    await api.must('sessions.end', key, { id: next.session.id });
+    await api.must('sessions.resume', key, { id: session.id });
     const shown = await api.must('keys.limit', admin, {
       id: keyId,
       name: 'concurrent_robots',
@@ -274,6 +321,8 @@ describe('quotas of a key', () => {
     await api.must('keys.limit', admin, { id: keyId, name: 'storage_bytes', value: 1001 });
     await refused('datasets.create', key, set(1), 'storage_bytes');
     await api.must('policies.retire', admin, { id: version });
+    await refused('datasets.create', key, set(1), 'storage_bytes');
+    await expire(version);
     await api.must('datasets.create', key, set(1));
   });
 

@@ -188,6 +188,8 @@ export const policyVersions = tenantTable('policy_versions', {
   prefixDelayMax: integer('prefix_delay_max').notNull().default(0),
   bytes: whole('bytes').notNull(),
   retiredAt: instant('retired_at'),
+  /** Since when its files are taken away, which happens some time after it was retired. */
+  expiredAt: instant('expired_at'),
   createdAt: instant('created_at').notNull().defaultNow(),
 });
 
@@ -261,6 +263,8 @@ export const sessions = tenantTable('sessions', {
   /** Of the key that made it; null for a person. */
   keyLineage: text('key_lineage'),
   createdAt: instant('created_at').notNull().defaultNow(),
+  /** When its robot last got a token. */
+  grantedAt: instant('granted_at').notNull().defaultNow(),
   endedAt: instant('ended_at'),
 });
 

@@ -135,17 +135,29 @@ export const findFinetune: Find<typeof finetunes.$inferSelect> = async (
   return row;
 };
 
-export const findPolicyVersion: Find<typeof policyVersions.$inferSelect> = async (
-  tx,
-  tenant,
-  id,
+/** @param lock keeps the row as it is until this transaction ends. */
+export async function findPolicyVersion(
+  tx: Tx,
+  tenant: string,
+  id: string,
   field = 'id',
-) => {
+  lock?: 'share',
+): Promise<typeof policyVersions.$inferSelect> {
   const where = and(eq(policyVersions.tenantId, tenant), eq(policyVersions.id, id));
-  const [row] = await tx.select().from(policyVersions).where(where);
+  const query = tx.select().from(policyVersions).where(where);
+  const [row] = await (lock === undefined ? query : query.for(lock));
   if (row === undefined) throw notFound('policy version', id, field);
   return row;
-};
+}
+
+/** @throws ArmatureError `conflict` for a version that was retired so long ago that its files are gone. */
+export function needFiles(version: typeof policyVersions.$inferSelect, field: string): void {
+  if (version.expiredAt === null) return;
+  throw new ArmatureError('conflict', `the files of policy version ${version.id} are gone`, {
+    field,
+    fix: 'They are kept for 30 days after a version is retired; choose another, or fine-tune anew.',
+  });
+}
 
 export const findSession: Find<typeof sessions.$inferSelect> = async (
   tx,

@@ -10,7 +10,7 @@ import {
   type EmbodimentSpec,
   type FinetuneOptions,
 } from '@armature/sdk/contract';
-import { findDataset, findEmbodiment, findFinetune, findPolicyVersion } from './find.ts';
+import { findDataset, findEmbodiment, findFinetune, findPolicyVersion, needFiles } from './find.ts';
 
 type DatasetRow = typeof datasets.$inferSelect;
 
@@ -159,7 +159,8 @@ async function checkStart(
   const id = options.base_policy_version_id;
   if (id === undefined) return;
   const field = 'options.base_policy_version_id';
-  const version = await findPolicyVersion(tx, tenant, id, field);
+  const version = await findPolicyVersion(tx, tenant, id, field, 'share');
+  needFiles(version, field);
   if (version.embodimentId !== embodimentId) {
     throw new ArmatureError(
       'embodiment_mismatch',

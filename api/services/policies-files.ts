@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { withTenant } from '@armature/db';
 import { z } from 'zod';
 import type { Service } from './context.ts';
-import { findPolicyVersion } from './find.ts';
+import { findPolicyVersion, needFiles } from './find.ts';
 
 /** How long the URLs are good, which a transfer that has begun may outlast. */
 const EXPIRES_S = 3600;
@@ -13,9 +13,11 @@ const manifestSchema = z.object({
 
 /** A presigned URL for each file of a version, which its manifest names with size and digest. */
 export const listPolicyFiles: Service<'policies.files'> = async (ctx, { id }) => {
-  const { digest, prefix } = await withTenant(ctx.db, ctx.tenant, (tx) =>
+  const version = await withTenant(ctx.db, ctx.tenant, (tx) =>
     findPolicyVersion(tx, ctx.tenant, id),
   );
+  needFiles(version, 'id');
+  const { digest, prefix } = version;
   const bytes = await ctx.store.get(prefix + MANIFEST);
   const actual = createHash('sha256').update(bytes).digest('hex');
   if (actual !== digest) {

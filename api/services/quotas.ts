@@ -19,6 +19,7 @@ import {
   ArmatureError,
   limitDefaults,
   liveFinetuneStatuses,
+  SESSION_TOKEN_MAX_LIFE_S,
   type KeyLimitName,
   type LimitName,
 } from '@armature/sdk/contract';
@@ -26,8 +27,10 @@ import type { Holder } from './key-limits.ts';
 
 type QuotaName = Exclude<LimitName, 'requests_per_s' | 'requests_burst' | 'serve_share'>;
 
-/** Minutes after which a session without a chunk counts as a robot that is gone. */
+/** Minutes after which a session without a chunk or a new token counts as a robot that is gone. */
 const IDLE_MINUTES = 10;
+/** A session without a new token for so long has no robot: no token lives longer. */
+const GONE_MINUTES = SESSION_TOKEN_MAX_LIFE_S / 60 + IDLE_MINUTES;
 
 const MINUTE = 60;
 const HOUR = 60 * MINUTE;
@@ -48,13 +51,13 @@ export async function limitOf(tx: Tx, tenant: string, name: LimitName): Promise<
 }
 
 /**
- * Data sets and the policy versions that are not retired count.
+ * Data sets count, and policy versions whose files are there: also retired ones, until their files are taken away.
  * @throws ArmatureError `quota_exceeded` where another set of `bytes` does not fit.
  */
 export async function needStorage(tx: Tx, holder: Holder, bytes: number): Promise<void> {
   const { tenant } = holder;
   await oneAtATime(tx, tenant, 'storage_bytes');
-  const remedy = 'Delete data sets or retire policy versions';
+  const remedy = 'Delete data sets, or wait until retired policy versions expire';
   await needShared(tx, holder, { name: 'storage_bytes', remedy }, async (lineage) => {
     const [sets] = await tx
       .select({ used: sql`coalesce(sum(${datasets.bytes}), 0)`.mapWith(Number) })
@@ -75,7 +78,7 @@ export async function needStorage(tx: Tx, holder: Holder, bytes: number): Promis
     const [versions] = await tx
       .select({ used: sql`coalesce(sum(${policyVersions.bytes}), 0)`.mapWith(Number) })
       .from(policyVersions)
-      .where(and(eq(policyVersions.tenantId, tenant), isNull(policyVersions.retiredAt), made));
+      .where(and(eq(policyVersions.tenantId, tenant), isNull(policyVersions.expiredAt), made));
     return (sets?.used ?? 0) + (versions?.used ?? 0) + bytes;
   });
 }
@@ -98,6 +101,24 @@ export async function needJob(tx: Tx, holder: Holder): Promise<void> {
 
 /** @throws ArmatureError `quota_exceeded` where one more robot is too many. */
 export async function needRobot(tx: Tx, holder: Holder): Promise<void> {
+  await needCompute(tx, holder);
+  await needPlace(tx, holder, null);
+}
+
+/**
+ * For a robot that comes back: it has its place while it counts.
+ * @throws ArmatureError `quota_exceeded` where it does not, and is one too many.
+ */
+export async function needRobotAgain(tx: Tx, holder: Holder, sessionId: string): Promise<void> {
+  await needCompute(tx, holder);
+  const [live] = await tx.execute(
+    sql`select from sessions where ${liveSessions(holder.tenant)} and sessions.id = ${sessionId}`,
+  );
+  if (live === undefined) await needPlace(tx, holder, sessionId);
+}
+
+/** @param but a session that is not counted beside the one that needs the place */
+async function needPlace(tx: Tx, holder: Holder, but: string | null): Promise<void> {
   const { tenant } = holder;
   await oneAtATime(tx, tenant, 'concurrent_robots');
   const quota = { name: 'concurrent_robots', remedy: 'End sessions' } as const;
@@ -105,17 +126,23 @@ export async function needRobot(tx: Tx, holder: Holder): Promise<void> {
     const made = lineage === null ? sql`true` : sql`sessions.key_lineage = ${lineage}`;
     const [row] = await tx.execute<{ live: string }>(sql`
       select count(*) as live from sessions
-      where sessions.tenant_id = ${tenant} and sessions.ended_at is null and ${made} and (
-        sessions.created_at > now() - ${IDLE_MINUTES} * interval '1 minute'
-        or exists (
-          select from usage_events used
-          where used.tenant_id = ${tenant} and used.session_id = sessions.id
-            and used.at > now() - ${IDLE_MINUTES} * interval '1 minute'
-        )
-      )`);
+      where ${liveSessions(tenant)} and ${made} and sessions.id is distinct from ${but}`);
     return Number(row?.live ?? 0) + 1;
   });
-  await needCompute(tx, holder);
+}
+
+/** Sessions that count as robots, in a query of `sessions`. Those of long ago are passed over by an index. */
+function liveSessions(tenant: string): ReturnType<typeof sql> {
+  const within = (minutes: number) => sql`now() - ${minutes} * interval '1 minute'`;
+  return sql`sessions.tenant_id = ${tenant} and sessions.ended_at is null
+    and sessions.granted_at > ${within(GONE_MINUTES)} and (
+      sessions.granted_at > ${within(IDLE_MINUTES)}
+      or exists (
+        select from usage_events used
+        where used.tenant_id = ${tenant} and used.session_id = sessions.id
+          and used.at > ${within(IDLE_MINUTES)}
+      )
+    )`;
 }
 
 /**

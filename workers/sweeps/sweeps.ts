@@ -3,10 +3,12 @@ import { closeUsage } from './close-usage.ts';
 import { endedDeliveries } from './ended-deliveries.ts';
 import { expiredAnswers } from './expired-answers.ts';
 import { expiredInvitations } from './expired-invitations.ts';
+import { idleSessions } from './idle-sessions.ts';
 import { oldDeviations } from './old-deviations.ts';
 import { orphanObjects } from './orphan-objects.ts';
 import { quarantinedSets } from './quarantined-sets.ts';
 import { resealSecrets } from './reseal-secrets.ts';
+import { retiredVersions } from './retired-versions.ts';
 import { spentCompute } from './spent-compute.ts';
 import type { Sweep } from './sweep.ts';
 
@@ -14,8 +16,10 @@ import type { Sweep } from './sweep.ts';
 export const sweeps: readonly Sweep[] = [
   spentCompute,
   closeUsage,
+  idleSessions,
   abandonedUploads,
   quarantinedSets,
+  retiredVersions,
   orphanObjects,
   oldDeviations,
   endedDeliveries,
