@@ -5,10 +5,13 @@ import {
   eq,
   finetunes,
   heartbeat,
+  holdLease,
   Queue,
   Sealing,
+  sql,
   webhookOwner,
   withTenant,
+  type ClaimedJob,
 } from '@armature/db';
 import type { FinetuneStatus } from '@armature/sdk/contract';
 import { pino } from 'pino';
@@ -90,6 +93,17 @@ async function keysBelow(prefix: string): Promise<string[]> {
   const keys: string[] = [];
   for await (const { key } of api.store.list(prefix)) keys.push(key);
   return keys;
+}
+
+/** The job of a fine-tune, as its worker has it. */
+async function claimOf(finetune: string): Promise<ClaimedJob> {
+  const claim = { kinds: ['finetune'] as const, owner: 'a worker', leaseMs: 60_000 };
+  // Those of other tests stand in the queue before it.
+  for (;;) {
+    const job = await claimJob(api.db.worker, claim);
+    if (job === null) throw new Error('the fine-tune was not claimed');
+    if (job.subjectId === finetune) return job;
+  }
 }
 
 describe('a sweep', () => {
@@ -245,6 +259,129 @@ describe('a sweep', () => {
     expect(await sweep('orphan-objects', 2 * DAY)).toBe('completed');
   });
 
+  it('takes objects away while a fine-tune of the tenant runs, whose worker waits for nothing', async () => {
+    const { key, tenant, upload } = await tenantWithArm('beside');
+    const set = await upload(Buffer.from('1'));
+    await markDataset(api.db.worker, tenant, set.id, 'ready');
+    const input = { name: 'f', dataset_id: set.id, options: {} };
+    const { id: finetune } = await api.must('finetunes.create', key, input);
+    const job = await claimOf(finetune);
+    await passFinetune(api.db.worker, tenant, finetune, 'running');
+    const attempt = `tenants/${tenant}/finetunes/${finetune}/${job.id}/attempt-`;
+    // Of the attempt that runs: it may record it yet, old as it is.
+    const kept = `${attempt}${String(job.attempt)}/checkpoint-2.safetensors`;
+    const orphans = [`${attempt}0/checkpoint-1.safetensors`];
+    for (let i = 0; i < 25; i += 1) orphans.push(`tenants/${tenant}/datasets/ds_none/files/${i}`);
+    for (const one of [kept, ...orphans]) await api.store.put(one, Buffer.from('x'));
+    let recorded = 0;
+    const store: typeof api.store = Object.create(api.store, {
+      delete: {
+        value: async (one: string) => {
+          await withTenant(api.db.worker, tenant, async (tx) => {
+            await tx.execute(sql`set local lock_timeout = '2s'`);
+            await holdLease(tx, job);
+            await tx.update(finetunes).set({ progress: 0.5 }).where(eq(finetunes.id, finetune));
+          });
+          expect(await heartbeat(api.db.worker, job)).toBe('ok');
+          recorded += 1;
+          await api.store.delete(one);
+        },
+      },
+    });
+    expect(await sweep('orphan-objects', 2 * DAY, { store })).toBe('completed');
+    expect(recorded).toBe(orphans.length);
+    expect(await keysBelow(`tenants/${tenant}/`)).toEqual([kept]);
+  });
+
+  it('lets versions expire that were retired a month ago and that nothing needs', async () => {
+    const { key, tenant, embodiment, upload } = await tenantWithArm('retired');
+    const set = await upload(Buffer.from('1'));
+    await markDataset(api.db.worker, tenant, set.id, 'ready');
+    await addServeWorker(api.db.worker);
+    const version = () => addStoredVersion(api.db.worker, api.store, tenant, embodiment);
+    const [free, driven, based, twin] = [
+      await version(),
+      await version(),
+      await version(),
+      await version(),
+    ];
+    const { digest } = await api.must('policies.get', key, { id: twin });
+    const same = await addPolicyVersion(api.db.worker, tenant, embodiment, { digest });
+    const { session } = await api.must('sessions.create', key, {
+      robot: 'r1',
+      embodiment_id: embodiment,
+      policy_version_id: driven,
+    });
+    const draft = await api.must('finetunes.create', key, {
+      name: 'f',
+      dataset_id: set.id,
+      options: { base_policy_version_id: based },
+      start: false,
+    });
+    for (const id of [free, driven, based, twin]) await api.must('policies.retire', key, { id });
+    const downloads = async () => {
+      const has: boolean[] = [];
+      for (const id of [free, driven, based, twin, same]) {
+        const answer = await api.call('policies.files', key, { id });
+        if (answer.ok === undefined) {
+          expect(answer).toMatchObject({ status: 409, problem: { code: 'conflict', field: 'id' } });
+        }
+        has.push(answer.ok !== undefined);
+      }
+      return has;
+    };
+    const both = async (afterMs: number) => {
+      expect(await sweep('retired-versions', afterMs)).toBe('completed');
+      expect(await sweep('orphan-objects', afterMs)).toBe('completed');
+    };
+    await both(29 * DAY);
+    expect(await downloads()).toEqual([true, true, true, true, true]);
+    await both(31 * DAY);
+    expect(await downloads()).toEqual([false, true, true, false, true]);
+    const again = { name: 'f', dataset_id: set.id, options: { base_policy_version_id: free } };
+    expect(await api.call('finetunes.create', key, again)).toMatchObject({
+      status: 409,
+      problem: { field: 'options.base_policy_version_id' },
+    });
+    await api.must('sessions.end', key, { id: session.id });
+    await api.must('finetunes.cancel', key, { id: draft.id });
+    await both(31 * DAY);
+    expect(await downloads()).toEqual([false, false, false, false, true]);
+    expect(await keysBelow(`tenants/${tenant}/policies/`)).toHaveLength(2);
+    const log = await api.must('audit.list', key, { subject: free });
+    expect(log.items[0]).toMatchObject({ actor: 'platform', verb: 'policies.expire' });
+  });
+
+  it('ends sessions whose robots have been gone for a day', async () => {
+    const { key, tenant, embodiment } = await tenantWithArm('idle');
+    const policy = await addPolicyVersion(api.db.worker, tenant, embodiment);
+    await addServeWorker(api.db.worker);
+    const input = { robot: 'r1', embodiment_id: embodiment, policy_version_id: policy };
+    const gone = (await api.must('sessions.create', key, input)).session.id;
+    const back = (await api.must('sessions.create', key, input)).session.id;
+    await admin`update sessions set granted_at = granted_at - interval '2 hours'
+      where tenant_id = ${tenant}`;
+    await api.must('sessions.resume', key, { id: back });
+    // More than are ended in one transaction.
+    await admin`
+      insert into sessions (id, tenant_id, robot, embodiment_id, policy_version_id, options, worker_id, granted_at)
+      select 'ses_' || ${tenant} || n, tenant_id, robot, embodiment_id, policy_version_id, options, worker_id, granted_at
+      from sessions, generate_series(1, 600) n where id = ${gone}`;
+    const open = async () =>
+      (await admin`select from sessions where tenant_id = ${tenant} and ended_at is null`).length;
+    expect(await sweep('idle-sessions', 0.9 * DAY)).toBe('completed');
+    expect(await open()).toBe(602);
+    expect(await sweep('idle-sessions', 0.95 * DAY)).toBe('completed');
+    expect(await open()).toBe(1);
+    expect((await api.must('sessions.get', key, { id: back })).ended_at).toBeNull();
+    expect(await api.call('sessions.resume', key, { id: gone })).toMatchObject({
+      status: 409,
+      problem: { code: 'conflict', field: 'id' },
+    });
+    const { items } = await api.must('audit.list', key, { subject: gone });
+    expect(items[0]).toMatchObject({ actor: 'platform', verb: 'sessions.expire' });
+  });
+
   it('closes windows of usage as the one who asks for them would', async () => {
     const { key, tenant, embodiment } = await tenantWithArm('usage');
     const policy = await addPolicyVersion(api.db.worker, tenant, embodiment);
@@ -278,11 +415,7 @@ describe('a sweep', () => {
     });
     const input = { name: 'f', dataset_id: dataset, options: {} };
     const running = await api.must('finetunes.create', secret, input);
-    const claim = { kinds: ['finetune'] as const, owner: 'a worker', leaseMs: 60_000 };
-    let job = await claimJob(api.db.worker, claim);
-    // Those of other tests stand in the queue before it.
-    while (job !== null && job.subjectId !== running.id) job = await claimJob(api.db.worker, claim);
-    if (job === null) throw new Error('the fine-tune was not claimed');
+    const job = await claimOf(running.id);
     await passFinetune(api.db.worker, tenant, running.id, 'running');
     await expect
       .poll(() => withTenant(api.db.worker, tenant, (tx) => computeUsedS(tx, tenant, key.id)))
