@@ -23,6 +23,7 @@ import {
   addPolicyVersion,
   addServeWorker,
   markReady,
+  failFinetune,
   passFinetune,
 } from '../../test/support/rows.ts';
 import { estimateTraining } from './estimate.ts';
@@ -275,6 +276,30 @@ describe('estimates', () => {
     expect(await api.call('finetunes.create', key, { name: 'g', ...input })).toMatchObject(refusal);
     await api.must('finetunes.cancel', key, { id: job.id });
     await api.must('finetunes.estimate', key, input);
+  });
+
+  it('refuse a fine-tune that goes on as they refuse a new one', async () => {
+    const { tenant, key, embodiment } = await fleet();
+    const dataset_id = await readySet(tenant, key, embodiment);
+    const input = { name: 'f', dataset_id, options: { mode: 'head' as const, steps: 1000 } };
+    const paused = await api.must('finetunes.create', key, input);
+    await api.must('finetunes.pause', key, { id: paused.id });
+    const failed = await api.must('finetunes.create', key, input);
+    await passFinetune(api.db.worker, tenant, failed.id, 'running');
+    await failFinetune(api.db.worker, tenant, failed.id);
+    const limit = { id: tenant, name: 'cost_per_month' } as const;
+    await api.must('tenants.limit', PLATFORM_KEY, { ...limit, value: 0 });
+    const refusal = { status: 429, problem: { code: 'quota_exceeded', limit: 'cost_per_month' } };
+    const resume = () => api.call('finetunes.resume', key, { id: paused.id });
+    const retry = () => api.call('finetunes.retry', key, { id: failed.id });
+    const refused = [await resume(), await retry()];
+    expect(refused).toMatchObject([refusal, refusal]);
+    for (const { problem } of refused) expect(problem?.retry_after_s).toBeGreaterThan(0);
+    // Room for one and a half of them.
+    const value = Number(paused.estimate?.cost) * 1.5;
+    await api.must('tenants.limit', PLATFORM_KEY, { ...limit, value });
+    expect(await resume()).toMatchObject({ status: 200 });
+    expect(await retry()).toMatchObject(refusal);
   });
 
   it('use the speed of the tenant’s own jobs', async () => {

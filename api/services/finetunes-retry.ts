@@ -2,6 +2,7 @@ import { ArmatureError } from '@armature/sdk/contract';
 import type { Service } from './context.ts';
 import { beginFinetune } from './finetune-begin.ts';
 import { changeFinetune, lockFinetune } from './finetune-change.ts';
+import { estimateCost } from './finetune-cost.ts';
 import { findFinetuneSets, namingOf } from './finetune-sets.ts';
 import { holderOf } from './key-limits.ts';
 import { mutate } from './mutate.ts';
@@ -22,13 +23,15 @@ export const retryFinetune: Service<'finetunes.retry'> = async (ctx, { id }) =>
     }
     const holder = await holderOf(tx, ctx);
     await needJob(tx, holder);
-    const sets = await findFinetuneSets(tx, ctx.tenant, namingOf(row));
+    const naming = namingOf(row);
+    const sets = await findFinetuneSets(tx, ctx.tenant, naming);
+    const estimate = await estimateCost(tx, ctx, sets, naming.options);
     const status = await beginFinetune(tx, ctx.tenant, id, sets);
     return changeFinetune(
       tx,
       ctx,
       id,
-      { status, keyLineage: holder.lineage, error: null, finishedAt: null },
+      { status, estimate, keyLineage: holder.lineage, error: null, finishedAt: null },
       note,
     );
   });
