@@ -55,7 +55,13 @@ export { ensureDatabase, setRolePasswords, urlForRole } from './roles.ts';
 export { Sealing, SealingError, webhookOwner } from './sealing.ts';
 export { endedSessions } from './ended-sessions.ts';
 export { removeServeWorker, reportServeWorker } from './serve-workers.ts';
-export { closableUntil, closeUsageWindows, usageClosedUntil, WINDOW_MS } from './usage-windows.ts';
+export {
+  closableUntil,
+  closeUsage,
+  closeUsageWindows,
+  usageClosedUntil,
+  WINDOW_MS,
+} from './usage-windows.ts';
 export * from './schema.ts';
 export {
   and,

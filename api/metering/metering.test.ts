@@ -139,6 +139,61 @@ describe('windows', () => {
     await fc.assert(property, { numRuns: 12, seed: 3 });
   });
 
+  it('are closed a day of usage at a time, however many were left open', async () => {
+    const { tenant, key, sessions, serve } = await fleet();
+    const now = Date.now();
+    const agoH = [24 * 90, 24 * 5, 24 * 5 - 1, 24 * 4 - 1, 24 * 3];
+    for (const [i, hours] of agoH.entries()) {
+      await serve(sessions[0] ?? '', new Date(now - hours * HOUR), i + 1);
+    }
+    const until = new Date(now - HOUR);
+    const step = () => withTenant(api.db.app, tenant, (tx) => closeUsageWindows(tx, tenant, until));
+    const closed: number[] = [];
+    for (let before = 0; ;) {
+      const after = (await step()).getTime();
+      if (after === before) break;
+      closed.push((await windowsOf(tenant)).length);
+      before = after;
+    }
+    // Days in which nothing was used are passed over.
+    expect(closed).toEqual([1, 3, 5, 5]);
+    const from = new Date(now - 100 * 24 * HOUR).toISOString();
+    const usage = await api.must('usage.get', key, { from });
+    expect(usage.totals.chunks).toBe(1 + 2 + 3 + 4 + 5);
+
+    const other = await fleet();
+    for (const [i, hours] of agoH.entries()) {
+      await other.serve(other.sessions[0] ?? '', new Date(now - hours * HOUR), i + 1);
+    }
+    const { items } = await api.must('usage.lines', other.key, { from });
+    expect(items.map(({ chunks }) => chunks)).toEqual([5, 4, 3, 2, 1]);
+  });
+
+  it('are summed for 400 days and 10,000 keys at most', async () => {
+    const { tenant, key } = await fleet();
+    const now = Date.now();
+    const from = (days: number) => ({ from: new Date(now - days * 24 * HOUR).toISOString() });
+    await api.must('usage.get', key, from(399));
+    expect(await api.call('usage.get', key, from(401))).toMatchObject({
+      status: 400,
+      problem: { code: 'invalid_request', field: 'from' },
+    });
+    const admin = postgres(api.db.adminUrl, { max: 1 });
+    await admin`
+      insert into usage_windows (id, tenant_id, window_at, session_id, robot, policy_version_id,
+        chunks, actions, reasoning_tokens, compute_us, training_us)
+      select ${tenant} || n, ${tenant}, now() - interval '2 days', 's' || n, 'r' || n % 10000, 'pv',
+        1, 16, 0, 0, 0
+      from generate_series(1, 10001) n`;
+    await admin.end();
+    const by = (group_by: 'session' | 'robot') => api.call('usage.get', key, { group_by });
+    expect((await by('robot')).ok?.items).toHaveLength(10_000);
+    expect(await by('session')).toMatchObject({
+      status: 400,
+      problem: { code: 'invalid_request', field: 'group_by' },
+    });
+  });
+
   it.skipIf(wantsTwoProcesses())(
     'lose and double nothing while writers and closers run at the same time',
     async () => {

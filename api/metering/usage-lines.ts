@@ -5,6 +5,9 @@ import type { PriceSheets, Quantities } from './price-sheets.ts';
 /** What usage is summed by. */
 export type UsageKey = 'hour' | 'day' | 'session' | 'robot' | 'policy_version';
 
+/** One more is given where there are more. */
+export const MAX_SUMS = 10_000;
+
 export interface UsageQuery {
   readonly tenant: string;
   /** Inclusive; a whole window. */
@@ -85,7 +88,7 @@ export async function usageSums(tx: Tx, prices: PriceSheets, q: UsageQuery): Pro
     from lines
     where (${q.sessionId ?? null}::text is null or session_id = ${q.sessionId ?? null})
       and (${q.robot ?? null}::text is null or robot = ${q.robot ?? null})
-    group by 1, 2 order by 1, 2`);
+    group by 1, 2 order by 1, 2 limit ${MAX_SUMS + 1}`);
   return rows.map((raw) => {
     const row = rowSchema.parse(raw);
     return {

@@ -1,9 +1,14 @@
-import { closableUntil, closeUsageWindows, withTenant } from '@armature/db';
-import { usageSums } from '../metering/usage-lines.ts';
+import { closableUntil, closeUsage, withTenant } from '@armature/db';
+import { ArmatureError } from '@armature/sdk/contract';
+import { MAX_SUMS, usageSums } from '../metering/usage-lines.ts';
 import type { Service } from './context.ts';
 import { findSession, findTenant } from './find.ts';
 import { presentUsed, type PricedSum } from './present-used.ts';
 import { usagePeriod } from './usage-period.ts';
+
+/** Of a year's report, and of its days in any time zone. */
+const MAX_DAYS = 400;
+const MAX_PERIOD_MS = MAX_DAYS * 86_400_000;
 
 const NOTHING: PricedSum = {
   chunks: 0,
@@ -18,12 +23,18 @@ const NOTHING: PricedSum = {
 export const getUsage: Service<'usage.get'> = async (ctx, input) => {
   const now = ctx.clock();
   const { from, to, open } = usagePeriod(input, now);
+  if (to.getTime() - from.getTime() > MAX_PERIOD_MS) {
+    throw new ArmatureError('invalid_request', `from: lies more than ${MAX_DAYS} days before to`, {
+      field: 'from',
+      fix: 'Ask for one part of the period after another.',
+    });
+  }
+  const closedUntil = await closeUsage(ctx.db, ctx.tenant, closableUntil(now));
   return withTenant(ctx.db, ctx.tenant, async (tx) => {
     const { timeZone } = await findTenant(tx, ctx.tenant);
     if (input.session_id !== undefined) {
       await findSession(tx, ctx.tenant, input.session_id, 'session_id');
     }
-    const closedUntil = await closeUsageWindows(tx, ctx.tenant, closableUntil(now));
     const rows = await usageSums(tx, ctx.prices, {
       tenant: ctx.tenant,
       from,
@@ -34,6 +45,12 @@ export const getUsage: Service<'usage.get'> = async (ctx, input) => {
       timeZone,
       closedUntil,
     });
+    if (rows.length > MAX_SUMS) {
+      throw new ArmatureError('invalid_request', `group_by: has more than ${MAX_SUMS} sums`, {
+        field: 'group_by',
+        fix: 'Ask for a shorter period, or page through the lines of usage.',
+      });
+    }
     const sums = new Map<string, PricedSum>();
     for (const row of rows) {
       const priced = { ...row, cost: ctx.prices.cost(row.sheet, row) };

@@ -1,7 +1,7 @@
 import {
   and,
   closableUntil,
-  closeUsageWindows,
+  closeUsage,
   eq,
   gte,
   lt,
@@ -19,9 +19,9 @@ export const listUsageLines: Service<'usage.lines'> = async (ctx, input) => {
   const now = ctx.clock();
   const { from, to } = usagePeriod(input, now);
   const { where, orderBy, limit } = keyset(input, usageWindows.windowAt, usageWindows.id);
-  const rows = await withTenant(ctx.db, ctx.tenant, async (tx) => {
-    await closeUsageWindows(tx, ctx.tenant, closableUntil(now));
-    return tx
+  await closeUsage(ctx.db, ctx.tenant, closableUntil(now));
+  const rows = await withTenant(ctx.db, ctx.tenant, (tx) =>
+    tx
       .select()
       .from(usageWindows)
       .where(
@@ -33,8 +33,8 @@ export const listUsageLines: Service<'usage.lines'> = async (ctx, input) => {
         ),
       )
       .orderBy(...orderBy)
-      .limit(limit);
-  });
+      .limit(limit),
+  );
   return pageOf(
     input,
     rows.map((row) => ({ ...row, createdAt: row.windowAt })),

@@ -1,5 +1,5 @@
 import { abandonedUploads } from './abandoned-uploads.ts';
-import { closeUsage } from './close-usage.ts';
+import { openUsage } from './close-usage.ts';
 import { endedDeliveries } from './ended-deliveries.ts';
 import { expiredAnswers } from './expired-answers.ts';
 import { expiredInvitations } from './expired-invitations.ts';
@@ -15,7 +15,7 @@ import type { Sweep } from './sweep.ts';
 /** Every sweep of the platform. */
 export const sweeps: readonly Sweep[] = [
   spentCompute,
-  closeUsage,
+  openUsage,
   idleSessions,
   abandonedUploads,
   quarantinedSets,
