@@ -52,7 +52,9 @@ export function createCall({ services: deps, identify, limiter, pepper, log }: C
     try {
       const actor = await identify(caller, routes[name]);
       Object.assign(line, describe(actor));
-      if ('tenantId' in actor) await limiter.admit(actor.tenantId, idOf(actor));
+      if ('tenantId' in actor && !caller.isCounted) {
+        await limiter.admit(actor.tenantId, idOf(actor));
+      }
       requireScope(actor, routes[name].scope);
       const input = parseInput(name, await readInput());
       const key = idempotencyKeyOf(name, caller);

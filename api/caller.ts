@@ -13,6 +13,8 @@ export interface Caller {
   origin: string | undefined;
   /** The Idempotency-Key header. */
   idempotencyKey: string | undefined;
+  /** Whether this goes on with a request that the rate has counted. */
+  isCounted: boolean;
 }
 
 export function callerOf(requestId: string, header: (name: string) => string | undefined): Caller {
@@ -23,5 +25,6 @@ export function callerOf(requestId: string, header: (name: string) => string | u
     tenant: header(TENANT_HEADER),
     origin: header('origin'),
     idempotencyKey: header('idempotency-key'),
+    isCounted: false,
   };
 }

@@ -1,7 +1,7 @@
 import { appendEvents, finetunes, eq, withTenant } from '@armature/db';
 import { problemSchema } from '@armature/sdk/contract';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { startTestApi, type TestApi } from '../../test/support/api.ts';
+import { PLATFORM_KEY, startTestApi, type TestApi } from '../../test/support/api.ts';
 import { armSpec, fileOf } from '../../test/support/robots.ts';
 import { markReady, passFinetune } from '../../test/support/rows.ts';
 
@@ -11,7 +11,7 @@ let key: string;
 let finetune: string;
 
 beforeAll(async () => {
-  api = await startTestApi();
+  api = await startTestApi({ requestBatch: 1 });
   ({ id: tenant, key } = await api.tenant());
   const embodiment = await api.must('embodiments.create', key, { spec: armSpec });
   const { dataset } = await api.must('datasets.create', key, {
@@ -123,5 +123,27 @@ describe('the stream of a fine-tune', () => {
       code: 'invalid_key',
     });
     expect(await stream.next()).toBeNull();
+  });
+
+  it('is one request, however long it lasts', async () => {
+    const limit = (name: 'requests_burst' | 'requests_per_s', value: number | null) =>
+      api.must('tenants.limit', PLATFORM_KEY, { id: tenant, name, value });
+    const reader = await api.keyWith(key, ['read']);
+    await limit('requests_per_s', 0.001);
+    // Of which a key has half.
+    await limit('requests_burst', 4);
+    const stream = await open(reader.key);
+    expect(await stream.next()).toMatchObject({ id: '1' });
+    await note('late');
+    for (let last: Message | null = null; last?.data?.includes('"late"') !== true;) {
+      last = await stream.next();
+      expect(last?.event).not.toBe('problem');
+      expect(last).not.toBeNull();
+    }
+    stream.close();
+    const ask = async () => (await api.call('tenants.current', reader.key, {})).status;
+    expect([await ask(), await ask()]).toEqual([200, 429]);
+    await limit('requests_burst', null);
+    await limit('requests_per_s', null);
   });
 });

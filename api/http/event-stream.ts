@@ -2,7 +2,7 @@ import { ArmatureError, endedFinetuneStatuses, type JobEvent } from '@armature/s
 import type { Hono } from 'hono';
 import { streamSSE } from 'hono/streaming';
 import type { Call } from '../call.ts';
-import { callerOf } from '../caller.ts';
+import { callerOf, type Caller } from '../caller.ts';
 import { classifyError } from '../errors.ts';
 import type { HttpEnv } from './rest.ts';
 
@@ -18,17 +18,18 @@ const ENDED: ReadonlySet<string> = new Set(endedFinetuneStatuses);
  * The history of a fine-tune as it grows: `id` is the event's `seq`, `event` its kind, `data` the
  * event. `Last-Event-ID` goes on behind that one. An event `end` with the fine-tune closes the
  * stream; one with a problem tells why it broke off (the key or the sign-in may have ended meanwhile: every look
- * is a call of `finetunes.events` of its own).
+ * is a call of `finetunes.events` of its own). To the rate of requests a stream is one.
  */
 export function mountEventStream(app: Hono<HttpEnv>, call: Call, pollMs = POLL_MS): void {
   app.get(EVENT_STREAM_PATH, async (c) => {
     const id = c.req.param('id');
     const requestId = c.get('requestId');
     const caller = callerOf(requestId, (header) => c.req.header(header));
-    const look = async (after: number): Promise<JobEvent[]> =>
-      (await call('finetunes.events', caller, () => Promise.resolve({ id, after }))).items;
+    const look = async (as: Caller, after: number): Promise<JobEvent[]> =>
+      (await call('finetunes.events', as, () => Promise.resolve({ id, after }))).items;
     // The first look answers as REST does where the caller may not see this.
-    let waiting = await look(lastSeen(c.req.header('last-event-id')));
+    let waiting = await look(caller, lastSeen(c.req.header('last-event-id')));
+    const again: Caller = { ...caller, isCounted: true };
     c.header('cache-control', 'no-store');
     c.header('x-accel-buffering', 'no');
     return streamSSE(c, async (stream) => {
@@ -41,8 +42,8 @@ export function mountEventStream(app: Hono<HttpEnv>, call: Call, pollMs = POLL_M
             await stream.writeSSE({ id: String(event.seq), event: event.kind, data });
             after = event.seq;
           }
-          const finetune = await call('finetunes.get', caller, () => Promise.resolve({ id }));
-          const more = await look(after);
+          const finetune = await call('finetunes.get', again, () => Promise.resolve({ id }));
+          const more = await look(again, after);
           if (more.length === 0 && ENDED.has(finetune.status)) {
             await stream.writeSSE({ event: 'end', data: JSON.stringify(finetune) });
             return;
