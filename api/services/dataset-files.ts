@@ -6,10 +6,13 @@ import type { ObjectStore } from '@armature/storage';
 /** How long an upload plan's URLs are good for, in seconds; a new plan gives new ones. */
 export const UPLOAD_EXPIRES_S = 6 * 3600;
 export const CONTENT_TYPE = 'application/octet-stream';
-/** Requests to the object store at a time. */
-const CONCURRENCY = 16;
-/** Bytes of an object in memory at a time while it is hashed. */
-const HASH_BYTES = 4 << 20;
+/**
+ * Requests to the object store at a time: the most files of a set, 20,000 of them, are looked at within the
+ * time that a client waits for an answer, 30 s, where the store takes 70 ms for one, its client having 50 connections.
+ */
+const CONCURRENCY = 64;
+/** Bytes of an object in memory at a time while it is hashed, for each of those. */
+const HASH_BYTES = 1 << 20;
 
 /** A set's place in the store and in the database. */
 export interface SetPlace {
@@ -75,13 +78,25 @@ async function hashOf(store: ObjectStore, key: string, size: number): Promise<st
   return hash.digest('hex');
 }
 
+/** Results in the order of the items, of which `CONCURRENCY` are worked on at a time. */
 export async function mapLimited<T, R>(
   items: readonly T[],
   work: (item: T) => Promise<R>,
 ): Promise<R[]> {
   const results: R[] = [];
-  for (let start = 0; start < items.length; start += CONCURRENCY) {
-    results.push(...(await Promise.all(items.slice(start, start + CONCURRENCY).map(work))));
-  }
+  const rest = items.entries();
+  let hasFailed = false;
+  const lane = async (): Promise<void> => {
+    for (const [index, item] of rest) {
+      if (hasFailed) return;
+      try {
+        results[index] = await work(item);
+      } catch (error) {
+        hasFailed = true;
+        throw error;
+      }
+    }
+  };
+  await Promise.all(Array.from({ length: Math.min(CONCURRENCY, items.length) }, lane));
   return results;
 }
