@@ -66,6 +66,15 @@ describe('the rate of requests', () => {
   });
 });
 
+/** Seconds after which it is worth asking again. */
+const MONTH = 31 * 24 * 3600;
+const waits: Record<string, number> = {
+  storage_bytes: 3600,
+  concurrent_jobs: 60,
+  concurrent_robots: 60,
+  webhooks: 3600,
+};
+
 describe('quotas', () => {
   const world = async () => {
     const { id, key } = await api.tenant();
@@ -83,11 +92,16 @@ describe('quotas', () => {
     input: RouteInput<N>,
     quota: string,
   ) => {
-    const answer = await api.call(name, key, input);
-    expect(answer).toMatchObject({
-      status: 429,
-      problem: { code: 'quota_exceeded', limit: quota },
-    });
+    const answer = await fetch(...requestFor(api.url, name, key, input));
+    expect(answer.status).toBe(429);
+    const problem = problemSchema.parse(await answer.json());
+    expect(problem).toMatchObject({ code: 'quota_exceeded', limit: quota });
+    const wait = Number(answer.headers.get('retry-after'));
+    expect(wait).toBe(problem.retry_after_s);
+    // What is of a month, in the next.
+    if (quota in waits) return expect(wait).toBe(waits[quota]);
+    expect(wait).toBeGreaterThan(0);
+    return expect(wait).toBeLessThanOrEqual(MONTH);
   };
 
   it('bound the bytes of all data sets and of the versions whose files are there', async () => {
@@ -136,16 +150,22 @@ describe('quotas', () => {
     const input = { robot: 'r', embodiment_id: embodiment, policy_version_id: policy };
     const robots = several.map(() => api.call('sessions.create', key, input));
     expect(await statuses(robots)).toEqual([200, 200, 200, 429, 429, 429, 429, 429]);
-  });
 
-  it('say when to ask again', async () => {
-    const { id, key, set } = await world();
-    await limit(id, 'storage_bytes', 1);
-    const answer = await fetch(...requestFor(api.url, 'datasets.create', key, set(2)));
-    expect(answer.status).toBe(429);
-    const problem = problemSchema.parse(await answer.json());
-    expect(problem).toMatchObject({ limit: 'storage_bytes', retry_after_s: 3600 });
-    expect(answer.headers.get('retry-after')).toBe('3600');
+    const { items } = await api.must('datasets.list', key, {});
+    const [dataset] = items;
+    if (dataset === undefined) expect.fail('no set');
+    await markReady(api.db.worker, id, dataset.id);
+    await limit(id, 'concurrent_jobs', 3);
+    await limit(id, 'webhooks', 3);
+    const job = { name: 'f', dataset_id: dataset.id, options: {} };
+    const jobs = several.map(() => api.call('finetunes.create', key, job));
+    expect(await statuses(jobs)).toEqual([200, 200, 200, 429, 429, 429, 429, 429]);
+    const hook: RouteInput<'webhooks.create'> = {
+      url: 'https://example.com/hook',
+      events: ['dataset.ready'],
+    };
+    const hooks = several.map(() => api.call('webhooks.create', key, hook));
+    expect(await statuses(hooks)).toEqual([200, 200, 200, 429, 429, 429, 429, 429]);
   });
 
   it('bound the webhooks', async () => {

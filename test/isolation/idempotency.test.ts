@@ -16,8 +16,8 @@ const mutations = (Object.keys(routes) as RouteName[])
   .filter((name) => routes[name].method !== 'GET')
   .sort((x, y) => Number(SPOILING.has(x)) - Number(SPOILING.has(y)));
 
-/** What changes nothing, or has nothing left to change in the world: no line of the audit log. */
-const WITHOUT_LINE: ReadonlySet<RouteName> = new Set(['finetunes.estimate', 'datasets.complete']);
+/** What changes nothing: no line of the audit log. */
+const WITHOUT_LINE: ReadonlySet<RouteName> = new Set(['finetunes.estimate']);
 /** What has one input alone: the credential, or an invitation that says of which tenant it is. */
 const WITHOUT_OTHER_INPUT: ReadonlySet<RouteName> = new Set(['invitations.accept', 'account.join']);
 

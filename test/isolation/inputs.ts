@@ -29,6 +29,8 @@ export interface World {
     added: string;
     /** A set that is being uploaded. */
     open: string;
+    /** One all of whose files have arrived. */
+    uploaded: string;
     rejected: string;
     /** A set that nothing uses. */
     spare: string;
@@ -47,7 +49,8 @@ export interface World {
   };
 }
 
-export const worldFile = fileOf('meta/info.json', Buffer.from('{}'));
+export const worldContent = Buffer.from('{}');
+export const worldFile = fileOf('meta/info.json', worldContent);
 
 /**
  * An input of every verb that works for the owner of the world. None is missing, by its type, and
@@ -83,7 +86,7 @@ export const inputs: { [N in RouteName]: (ids: World['ids']) => RouteInput<N> } 
     files: [worldFile],
   }),
   'datasets.plan': ({ open }) => ({ id: open }),
-  'datasets.complete': ({ dataset }) => ({ id: dataset }),
+  'datasets.complete': ({ uploaded }) => ({ id: uploaded }),
   'datasets.accept': ({ rejected }) => ({ id: rejected, without_episodes: [0] }),
   'datasets.delete': ({ spare }) => ({ id: spare }),
   'datasets.list': () => ({}),

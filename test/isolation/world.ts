@@ -13,7 +13,7 @@ import {
   markDataset,
   markReady,
 } from '../support/rows.ts';
-import { inputs, worldFile, type World } from './inputs.ts';
+import { inputs, worldContent, worldFile, type World } from './inputs.ts';
 
 export async function makeWorld(api: TestApi, name: string): Promise<World> {
   const { id: tenant, key: admin } = await api.tenant(name);
@@ -26,7 +26,8 @@ export async function makeWorld(api: TestApi, name: string): Promise<World> {
   const owner = await memberOf(api, { tenant, admin }, 'owner');
   const embodiment = await api.must('embodiments.create', admin, { spec: armSpec });
   const set = { name: 'd', embodiment_id: embodiment.id, files: [worldFile] };
-  const [dataset, heldout, added, open, rejected, spareSet] = [
+  const [dataset, heldout, added, open, uploaded, rejected, spareSet] = [
+    await api.must('datasets.create', admin, set),
     await api.must('datasets.create', admin, set),
     await api.must('datasets.create', admin, set),
     await api.must('datasets.create', admin, set),
@@ -34,6 +35,8 @@ export async function makeWorld(api: TestApi, name: string): Promise<World> {
     await api.must('datasets.create', admin, set),
     await api.must('datasets.create', admin, set),
   ];
+  const place = `tenants/${tenant}/datasets/${uploaded.dataset.id}/files/${worldFile.path}`;
+  await api.store.put(place, worldContent);
   await markReady(api.db.worker, tenant, dataset.dataset.id);
   await markReady(api.db.worker, tenant, heldout.dataset.id);
   await markReady(api.db.worker, tenant, added.dataset.id);
@@ -92,6 +95,7 @@ export async function makeWorld(api: TestApi, name: string): Promise<World> {
       heldout: heldout.dataset.id,
       added: added.dataset.id,
       open: open.dataset.id,
+      uploaded: uploaded.dataset.id,
       rejected: rejected.dataset.id,
       spare: spareSet.dataset.id,
       finetune: finetune.id,
