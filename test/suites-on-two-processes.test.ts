@@ -16,6 +16,10 @@ describe('two processes, isolation of tenants', () =>
 describe('two processes, idempotency', () => import('../api/idempotency.test.ts').then(registered));
 describe('two processes, limits', () => import('../api/limits.test.ts').then(registered));
 describe('two processes, flow', () => import('../api/flow.test.ts').then(registered));
+describe('two processes, fine-tunes', () => import('../api/finetunes.test.ts').then(registered));
+describe('two processes, policies', () => import('../api/policies.test.ts').then(registered));
+describe('two processes, deleting sets', () =>
+  import('../api/datasets-delete.test.ts').then(registered));
 describe('two processes, metering', () =>
   import('../api/metering/metering.test.ts').then(registered));
 

@@ -166,4 +166,46 @@ describe('two API processes behind a round robin', () => {
     } while (cursor !== undefined);
     expect(listed).toBe(made);
   });
+
+  it('lose and double nothing where each is killed under load and requests are repeated', async () => {
+    let stopped = false;
+    const made = new Map<string, string>();
+    /** As a client does that has no answer, or is told that its request is still under way. */
+    const repeated = async (name: string, idempotencyKey: string): Promise<string> => {
+      for (;;) {
+        const input = { name, scopes: ['read' as const] };
+        const answer = await send('keys.create', input, { idempotencyKey }).catch(() => null);
+        if (answer?.status === 200) return routes['keys.create'].output.parse(answer.body).key.id;
+        if (answer !== null) expect([409, 503]).toContain(answer.status);
+        await new Promise((resolve) => setTimeout(resolve, 20));
+      }
+    };
+    const lanes = Promise.all(
+      [0, 1, 2, 3].map(async (lane) => {
+        for (let n = 0; !stopped; n += 1) {
+          const name = `killed ${lane} ${n}`;
+          made.set(name, await repeated(name, `killed-${lane}-request-${n}`));
+        }
+      }),
+    );
+    for (const [index, port] of ports.entries()) {
+      const answered = balancer.answered.get(port) ?? 0;
+      await expect
+        .poll(() => balancer.answered.get(port) ?? 0, { timeout: 60_000 })
+        .toBeGreaterThan(answered + 5);
+      await processes[index]?.kill();
+      processes[index] = await startApiProcess(environment, port);
+    }
+    stopped = true;
+    await lanes;
+    const listed: [string, string][] = [];
+    let cursor: string | undefined;
+    do {
+      const page = await must('keys.list', { limit: 200, ...(cursor && { cursor }) });
+      listed.push(...page.items.map(({ name, id }): [string, string] => [name, id]));
+      cursor = page.next_cursor ?? undefined;
+    } while (cursor !== undefined);
+    const killed = listed.filter(([name]) => name.startsWith('killed '));
+    expect(killed.sort()).toEqual([...made].sort());
+  });
 });

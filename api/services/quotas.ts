@@ -86,6 +86,7 @@ export async function needStorage(tx: Tx, holder: Holder, bytes: number): Promis
 /** @throws ArmatureError `quota_exceeded` where one more fine-tune is too many. */
 export async function needJob(tx: Tx, holder: Holder): Promise<void> {
   const { tenant } = holder;
+  await needCompute(tx, holder);
   await oneAtATime(tx, tenant, 'concurrent_jobs');
   const isLive = inArray(finetunes.status, [...liveFinetuneStatuses]);
   const quota = { name: 'concurrent_jobs', remedy: 'Wait for a fine-tune to end' } as const;
@@ -96,7 +97,6 @@ export async function needJob(tx: Tx, holder: Holder): Promise<void> {
       .where(and(eq(finetunes.tenantId, tenant), isLive, by(finetunes, lineage)));
     return (row?.live ?? 0) + 1;
   });
-  await needCompute(tx, holder);
 }
 
 /** @throws ArmatureError `quota_exceeded` where one more robot is too many. */

@@ -7,6 +7,8 @@ export interface NodeProcess {
   log(): string;
   /** SIGTERM, and the exit code once it has ended. */
   stop(): Promise<number | null>;
+  /** SIGKILL: whatever it was doing is cut off. */
+  kill(): Promise<void>;
 }
 
 /**
@@ -40,6 +42,10 @@ export async function startNodeProcess(
       child.kill('SIGTERM');
       const [code] = (await exit) as [number | null];
       return code;
+    },
+    kill: async () => {
+      child.kill('SIGKILL');
+      await exit;
     },
   };
 }
