@@ -107,4 +107,27 @@ describe('migrations of rows that are there', () => {
     ]);
     await client.end();
   });
+
+  it('let sessions that are open count by what they were served since', async () => {
+    const { client, rest } = await before(24);
+    await client`insert into tenants (id, name) values ('ten_1', 't')`;
+    await client`insert into embodiments (tenant_id, id, spec) values ('ten_1', 'emb_1', '{}')`;
+    await client`
+      insert into policy_versions (id, tenant_id, embodiment_id, name, digest, prefix, stats_hash,
+        preprocess_hash, mode, sampler, bytes)
+      values ('pv_1', 'ten_1', 'emb_1', 'v', 'd', 'p', 's', 'p', 'head', '{}', 1)`;
+    const open = (id: string) => client`
+      insert into sessions (id, tenant_id, robot, embodiment_id, policy_version_id, options, worker_id)
+      values (${id}, 'ten_1', 'r', 'emb_1', 'pv_1', '{}', 'serve-1')`;
+    await open('ses_before');
+    await rest();
+    await open('ses_since');
+    const rows = await client<{ id: string; minutes: number }[]>`
+      select id, floor(extract(epoch from now() - granted_at) / 60)::integer as minutes
+      from sessions order by id`;
+    const [old, since] = rows;
+    expect(old?.minutes).toBeGreaterThanOrEqual(10);
+    expect(since?.minutes).toBeLessThan(10);
+    await client.end();
+  });
 });

@@ -144,7 +144,7 @@ describe('windows', () => {
     const now = Date.now();
     const agoH = [24 * 90, 24 * 5, 24 * 5 - 1, 24 * 4 - 1, 24 * 3];
     for (const [i, hours] of agoH.entries()) {
-      await serve(sessions[0] ?? '', new Date(now - hours * HOUR), i + 1);
+      await serve(sessions[0], new Date(now - hours * HOUR), i + 1);
     }
     const until = new Date(now - HOUR);
     const step = () => withTenant(api.db.app, tenant, (tx) => closeUsageWindows(tx, tenant, until));
@@ -163,7 +163,7 @@ describe('windows', () => {
 
     const other = await fleet();
     for (const [i, hours] of agoH.entries()) {
-      await other.serve(other.sessions[0] ?? '', new Date(now - hours * HOUR), i + 1);
+      await other.serve(other.sessions[0], new Date(now - hours * HOUR), i + 1);
     }
     const { items } = await api.must('usage.lines', other.key, { from });
     expect(items.map(({ chunks }) => chunks)).toEqual([5, 4, 3, 2, 1]);
