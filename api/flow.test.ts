@@ -178,7 +178,7 @@ describe('a data set', () => {
         expect((await api.call('datasets.complete', key, { id: plan.dataset.id })).status).toBe(
           200,
         );
-        expect(Math.max(...pieces)).toBe(4 << 20);
+        expect(Math.max(...pieces)).toBe(1 << 20);
       } finally {
         Object.assign(api.store, { head, get });
       }
