@@ -298,19 +298,48 @@ describe('runIngest', () => {
     expect(findings(dataset.report)).toEqual([['cancelled', undefined]]);
   });
 
-  it('tries again when the platform fails, but not for ever', async () => {
+  it('never rejects a good set for what the platform does, however often it fails or stops', async () => {
     const broken = remote(() => {
       throw new ArmatureError('unavailable', 'the store is away');
     });
-    for (let attempt = 1; attempt <= 5; attempt += 1) {
+    const waits: number[] = [];
+    for (let attempt = 1; attempt <= 12; attempt += 1) {
       await due();
-      await run(await claim(), { store: broken });
+      const asked = Date.now();
+      const isToFail = attempt % 2 === 0;
+      await run(await claim(), { store: broken }, isToFail ? running : AbortSignal.abort());
       const { dataset, job } = await look();
-      expect(job.attempt).toBe(attempt);
-      expect(job.status).toBe(attempt < 5 ? 'queued' : 'failed');
-      expect(dataset.status).toBe(attempt < 5 ? 'validating' : 'rejected');
+      expect(job).toMatchObject({ status: 'queued', attempt });
+      expect(dataset).toMatchObject({ status: 'validating', report: null });
+      if (isToFail) waits.push((job.runAt.getTime() - asked) / 1000);
     }
-    expect(findings((await look()).dataset.report)).toEqual([['internal', undefined]]);
+    waits.forEach((seconds, i) => {
+      expect(Math.round(seconds)).toBeGreaterThanOrEqual(2 * 2 ** i);
+    });
+    await due();
+    await run(await claim());
+    expect((await look()).dataset).toMatchObject({ status: 'ready' });
+  });
+
+  it('lets a set wait that lost five workers, and takes it again', async () => {
+    const lose = () =>
+      withTenant(db.worker, tenantId, (tx) =>
+        tx
+          .update(jobs)
+          .set({ leaseUntil: sql`now() - interval '1 second'` })
+          .where(eq(jobs.subjectId, datasetId)),
+      );
+    for (let lost = 1; lost <= 5; lost += 1) {
+      await claim();
+      await lose();
+    }
+    await run(await claim());
+    const { dataset, job } = await look();
+    expect([dataset.status, job.status]).toEqual(['validating', 'queued']);
+    expect(job.runAt.getTime()).toBeGreaterThan(Date.now() + 30_000);
+    await due();
+    await run(await claim());
+    expect((await look()).dataset.status).toBe('ready');
   });
 
   it('runs as a process that gets ready, validates and stops cleanly', async () => {

@@ -6,6 +6,7 @@ import { ArmatureError, type DatasetReport, derivedPrefix } from '@armature/sdk/
 import type { ObjectStore } from '@armature/storage';
 import type { Logger } from 'pino';
 import type { Lease } from '../jobs/lease.ts';
+import { endOfAttempt, pastAttempts } from '../jobs/past-attempts.ts';
 import { CancelRequested, LeaseLost, Stopping } from '../jobs/reasons.ts';
 import { runHeld } from '../jobs/run-held.ts';
 import { checkInProcess } from './check-in-process.ts';
@@ -14,10 +15,12 @@ import { Ledger } from './ledger.ts';
 import { DERIVED } from './protocol.ts';
 import { verifiedSource } from './verified-source.ts';
 
-/** An attempt of this number is the last, whether attempts fail or kill their worker. */
-const LAST_ATTEMPT = 5;
-/** Wait before another attempt, for each attempt so far. */
+/** A set that lost so many workers is not taken again at once when it loses another. */
+const MOST_LOST = 5;
+/** Wait before another attempt; twice as long with each failure or lost worker … */
 const RETRY_MS = 2_000;
+/** … up to this. */
+const LONGEST_RETRY_MS = 3_600_000;
 /** Time between two writes of the progress. */
 const PROGRESS_EVERY_MS = 1_000;
 
@@ -59,7 +62,7 @@ export async function runIngest(
     log,
     stop,
     work: (lease) => validate(job, services, ledger, lease, log),
-    conclude: (reason) => conclude(reason, job, ledger, log),
+    conclude: (reason) => conclude(reason, job, services.db, ledger, log),
   });
 }
 
@@ -71,9 +74,8 @@ async function validate(
   log: Logger,
 ): Promise<void> {
   if (job.cancelRequested) throw new CancelRequested();
-  if (job.attempt > LAST_ATTEMPT) {
-    throw new Error(`the validation was started ${job.attempt} times and never came to an end`);
-  }
+  const { lost, lastLost } = await pastAttempts(services.db, job);
+  if (lastLost && lost >= MOST_LOST) throw new Error(`the validation lost ${lost} workers`);
   const scratch = join(services.scratch, job.id);
   await rm(scratch, { recursive: true, force: true });
   try {
@@ -117,9 +119,11 @@ async function validate(
   }
 }
 
+/** However often the platform fails, the set is not rejected for it: it stays to be tried again. */
 async function conclude(
   reason: unknown,
   job: ClaimedJob,
+  db: Db,
   ledger: Ledger,
   log: Logger,
 ): Promise<void> {
@@ -127,31 +131,25 @@ async function conclude(
     log.warn({ err: reason }, 'stopped without a trace: another worker has the job');
   } else if (reason instanceof Stopping) {
     log.info('given back: this worker stops');
-    await ledger.release(0, 'the worker stops; the validation is queued again');
+    await ledger.release(0, {
+      kind: 'message',
+      message: 'the worker stops; the validation is queued again',
+      data: endOfAttempt(job, 'given back'),
+    });
   } else if (reason instanceof CancelRequested) {
     log.info('cancelled');
     const error = new ArmatureError('cancelled', 'the validation was cancelled', {
       fix: 'Complete the upload again to validate the data set.',
     });
     await ledger.finish(failedReport(error), 'rejected', { status: 'cancelled' });
-  } else if (job.attempt >= LAST_ATTEMPT) {
-    log.error({ err: reason }, 'the validation failed for the last time');
-    const error = new ArmatureError(
-      'internal',
-      'the data set could not be validated, for a reason inside the platform',
-      { fix: 'Upload the data set again; if that fails too, report its id.' },
-    );
-    const { code, message, fix } = error;
-    await ledger.finish(failedReport(error), 'rejected', {
-      status: 'failed',
-      error: { code, message, fix },
-    });
   } else {
     log.error({ err: reason }, 'the attempt failed; another follows');
-    await ledger.release(
-      RETRY_MS * job.attempt,
-      `attempt ${job.attempt} failed inside the platform; another follows`,
-    );
+    const { failed, lost } = await pastAttempts(db, job);
+    await ledger.release(Math.min(RETRY_MS * 2 ** (failed + lost), LONGEST_RETRY_MS), {
+      kind: 'warning',
+      message: `attempt ${job.attempt} failed inside the platform, not because of the set; another follows`,
+      data: endOfAttempt(job, 'failed'),
+    });
   }
 }
 

@@ -9,6 +9,7 @@ import {
   eq,
   holdLease,
   type JobOutcome,
+  type NewJobEvent,
   settle,
   type Tx,
   withTenant,
@@ -101,11 +102,14 @@ export class Ledger {
     });
   }
 
-  /** Gives the job back to the queue; the data set stays `validating`. */
-  async release(delayMs: number, message: string): Promise<void> {
+  /**
+   * Gives the job back to the queue; the data set stays `validating`.
+   * @param event carries `endOfAttempt`.
+   */
+  async release(delayMs: number, event: NewJobEvent): Promise<void> {
     await this.#write(async (tx) => {
       await this.#update(tx, { progress: 0 });
-      await appendEvents(tx, this.#job.subjectId, [{ kind: 'message', message }]);
+      await appendEvents(tx, this.#job.subjectId, [event]);
       await settle(tx, this.#job, { status: 'queued', delayMs });
     });
   }

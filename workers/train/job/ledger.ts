@@ -28,6 +28,7 @@ import {
 } from '@armature/db';
 import type { z } from 'zod';
 import { readInput, type CheckpointRecord, type FinetuneInput } from './input.ts';
+import { endOfAttempt } from '../../jobs/past-attempts.ts';
 import { CancelRequested, PauseRequested } from '../../jobs/reasons.ts';
 
 export type RunningStatus = Extract<FinetuneStatus, 'running' | 'evaluating' | 'packaging'>;
@@ -200,12 +201,17 @@ export class Ledger {
   async paused(): Promise<void> {
     await this.write(async (tx) => {
       await this.update(tx, { status: 'paused', etaAt: null });
-      await appendEvents(tx, this.job.subjectId, [{ kind: 'status', message: 'paused' }]);
+      await appendEvents(tx, this.job.subjectId, [
+        { kind: 'status', message: 'paused', data: endOfAttempt(this.job, 'given back') },
+      ]);
       await this.settle(tx, { status: 'paused' });
     });
   }
 
-  /** Gives the job back to the queue; its checkpoint stays, and so does what was asked of it. */
+  /**
+   * Gives the job back to the queue; its checkpoint stays, and so does what was asked of it.
+   * @param event carries `endOfAttempt`.
+   */
   async release(delayMs: number, event: NewJobEvent): Promise<void> {
     await this.end(async (tx) => {
       const [row] = await tx

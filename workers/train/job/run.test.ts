@@ -651,6 +651,49 @@ describe('runFinetune', () => {
     expect(JSON.stringify([finetune, events])).not.toContain('hunter2');
   });
 
+  it('takes neither stops nor pauses for failures of its own', async () => {
+    const wanted = await undisturbedDigest();
+    const queued = await queue();
+    const stopped = AbortSignal.abort();
+    for (let i = 0; i < 20; i++) await run(toyWorkshop(), {}, stopped);
+    await ask(queued, 'paused', pauseJob);
+    await ask(queued, 'queued', resumeJob);
+    const pausing = (): Promise<void> => ask(queued, 'pausing', pauseJob);
+    await run({ ...toyWorkshop(), train: (o) => pausing().then(() => toyWorkshop().train(o)) });
+    await ask(queued, 'queued', resumeJob);
+    const broken: Workshop = {
+      ...toyWorkshop(),
+      train: () => Promise.reject(new Error('the engine broke')),
+    };
+    const admin = postgres(database.adminUrl, { max: 1 });
+    for (let failure = 1; failure < 5; failure++) {
+      await run(broken);
+      expect((await look(queued)).job).toMatchObject({ status: 'queued', attempt: 21 + failure });
+      await admin`update jobs set run_at = now() where id = ${queued.jobId}`;
+    }
+    await admin.end();
+    await run(toyWorkshop());
+    const { finetune, versions } = await look(queued);
+    expect(finetune).toMatchObject({ status: 'succeeded', error: null });
+    expect(versions[0]?.digest).toBe(wanted);
+  });
+
+  it('fails for the workers that were lost over it, once they are twenty', async () => {
+    const queued = await queue();
+    const admin = postgres(database.adminUrl, { max: 1 });
+    for (let lost = 0; lost < 20; lost++) {
+      await claim();
+      await admin`update jobs set lease_until = now() - interval '1 second' where id = ${queued.jobId}`;
+      if (lost === 10) await run(toyWorkshop(), {}, AbortSignal.abort());
+    }
+    await admin.end();
+    await run(toyWorkshop());
+    expect((await look(queued)).finetune).toMatchObject({
+      status: 'failed',
+      error: { code: 'internal' },
+    });
+  });
+
   it('leaves no half version when the store fails while packaging', async () => {
     const wanted = await undisturbedDigest();
     const queued = await queue();

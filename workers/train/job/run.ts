@@ -1,6 +1,7 @@
 import { LeaseLostError, type ClaimedJob } from '@armature/db';
 import type { Logger } from 'pino';
 import type { Lease } from '../../jobs/lease.ts';
+import { endOfAttempt, pastAttempts } from '../../jobs/past-attempts.ts';
 import { CancelRequested, LeaseLost, PauseRequested, Stopping } from '../../jobs/reasons.ts';
 import { runHeld } from '../../jobs/run-held.ts';
 import { Checkpoints } from './checkpoints.ts';
@@ -11,11 +12,11 @@ import { runPipeline } from './pipeline.ts';
 import { isUserError, problemOf } from './problem.ts';
 import type { JobServices } from './services.ts';
 
-/** An attempt of this number that fails for our own reasons is the last. */
-const LAST_FAILURE = 5;
-/** A job that was started this often without coming to an end kills its workers. */
-const MAX_ATTEMPTS = 20;
-/** Wait before another attempt, for each attempt so far. */
+/** With so many failures of our own it has failed. */
+const MOST_FAILURES = 5;
+/** A job that lost so many workers kills them. */
+const MOST_LOST = 20;
+/** Wait before another attempt, for each failure so far. */
 const RETRY_MS = 5_000;
 
 /**
@@ -61,9 +62,8 @@ interface Running {
 async function attemptOnce(running: Running, lease: Lease): Promise<void> {
   const { job, services, ledger, log, made } = running;
   if (job.cancelRequested) throw new CancelRequested();
-  if (job.attempt > MAX_ATTEMPTS) {
-    throw new Error(`the job was started ${job.attempt} times and never came to an end`);
-  }
+  const { lost } = await pastAttempts(services.db, job);
+  if (lost >= MOST_LOST) throw new Error(`the job lost ${lost} workers`);
   lease.assertHeld();
   const input: FinetuneInput = await ledger.input();
   const checkpoints = new Checkpoints(services.store, ledger, input, job);
@@ -98,6 +98,7 @@ async function conclude(reason: unknown, running: Running): Promise<void> {
     await ledger.release(0, {
       kind: 'message',
       message: 'the worker stops; the job is queued again',
+      data: endOfAttempt(job, 'given back'),
     });
     return;
   }
@@ -126,16 +127,18 @@ async function conclude(reason: unknown, running: Running): Promise<void> {
     await ledger.userError(problemOf(reason));
     return;
   }
-  if (job.attempt >= LAST_FAILURE) {
+  const past = await pastAttempts(services.db, job);
+  const failures = past.failed + 1;
+  if (failures >= MOST_FAILURES || past.lost >= MOST_LOST) {
     log.warn({ err: reason }, 'the fine-tune failed');
     await ledger.fail(problemOf(reason));
     return;
   }
   log.error({ err: reason }, 'the attempt failed; another follows');
-  await ledger.release(RETRY_MS * job.attempt, {
+  await ledger.release(RETRY_MS * failures, {
     kind: 'warning',
     message: `attempt ${job.attempt} failed inside the platform; another follows`,
-    data: { attempt: job.attempt },
+    data: endOfAttempt(job, 'failed'),
   });
 }
 
