@@ -10,7 +10,7 @@ export interface PolicyRef {
   readonly versionId: string;
   /** sha256 of the manifest, hexadecimal. */
   readonly digest: string;
-  /** Object-store prefix, `tenants/{tenant}/policies/{digest}/`. */
+  /** Object-store prefix, `tenants/{tenant}/policies/…/`. */
   readonly prefix: string;
 }
 

@@ -15,8 +15,8 @@ export interface Attempt {
   readonly lease: Lease;
   readonly checkpoints: Checkpoints;
   readonly log: Logger;
-  /** Told before a version's objects are put, so that they can be taken away again. */
-  readonly onPlacing: (digest: string) => void;
+  /** Told where a version's objects go before they are put, so that they can be taken away again. */
+  readonly onPlacing: (prefix: string) => void;
 }
 
 /** Shares of the whole job at which its parts begin. */

@@ -11,9 +11,12 @@ export function checkpointKey(job: ClaimedJob, step: number): string {
   return `${finetunePrefix(tenantId, subjectId)}${id}/attempt-${attempt}/checkpoint-${step}.safetensors`;
 }
 
-/** Where the objects of a policy version lie, by the sha256 of its manifest. */
-export function policyPrefix(tenantId: string, digest: string): string {
-  return `tenants/${tenantId}/policies/${digest}/`;
+/**
+ * Where the objects of a policy version lie, by the sha256 of its manifest and the fine-tune that makes it: another
+ * that makes the same version has objects of its own, so that whoever takes its own away takes nobody else's.
+ */
+export function policyPrefix(tenantId: string, finetuneId: string, digest: string): string {
+  return `tenants/${tenantId}/policies/${digest}-${finetuneId}/`;
 }
 
 /** Where what is derived from a data set lies, beside its files. */

@@ -227,18 +227,17 @@ export class Ledger {
     });
   }
 
-  /** Whether a registered version of this tenant already has these objects. */
-  async versionExists(digest: string): Promise<boolean> {
-    const rows = await withTenant(this.db, this.job.tenantId, (tx) =>
-      tx
+  /** Calls `remove` unless a version is registered with `prefix`; meanwhile no other worker gets the job. */
+  async unlessRegistered(prefix: string, remove: () => Promise<unknown>): Promise<void> {
+    await this.end(async (tx) => {
+      const [row] = await tx
         .select({ id: policyVersions.id })
         .from(policyVersions)
         .where(
-          and(eq(policyVersions.tenantId, this.job.tenantId), eq(policyVersions.digest, digest)),
-        )
-        .limit(1),
-    );
-    return rows.length > 0;
+          and(eq(policyVersions.tenantId, this.job.tenantId), eq(policyVersions.prefix, prefix)),
+        );
+      if (row === undefined) await remove();
+    });
   }
 
   private async write(work: (tx: Tx) => Promise<void>): Promise<void> {

@@ -11,7 +11,7 @@ import { openLabeller } from '../data/labels.ts';
 import { BEGINS, percent, within, type Attempt } from './attempt.ts';
 import { evaluateVersion } from './evaluate-version.ts';
 import type { JobDataset } from './input.ts';
-import { derivedPrefix } from './keys.ts';
+import { derivedPrefix, policyPrefix } from './keys.ts';
 import { putVersion } from './package.ts';
 import { ProgressLines } from './progress.ts';
 import { CancelRequested } from '../../jobs/reasons.ts';
@@ -70,8 +70,9 @@ export async function runPipeline(attempt: Attempt): Promise<void> {
       heldout: heldout === null || evaluation === null ? null : heldoutScore(heldout, evaluation),
     };
     const sealed = workshop.sealed(trained.version, provenance);
-    attempt.onPlacing(sealed.digest);
-    const version = await putVersion(services.store, input.tenantId, sealed);
+    const prefix = policyPrefix(input.tenantId, input.id, sealed.digest);
+    attempt.onPlacing(prefix);
+    const version = await putVersion(services.store, prefix, sealed);
     lease.assertHeld();
     const made = {
       ...version,

@@ -190,7 +190,7 @@ describe('runFinetune', () => {
       name: 'first',
       prefixDelayMax: 3,
       sampler: { steps: 4, noise_scale: 0.5 },
-      prefix: `tenants/${queued.tenantId}/policies/${versions[0]?.digest ?? ''}/`,
+      prefix: `tenants/${queued.tenantId}/policies/${versions[0]?.digest ?? ''}-${queued.finetuneId}/`,
       preprocessHash: 'toy/1',
       code: { version: '1.2.3', build: 'test' },
     });

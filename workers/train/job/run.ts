@@ -6,7 +6,7 @@ import { CancelRequested, LeaseLost, PauseRequested, Stopping } from '../../jobs
 import { runHeld } from '../../jobs/run-held.ts';
 import { Checkpoints } from './checkpoints.ts';
 import type { FinetuneInput } from './input.ts';
-import { finetunePrefix, policyPrefix } from './keys.ts';
+import { finetunePrefix } from './keys.ts';
 import { Ledger } from './ledger.ts';
 import { runPipeline } from './pipeline.ts';
 import { isUserError, problemOf } from './problem.ts';
@@ -35,7 +35,7 @@ export async function runFinetune(
 ): Promise<void> {
   const log = services.log.child({ job: job.id, finetune: job.subjectId, attempt: job.attempt });
   const ledger = new Ledger(services.db, job, () => services.nowMs() - claimedAtMs);
-  const running: Running = { job, services, ledger, log, made: { digest: null } };
+  const running: Running = { job, services, ledger, log, placed: { prefix: null } };
   log.info('fine-tune starts');
   await runHeld({
     job,
@@ -55,12 +55,12 @@ interface Running {
   readonly services: JobServices;
   readonly ledger: Ledger;
   readonly log: Logger;
-  /** The version whose objects may lie in the store. */
-  readonly made: { digest: string | null };
+  /** Where objects of its version may lie. */
+  readonly placed: { prefix: string | null };
 }
 
 async function attemptOnce(running: Running, lease: Lease): Promise<void> {
-  const { job, services, ledger, log, made } = running;
+  const { job, services, ledger, log, placed } = running;
   if (job.cancelRequested) throw new CancelRequested();
   const { lost } = await pastAttempts(services.db, job);
   if (lost >= MOST_LOST) throw new Error(`the job lost ${lost} workers`);
@@ -75,8 +75,8 @@ async function attemptOnce(running: Running, lease: Lease): Promise<void> {
     lease,
     checkpoints,
     log,
-    onPlacing: (digest) => {
-      made.digest = digest;
+    onPlacing: (prefix) => {
+      placed.prefix = prefix;
     },
   });
   try {
@@ -143,7 +143,11 @@ async function conclude(reason: unknown, running: Running): Promise<void> {
 }
 
 /** Takes away the objects of a version that was put but never registered. */
-async function removeUnregistered({ job, services, ledger, made }: Running): Promise<void> {
-  if (made.digest === null || (await ledger.versionExists(made.digest))) return;
-  await services.store.deletePrefix(policyPrefix(job.tenantId, made.digest));
+async function removeUnregistered({
+  services,
+  ledger,
+  placed: { prefix },
+}: Running): Promise<void> {
+  if (prefix === null) return;
+  await ledger.unlessRegistered(prefix, () => services.store.deletePrefix(prefix));
 }
