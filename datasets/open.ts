@@ -2,11 +2,11 @@ import { ArmatureError } from '@armature/sdk/contract';
 import { openAloha } from './aloha/aloha.ts';
 import type { Dataset } from './dataset.ts';
 import { INFO_PATH, parseInfo } from './lerobot/info.ts';
-import { readText } from './lerobot/lines.ts';
 import { openLeRobotV2 } from './lerobot/v2.ts';
 import { openLeRobotV3 } from './lerobot/v3.ts';
 import { openMcap } from './mcap/mcap.ts';
 import type { BlobSource } from './source/blob-source.ts';
+import { readText } from './source/text-file.ts';
 
 /**
  * Opens a set of demonstrations: LeRobot where there is a `meta/info.json`, whose

@@ -2,6 +2,7 @@ import { ArmatureError, fromZodError } from '@armature/sdk/contract';
 import { z } from 'zod';
 import { parseJson } from './lerobot/json.ts';
 import type { BlobSource } from './source/blob-source.ts';
+import { readText } from './source/text-file.ts';
 
 /** File beside recordings that do not say themselves what a data set has to say. */
 export const NOTES_PATH = 'armature.json';
@@ -41,7 +42,7 @@ export async function readNotes(source: BlobSource, format: string): Promise<Rec
       fix: `Add ${NOTES_PATH} with robot_type, fps, task, state and action: the files do not say these.`,
     });
   }
-  const text = new TextDecoder('utf-8').decode(await source.read(NOTES_PATH));
+  const text = await readText(source, NOTES_PATH);
   const parsed = notesSchema.safeParse(parseJson(text, NOTES_PATH));
   if (parsed.success) return parsed.data;
   throw fromZodError(parsed.error, 'invalid_dataset', NOTES_PATH, NOTES_PATH);

@@ -1,6 +1,7 @@
 import { z } from 'zod';
-import { ArmatureError, fromZodError } from '@armature/sdk/contract';
+import { fromZodError } from '@armature/sdk/contract';
 import type { BlobSource } from '../source/blob-source.ts';
+import { readTextLines } from '../source/text-file.ts';
 import { parseJson } from './json.ts';
 
 export const taskLineSchema = z.looseObject({
@@ -31,41 +32,22 @@ export const TASKS_PATH = 'meta/tasks.jsonl';
 export const EPISODES_PATH = 'meta/episodes.jsonl';
 export const LABELS_PATH = 'meta/labels.jsonl';
 
-/** Reads a file of JSON lines. @throws ArmatureError `invalid_dataset` naming file, line, field. */
+/** Reads a file of JSON lines. @throws ArmatureError naming file, line, field. */
 export async function readLines<T extends z.ZodType>(
   source: BlobSource,
   path: string,
   schema: T,
 ): Promise<z.infer<T>[]> {
-  const text = await readText(source, path);
   const items: z.infer<T>[] = [];
-  text.split('\n').forEach((line, index) => {
-    if (line.trim() === '') return;
-    const parsed = schema.safeParse(parseJson(line, path, index + 1));
+  let number = 0;
+  for await (const line of readTextLines(source, path)) {
+    number += 1;
+    if (line.trim() === '') continue;
+    const parsed = schema.safeParse(parseJson(line, path, number));
     if (!parsed.success) {
-      throw fromZodError(parsed.error, 'invalid_dataset', `${path} line ${index + 1}`, path);
+      throw fromZodError(parsed.error, 'invalid_dataset', `${path} line ${number}`, path);
     }
     items.push(parsed.data);
-  });
+  }
   return items;
-}
-
-/** @throws ArmatureError `invalid_dataset` when the file is missing or no UTF-8. */
-export async function readText(source: BlobSource, path: string): Promise<string> {
-  if ((await source.size(path)) === null) {
-    throw new ArmatureError('invalid_dataset', `the data set has no ${path}`, {
-      field: path,
-      fix: `Add ${path}; a LeRobot v2.1 data set has it.`,
-    });
-  }
-  const bytes = await source.read(path);
-  try {
-    return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
-  } catch (error) {
-    throw new ArmatureError('invalid_dataset', `${path} is no UTF-8 text`, {
-      field: path,
-      fix: `Write ${path} again as UTF-8.`,
-      cause: error,
-    });
-  }
 }
