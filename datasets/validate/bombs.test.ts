@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { deflateSync, gzipSync } from 'node:zlib';
 import type { CompressionCodec } from 'hyparquet';
+import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { claimingFrames } from '../../test/support/claiming-frames.ts';
 import { pagesOfZeros, parquetWithPage, zstdOfZeros } from '../../test/support/page-bombs.ts';
@@ -206,6 +207,38 @@ describe('files that lie about themselves', () => {
       expect(heldMb() - before).toBeLessThan(100);
     },
   );
+
+  it('refuses a JPEG of more scans than any encoder writes, alone or in an mp4', async () => {
+    const plain = await sharp(discPicture(1, 0), { raw: { width: 48, height: 48, channels: 3 } })
+      .jpeg({ progressive: true })
+      .toBuffer();
+    const last = plain.lastIndexOf(Buffer.of(0xff, 0xda));
+    const scan = plain.subarray(last, plain.length - 2);
+    const bomb = Buffer.concat([
+      plain.subarray(0, last),
+      ...Array.from({ length: 64 }, () => scan),
+      plain.subarray(last),
+    ]);
+    const decode = async (bytes: Buffer, how: 'alone' | 'mp4'): Promise<number> => {
+      if (how === 'mp4') {
+        const path = join(scratch, 'picture.mp4');
+        await muxPicture(path, bytes, 48);
+        return decodeRgb({ kind: 'file', name: 'camera', path }, () => undefined);
+      }
+      const pictures = () => [
+        { seconds: 0, width: 48, height: 48, encoding: 'jpeg' as const, bytes },
+      ];
+      return decodeRgb({ kind: 'pictures', name: 'camera', pictures }, () => undefined);
+    };
+    for (const how of ['alone', 'mp4'] as const) {
+      expect(await decode(plain, how)).toBe(1);
+      await expect(decode(bomb, how)).rejects.toMatchObject({
+        code: 'invalid_dataset',
+        field: 'camera',
+        message: 'camera has more than 64 scans',
+      });
+    }
+  });
 
   it('stops at a video that goes on and on', async () => {
     const directory = join(scratch, 'endless');

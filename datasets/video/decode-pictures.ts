@@ -10,11 +10,12 @@ import { throwIfCancelled } from '../cancel.ts';
 import type { StillPicture, VideoInput } from '../dataset.ts';
 import { damaged } from './damaged.ts';
 import type { VideoFrames } from './decode.ts';
+import { assertScans } from './jpeg-scans.ts';
 import { assertPictureSize, declaredSize } from './picture-size.ts';
 
 /**
  * Decodes pictures that stand alone, as `decodeVideo` does a video's.
- * @throws ArmatureError `invalid_dataset` for one that is damaged or too large, `cancelled`.
+ * @throws ArmatureError `invalid_dataset` for one that is damaged, too large or of too many scans, `cancelled`.
  */
 export async function decodePictures(
   input: Extract<VideoInput, { kind: 'pictures' }>,
@@ -51,6 +52,7 @@ class StillDecoders {
       const size = declaredSize(encoding, bytes);
       if (size === null) throw damaged(name, `is no ${encoding.toUpperCase()}`);
       assertPictureSize(name, size);
+      if (encoding === 'jpeg') assertScans(name, bytes);
       return await this.#decompress(encoding, bytes, name);
     }
     return raw(picture, name);

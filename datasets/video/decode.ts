@@ -1,8 +1,17 @@
 // The low-level API alone: the high-level one needs Promise.withResolvers, which Node 20 lacks.
-import { Codec, CodecContext, FormatContext, Frame, IOContext, Packet } from 'node-av/lib';
+import {
+  Codec,
+  CodecContext,
+  FormatContext,
+  Frame,
+  IOContext,
+  Packet,
+  type Stream,
+} from 'node-av/lib';
 import {
   AVERROR_EAGAIN,
   AVERROR_EOF,
+  AV_CODEC_ID_MJPEG,
   AVMEDIA_TYPE_VIDEO,
   AVSEEK_CUR,
   AVSEEK_FLAG_BACKWARD,
@@ -16,6 +25,7 @@ import { throwIfCancelled } from '../cancel.ts';
 import type { VideoClip, VideoInput } from '../dataset.ts';
 import { damaged } from './damaged.ts';
 import { decodePictures } from './decode-pictures.ts';
+import { assertScans } from './jpeg-scans.ts';
 import { assertPictureSize } from './picture-size.ts';
 
 /** Bytes of one read of a video that is not a local file. */
@@ -58,7 +68,10 @@ export async function decodeVideo(input: VideoInput, frames: VideoFrames): Promi
       input.name,
       'is no video',
     );
-    check(await format.findStreamInfo(), input.name, 'has no readable stream');
+    // Of what it has to guess it decodes the first pictures, before they can be looked at here.
+    if (!format.streams.some(isMjpeg)) {
+      check(await format.findStreamInfo(), input.name, 'has no readable stream');
+    }
     const streamIndex = format.findBestStream(AVMEDIA_TYPE_VIDEO);
     const stream = format.streams[streamIndex];
     if (stream === undefined) throw damaged(input.name, 'has no video stream');
@@ -110,6 +123,7 @@ export async function decodeVideo(input: VideoInput, frames: VideoFrames): Promi
       if (status === AVERROR_EOF) break;
       check(status, input.name, `is damaged after frame ${count - 1}`);
       if (packet.streamIndex === streamIndex) {
+        if (isMjpeg(stream)) assertScans(input.name, packet.data ?? new Uint8Array(0));
         check(await codec.sendPacket(packet), input.name, `is damaged after frame ${count - 1}`);
         await drain();
       }
@@ -158,5 +172,6 @@ function check(status: number, name: string, problem: string): void {
   if (status < 0) throw damaged(name, problem, status);
 }
 
+const isMjpeg = (stream: Stream): boolean => stream.codecpar.codecId === AV_CODEC_ID_MJPEG;
 const startOf = (clip: VideoClip): number => clip.from - 0.5 / clip.fps;
 const endOf = (clip: VideoClip): number => clip.to - 0.5 / clip.fps;
