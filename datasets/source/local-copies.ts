@@ -6,18 +6,34 @@ import { missingFile } from './directory.ts';
 
 /** Bytes of one read when a file is fetched. */
 const FETCH_BYTES = 4 << 20;
+/** Copies are removed, those first that were asked for longest ago, while they hold more than this … */
+const KEPT_BYTES = 8 * 2 ** 30;
+/** … but for so many, which a reader may be about to open. */
+const KEPT_FILES = 4;
+
+interface Copy {
+  readonly local: Promise<string>;
+  /** 0 until it is there. */
+  bytes: number;
+}
 
 /**
  * Local files for readers that need one: the source's own where it has them, else copies that are
- * fetched in pieces when they are first asked for and removed with `close`.
+ * fetched in pieces when they are asked for and removed with `close`, or before where there are too many. A
+ * reader opens what it is told of at once: a file that is open is not lost to it.
  */
 export class LocalCopies {
   readonly #source: BlobSource;
-  readonly #copies = new Map<string, Promise<string>>();
+  readonly #keptBytes: number;
+  /** In the order in which they were last asked for. */
+  readonly #copies = new Map<string, Copy>();
   #folder: Promise<string> | undefined;
+  #fetched = 0;
 
-  constructor(source: BlobSource) {
+  /** @param keptBytes of copies that are kept */
+  constructor(source: BlobSource, keptBytes = KEPT_BYTES) {
     this.#source = source;
+    this.#keptBytes = keptBytes;
   }
 
   /** @throws ArmatureError `not_found` when there is no such file. */
@@ -26,31 +42,54 @@ export class LocalCopies {
       if ((await this.#source.size(path)) === null) throw missingFile(path);
       return await this.#source.localPath(path);
     }
-    const known = this.#copies.get(path) ?? this.#fetch(path, this.#copies.size);
-    this.#copies.set(path, known);
-    known.catch(() => this.#copies.delete(path));
-    return await known;
+    const copy = this.#copies.get(path) ?? this.#begin(path);
+    this.#copies.delete(path);
+    this.#copies.set(path, copy);
+    const local = await copy.local;
+    await this.#removeOld();
+    return local;
   }
 
   async close(): Promise<void> {
-    await Promise.allSettled(this.#copies.values());
+    await Promise.allSettled([...this.#copies.values()].map(({ local }) => local));
     this.#copies.clear();
     if (this.#folder !== undefined) await rm(await this.#folder, { recursive: true, force: true });
     this.#folder = undefined;
   }
 
-  async #fetch(path: string, number: number): Promise<string> {
+  #begin(path: string): Copy {
+    const fetched = this.#fetch(path);
+    const copy: Copy = { bytes: 0, local: fetched.then(({ local }) => local) };
+    fetched.then(
+      ({ bytes }) => (copy.bytes = bytes),
+      () => this.#copies.delete(path),
+    );
+    return copy;
+  }
+
+  async #removeOld(): Promise<void> {
+    let held = [...this.#copies.values()].reduce((sum, { bytes }) => sum + bytes, 0);
+    for (const [path, copy] of this.#copies) {
+      if (held <= this.#keptBytes || this.#copies.size <= KEPT_FILES) return;
+      if (copy.bytes === 0) continue;
+      held -= copy.bytes;
+      this.#copies.delete(path);
+      await rm(await copy.local, { force: true });
+    }
+  }
+
+  async #fetch(path: string): Promise<{ local: string; bytes: number }> {
     const size = await this.#source.size(path);
     if (size === null) throw missingFile(path);
     this.#folder ??= mkdtemp(join(tmpdir(), 'armature-copies-'));
-    const copy = join(await this.#folder, String(number));
-    const file = await open(copy, 'w');
+    const local = join(await this.#folder, String((this.#fetched += 1)));
+    const file = await open(local, 'w');
     try {
       for (let start = 0; start < size; start += FETCH_BYTES) {
         const end = Math.min(start + FETCH_BYTES, size);
         await file.writeFile(await this.#source.read(path, { start, end }));
       }
-      return copy;
+      return { local, bytes: size };
     } finally {
       await file.close();
     }

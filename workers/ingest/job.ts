@@ -83,7 +83,10 @@ async function validate(
     const input = await ledger.input();
     await ledger.start();
     log.info({ files: input.files.length }, 'validation starts');
-    const source = verifiedSource(services.store, input.prefix, input.files, scratch);
+    const source = verifiedSource(services.store, input.prefix, input.files, {
+      scratch,
+      lanes: services.lanes,
+    });
     const progress = progressReport(ledger, log, services.nowMs);
     let result: DatasetReport;
     try {

@@ -7,15 +7,24 @@ import type { ObjectStore } from '@armature/storage';
 
 /** Bytes of one read from the store. */
 const READ_BYTES = 8 << 20;
-/** Copies are removed, oldest first, while they hold more than this … */
+/** Copies are removed, those first that were asked for longest ago, while they hold more than this … */
 const SCRATCH_BYTES = 1 << 30;
-/** … but for these last ones, which may be in use. */
-const KEPT_FILES = 16;
+/** … but for so many a lane, which it may be about to open: the rows of an episode and a picture of each camera. */
+const KEPT_A_LANE = 8;
 
 export interface VerifiedSource extends BlobSource {
   localPath(path: string): Promise<string>;
   /** Verifies the files that nobody asked for yet. @throws as `read` does, for the first bad one. */
   verifyRest(signal: AbortSignal): Promise<void>;
+}
+
+export interface Scratch {
+  /** Folder for copies. */
+  readonly scratch: string;
+  /** Episodes that are looked at at a time. */
+  readonly lanes: number;
+  /** Of copies that nobody needs so many bytes are kept; 1 GiB when absent. */
+  readonly keptBytes?: number;
 }
 
 /**
@@ -29,11 +38,12 @@ export function verifiedSource(
   store: ObjectStore,
   prefix: string,
   files: readonly DatasetFile[],
-  scratch: string,
+  { scratch, lanes, keptBytes = SCRATCH_BYTES }: Scratch,
 ): VerifiedSource {
   const announced = new Map(files.map((file) => [file.path, file]));
   const verified = new Map<string, Promise<string>>();
-  const copies: { path: string; size: number }[] = [];
+  /** Sizes of the copies, in the order in which they were last asked for. */
+  const copies = new Map<string, number>();
   const done = new Set<string>();
   let held = 0;
 
@@ -42,6 +52,11 @@ export function verifiedSource(
     const file = announced.get(path);
     if (file === undefined) return Promise.reject(notAnnounced(path));
     const known = verified.get(path);
+    const size = copies.get(path);
+    if (size !== undefined) {
+      copies.delete(path);
+      copies.set(path, size);
+    }
     if (known !== undefined) return known;
     const pending = verify(file);
     verified.set(path, pending);
@@ -66,19 +81,19 @@ export function verifiedSource(
       throw error;
     }
     done.add(file.path);
-    copies.push({ path: file.path, size: file.size });
+    copies.set(file.path, file.size);
     held += file.size;
     await removeOld();
     return copy;
   };
 
   const removeOld = async (): Promise<void> => {
-    while (held > SCRATCH_BYTES && copies.length > KEPT_FILES) {
-      const oldest = copies.shift();
-      if (oldest === undefined) return;
-      held -= oldest.size;
-      verified.delete(oldest.path);
-      await rm(join(scratch, oldest.path), { force: true });
+    for (const [path, size] of copies) {
+      if (held <= keptBytes || copies.size <= KEPT_A_LANE * lanes) return;
+      held -= size;
+      copies.delete(path);
+      verified.delete(path);
+      await rm(join(scratch, path), { force: true });
     }
   };
 
