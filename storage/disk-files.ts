@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { mkdir, open, rename, rmdir, stat, unlink } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { mkdir, open, readdir, rename, rmdir, stat, unlink } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { ArmatureError } from '@armature/sdk/contract';
 
 /** Size of a file and what tells it from every other file that had its path. */
@@ -54,6 +54,17 @@ export async function unlinkIfThere(path: string): Promise<void> {
   await unlink(path).catch((error: unknown) => {
     if (!isAbsent(error) && !['EISDIR', 'EPERM'].includes(errno(error))) throw error;
   });
+}
+
+/** Removes the files of a folder that were last written to before a time, ms. */
+export async function removeOlder(folder: string, beforeMs: number): Promise<void> {
+  for (const name of await readdir(folder)) {
+    const path = join(folder, name);
+    const info = await statFile(path);
+    if (info !== null && Number(BigInt(info.mtimeNs) / 1_000_000n) < beforeMs) {
+      await unlinkIfThere(path);
+    }
+  }
 }
 
 export async function pruneEmpty(folder: string, root: string): Promise<void> {

@@ -58,6 +58,23 @@ afterAll(async () => {
 });
 
 describe('disk store', () => {
+  it('takes away what killed processes left in tmp, and nothing that is still written', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'armature-killed-'));
+    const config = { kind: 'disk', root: folder, publicUrl: 'http://localhost', secret } as const;
+    const killed = await new DiskStore(config).beginWrite();
+    await killed.write(Buffer.from('half of it'));
+    const day = 86_400_000;
+    const late = new DiskStore(config, () => Date.now() + day - 60_000);
+    await late.put('tenants/ten_a/a', Buffer.from('a'));
+    expect(await readdir(join(folder, 'tmp'))).toHaveLength(1);
+    const later = new DiskStore(config, () => Date.now() + day + 60_000);
+    await later.put('tenants/ten_a/b', Buffer.from('b'));
+    expect(await readdir(join(folder, 'tmp'))).toEqual([]);
+    expect(Buffer.from(await later.get('tenants/ten_a/a')).toString()).toBe('a');
+    await killed.abort();
+    await rm(folder, { recursive: true });
+  });
+
   objectStoreContract(() => store);
 
   it('leaves no temporary file behind', async () => {

@@ -7,6 +7,7 @@ import {
   hashFile,
   isAbsent,
   pruneEmpty,
+  removeOlder,
   renameInto,
   statFile,
   syncFolder,
@@ -47,6 +48,11 @@ export interface DiskStoreConfig {
   secret: string;
 }
 
+/** A temporary file that nothing was written to for so long is of a process that was killed. */
+const ABANDONED_MS = 86_400_000;
+/** Time between two looks for such files. */
+const LOOK_MS = 3_600_000;
+
 /** A hash with the identity of the file that was hashed: a sum of other bytes is never believed. */
 interface Sum extends FileIdentity {
   sha256: string;
@@ -72,6 +78,8 @@ export class DiskStore implements ObjectStore {
   readonly minPartBytes = 1;
   private readonly now: () => number;
   private readonly parts: DiskParts;
+  /** When temporary files were last looked through. */
+  private lookedAt = -Infinity;
 
   constructor(config: DiskStoreConfig, now: () => number = Date.now) {
     if (config.secret.length < 32) {
@@ -384,6 +392,10 @@ export class DiskStore implements ObjectStore {
   private async temporaryPath(): Promise<string> {
     const folder = join(this.config.root, 'tmp');
     await mkdir(folder, { recursive: true });
+    if (this.now() - this.lookedAt >= LOOK_MS) {
+      this.lookedAt = this.now();
+      await removeOlder(folder, this.now() - ABANDONED_MS);
+    }
     return join(folder, randomUUID());
   }
 
