@@ -1,4 +1,4 @@
-import { lookup } from 'node:dns/promises';
+import { Resolver } from 'node:dns/promises';
 import http from 'node:http';
 import https from 'node:https';
 import ipaddr from 'ipaddr.js';
@@ -12,12 +12,12 @@ export interface PostOptions {
   readonly url: string;
   readonly body: string;
   readonly headers: Readonly<Record<string, string>>;
-  /** Longest wait for the whole answer, ms. */
+  /** Longest wait for the address and the whole answer, ms. */
   readonly timeoutMs: number;
   /** Development alone: http, and the machine's own loopback addresses. */
   readonly allowLoopback: boolean;
-  /** Addresses of a host's name; the system's resolver unless told. */
-  readonly resolve?: (host: string) => Promise<readonly string[]>;
+  /** Addresses of a host's name; the system's name servers' unless told. */
+  readonly resolve?: (host: string, signal: AbortSignal) => Promise<readonly string[]>;
   readonly signal?: AbortSignal;
 }
 
@@ -36,7 +36,9 @@ export async function postSafely(o: PostOptions): Promise<{ status: number }> {
     throw new ReceiverRefused('the address is not https');
   }
   const host = url.hostname.replace(/^\[|\]$/g, '');
-  const addresses = ipaddr.isValid(host) ? [host] : await (o.resolve ?? resolveHost)(host);
+  const timeout = AbortSignal.timeout(o.timeoutMs);
+  const signal = o.signal === undefined ? timeout : AbortSignal.any([timeout, o.signal]);
+  const addresses = ipaddr.isValid(host) ? [host] : await (o.resolve ?? resolveHost)(host, signal);
   const [address] = addresses;
   if (address === undefined) throw new ReceiverRefused('the host has no address');
   for (const each of addresses) {
@@ -45,8 +47,6 @@ export async function postSafely(o: PostOptions): Promise<{ status: number }> {
     }
   }
   const family = ipaddr.parse(address).kind() === 'ipv6' ? 6 : 4;
-  const timeout = AbortSignal.timeout(o.timeoutMs);
-  const signal = o.signal === undefined ? timeout : AbortSignal.any([timeout, o.signal]);
   const request = url.protocol === 'https:' ? https.request : http.request;
   return new Promise((resolve, reject) => {
     const outgoing = request(
@@ -87,6 +87,36 @@ export function isAllowed(address: string, allowLoopback: boolean): boolean {
   return range === 'unicast' || (allowLoopback && range === 'loopback');
 }
 
-async function resolveHost(host: string): Promise<string[]> {
-  return (await lookup(host, { all: true })).map(({ address }) => address);
+/**
+ * Asks name servers itself: the system's `getaddrinfo` cannot be given up, and holds one of the few threads that
+ * files are read on until it has an answer.
+ * @param servers addresses with ports, the system's unless told
+ * @throws the reason of `signal`; Error when no server knows an address.
+ */
+export async function resolveHost(
+  host: string,
+  signal: AbortSignal,
+  servers?: readonly string[],
+): Promise<string[]> {
+  // RFC 6761: never asked for.
+  if (/(^|\.)localhost\.?$/i.test(host)) return ['127.0.0.1'];
+  const resolver = new Resolver();
+  if (servers !== undefined) resolver.setServers(servers);
+  const giveUp = (): void => resolver.cancel();
+  signal.throwIfAborted();
+  signal.addEventListener('abort', giveUp);
+  try {
+    const [four, six] = await Promise.allSettled([
+      resolver.resolve4(host),
+      resolver.resolve6(host),
+    ]);
+    signal.throwIfAborted();
+    const addresses = [four, six].flatMap((answer) =>
+      answer.status === 'fulfilled' ? answer.value : [],
+    );
+    if (addresses.length > 0 || four.status === 'fulfilled') return addresses;
+    throw four.reason instanceof Error ? four.reason : new Error(String(four.reason));
+  } finally {
+    signal.removeEventListener('abort', giveUp);
+  }
 }

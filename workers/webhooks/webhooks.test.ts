@@ -1,3 +1,5 @@
+import { createSocket } from 'node:dgram';
+import { once } from 'node:events';
 import { createServer, type IncomingHttpHeaders, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { Queue, Sealing, type QueuedWork } from '@armature/db';
@@ -10,7 +12,7 @@ import { SEALING_KEYS, startTestApi, type TestApi } from '../../test/support/api
 import { armSpec, fileOf } from '../../test/support/robots.ts';
 import { markDataset } from '../../test/support/rows.ts';
 import { deliver, type DeliveryServices } from './deliver.ts';
-import { isAllowed, postSafely } from './post.ts';
+import { isAllowed, postSafely, resolveHost } from './post.ts';
 
 let api: TestApi;
 let admin: Sql;
@@ -331,6 +333,27 @@ describe('a webhook', () => {
     });
     await expect(attempt).rejects.toThrow();
     expect([received, asked]).toEqual([[], 1]);
+  });
+
+  it('waits no longer for a name server that does not answer than for a receiver', async () => {
+    const silent = createSocket('udp4');
+    silent.bind(0, '127.0.0.1');
+    await once(silent, 'listening');
+    const asked = once(silent, 'message');
+    const servers = [`127.0.0.1:${silent.address().port}`];
+    const attempt = postSafely({
+      url: 'https://receiver.example/hook',
+      body: '{}',
+      headers: {},
+      timeoutMs: 300,
+      allowLoopback: false,
+      resolve: (host, signal) => resolveHost(host, signal, servers),
+    });
+    await expect(attempt).rejects.toMatchObject({ name: 'TimeoutError' });
+    await asked;
+    silent.close();
+    const never = AbortSignal.timeout(60_000);
+    expect(await resolveHost('localhost', never, servers)).toEqual(['127.0.0.1']);
   });
 
   it('goes to the address that was looked at, under the name that was given', async () => {
