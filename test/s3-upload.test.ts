@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { CreateBucketCommand, S3Client } from '@aws-sdk/client-s3';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -5,12 +6,16 @@ import { join } from 'node:path';
 import { claimJob } from '@armature/db';
 import { fromDirectory } from '@armature/datasets';
 import { openStore, type ObjectStore } from '@armature/storage';
+import { Armature, downloadPolicy } from '@armature/sdk';
 import pino from 'pino';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { runIngest } from '../workers/ingest/job.ts';
+import { runFinetune } from '../workers/train/job/run.ts';
+import type { Workshop } from '../workers/train/job/workshop.ts';
 import { startTestApi, type TestApi } from './support/api.ts';
 import { fileOf } from './support/robots.ts';
 import { smallSpec, writeSmallDataset } from './support/small-dataset.ts';
+import { toyWorkshop } from './support/train.ts';
 import { findVersitygw, startVersitygw, type RunningVersitygw } from './support/versitygw.ts';
 
 const binary = findVersitygw();
@@ -18,12 +23,16 @@ if (binary === null && process.env['ARMATURE_REQUIRE_S3'] === '1') {
   throw new Error('ARMATURE_REQUIRE_S3 is 1 and there is no versitygw');
 }
 
-describe.skipIf(binary === null)('an upload over S3', () => {
+describe.skipIf(binary === null)('data in and a policy out over S3', () => {
   let server: RunningVersitygw;
   let store: ObjectStore;
   let api: TestApi;
   let set: Awaited<ReturnType<typeof writeSmallDataset>>;
   let scratch: string;
+  /** The tenant's, whose set is ready after the first test. */
+  let key: string;
+  let tenant: string;
+  let dataset: string;
   beforeAll(async () => {
     if (binary === null) return;
     server = await startVersitygw(binary);
@@ -44,7 +53,7 @@ describe.skipIf(binary === null)('an upload over S3', () => {
   });
 
   it('is planned, sent to URLs that S3 checks, completed by HEAD, validated and looked at', async () => {
-    const { key } = await api.tenant();
+    ({ key, id: tenant } = await api.tenant());
     const { id: embodiment } = await api.must('embodiments.create', key, { spec: smallSpec });
     const paths = await fromDirectory(set.directory).list();
     const bytesOf = (path: string): Promise<Buffer> => readFile(join(set.directory, path));
@@ -68,6 +77,7 @@ describe.skipIf(binary === null)('an upload over S3', () => {
     for (const part of rest) expect(await put(part, await bytesOf(part.path))).toBe(200);
 
     const id = plan.dataset.id;
+    dataset = id;
     expect(await api.call('datasets.complete', key, { id })).toMatchObject({
       status: 422,
       problem: { code: 'incomplete_upload', field: first.path },
@@ -104,5 +114,61 @@ describe.skipIf(binary === null)('an upload over S3', () => {
     const picture = await fetch(url);
     expect(picture.status).toBe(200);
     expect([...new Uint8Array(await picture.arrayBuffer()).subarray(0, 2)]).toEqual([0xff, 0xd8]);
+  });
+
+  it('is trained on with checkpoints, packaged, and fetched from URLs that S3 checks', async () => {
+    const { id } = await api.must('finetunes.create', key, {
+      name: 'tiny',
+      dataset_id: dataset,
+      options: { steps: 3, images: 'use' },
+    });
+    const db = api.db.worker;
+    const run = async (workshop: Workshop, stop: AbortSignal): Promise<void> => {
+      const job = await claimJob(db, { kinds: ['finetune'], owner: 'w', leaseMs: 60_000 });
+      if (job === null) throw new Error('nothing was claimed');
+      const services = {
+        db,
+        store,
+        log: pino({ level: 'silent' }),
+        nowMs: () => performance.now(),
+        openWorkshop: () => Promise.resolve(workshop),
+        vision: null,
+        cacheDir: join(scratch, 'cache'),
+        threads: 1,
+        beatMs: 500,
+        checkpointEveryS: 0,
+        code: { version: '1.2.3', build: 'test' },
+      };
+      await runFinetune(job, performance.now(), services, stop);
+    };
+    const stop = new AbortController();
+    const onStep = (step: number): void => {
+      if (step === 2) stop.abort();
+    };
+    await run(toyWorkshop({ onStep }), stop.signal);
+    const steps: number[] = [];
+    await run(
+      toyWorkshop({ onStep: (step) => void steps.push(step) }),
+      new AbortController().signal,
+    );
+    expect(steps).toEqual([3]);
+    const done = await api.must('finetunes.get', key, { id });
+    expect(done).toMatchObject({ status: 'succeeded', error: null });
+
+    const client = new Armature({ apiUrl: api.url, apiKey: key });
+    const dir = join(scratch, 'policy');
+    const got = await downloadPolicy({ client, id: done.policy_version_id ?? '', dir });
+    const manifest = await readFile(join(dir, 'manifest.json'));
+    expect(createHash('sha256').update(manifest).digest('hex')).toBe(got.digest);
+    const keys: string[] = [];
+    for await (const object of store.list(`tenants/${tenant}/`)) keys.push(object.key);
+    expect(keys.filter((name) => name.includes('/finetunes/'))).toEqual([]);
+    for (const { path, size } of got.files) {
+      const object = keys.find((name) => name.endsWith(`${got.digest}-${id}/${path}`)) ?? '';
+      const bytes = await store.get(object);
+      expect(bytes.length).toBe(size);
+      expect((await readFile(join(dir, path))).equals(bytes)).toBe(true);
+    }
+    expect(got.files.map(({ path }) => path)).toEqual(['head.safetensors', 'manifest.json']);
   });
 });
