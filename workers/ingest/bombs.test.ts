@@ -4,11 +4,15 @@ import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { gzipSync } from 'node:zlib';
 import { datasets, eq, withTenant } from '@armature/db';
 import { datasetReportSchema } from '@armature/sdk/contract';
 import { DiskStore } from '@armature/storage';
+import type { CompressionCodec } from 'hyparquet';
+import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { claimingFrames } from '../../test/support/claiming-frames.ts';
+import { muxPicture } from '../../test/support/mux-picture.ts';
 import {
   pagesOfZeros,
   parquetWithEndlessRun,
@@ -19,7 +23,8 @@ import {
   type TestDatabase,
   type TestPostgres,
 } from '../../test/support/postgres.ts';
-import { smallSpec, writeSmallDataset } from '../../test/support/small-dataset.ts';
+import { discPicture, smallSpec, writeSmallDataset } from '../../test/support/small-dataset.ts';
+import { nestedZip, overlappingZip } from '../../test/support/zip-bombs.ts';
 import { addOwner, addUploadedSet } from '../../test/support/uploaded-set.ts';
 
 const SECRET = 'a secret that is only for tests, 32+';
@@ -87,7 +92,10 @@ describe('an ingest worker that is sent bombs', () => {
   /** The set's end and its report, once this worker has come to it. */
   const validated = async (directory: string) => {
     const { id } = await addUploadedSet(db.app, store, owner, directory);
-    return await vi.waitUntil(
+    return await ended(id);
+  };
+  const ended = (id: string) =>
+    vi.waitUntil(
       async () => {
         const [row] = await withTenant(db.app, owner.tenantId, (tx) =>
           tx.select().from(datasets).where(eq(datasets.id, id)),
@@ -97,7 +105,6 @@ describe('an ingest worker that is sent bombs', () => {
       },
       { timeout: 300_000, interval: 100 },
     );
-  };
 
   const bombs: [string, string, (file: Buffer) => Uint8Array, object][] = [
     [
@@ -143,4 +150,56 @@ describe('an ingest worker that is sent bombs', () => {
       if (process.platform === 'linux') expect(await peakMib(worker.pid)).toBeLessThan(CHECK_MIB);
     },
   );
+
+  it('refuses every other bomb for what it is, and takes the good set that came after them', async () => {
+    const page = (codec: CompressionCodec, mib: number, rows: number): Buffer =>
+      parquetWithPage(codec, pagesOfZeros[codec]?.(mib) ?? new Uint8Array(0), rows);
+    const still = { raw: { width: 48, height: 48, channels: 3 } } as const;
+    const jpeg = await sharp(discPicture(1, 0), still).jpeg({ progressive: true }).toBuffer();
+    const at = jpeg.lastIndexOf(Buffer.of(0xff, 0xda));
+    const scans = Array.from({ length: 100 }, () => jpeg.subarray(at, jpeg.length - 2));
+    const muxed = async (picture: Buffer, side: number): Promise<Buffer> => {
+      const file = join(folder, 'muxed.mp4');
+      await muxPicture(file, picture, side);
+      return readFile(file);
+    };
+    const line = Buffer.from(`{"task_index":0,"task":"${'x'.repeat(17 << 20)}"}`);
+    const others: [string, Uint8Array, object][] = [
+      [
+        'meta/info.json',
+        Buffer.alloc(17 << 20, ' '),
+        { code: 'too_large', feature: 'meta/info.json' },
+      ],
+      ['meta/tasks.jsonl', line, { code: 'too_large', feature: 'meta/tasks.jsonl' }],
+      ['meta/episodes.zip', nestedZip(9), { code: 'broken_file', feature: 'meta/episodes.zip' }],
+      [DATA, overlappingZip(4_000), { code: 'broken_file', feature: DATA }],
+      [DATA, gzipSync(Buffer.alloc(50 << 20)), { code: 'broken_file', episode: 1 }],
+      [DATA, page('GZIP', 50, 30), { code: 'broken_file', episode: 1 }],
+      [DATA, page('BROTLI', 50, 30), { code: 'broken_file', episode: 1 }],
+      [DATA, page('ZSTD', 76, 20_000_000), { code: 'broken_file', episode: 1 }],
+      [
+        VIDEO,
+        await muxed(Buffer.concat([jpeg.subarray(0, at), ...scans, jpeg.subarray(at)]), 48),
+        { code: 'broken_file', episode: 1 },
+      ],
+      [VIDEO, await muxed(jpeg, 16_384), { code: 'broken_file', episode: 1 }],
+    ];
+    const sets = [];
+    for (const [path, bytes, finding] of others) {
+      const directory = join(await mkdtemp(join(folder, 'set-')), 'set');
+      await cp(good.directory, directory, { recursive: true });
+      await writeFile(join(directory, path), bytes);
+      const { id } = await addUploadedSet(db.app, store, owner, directory);
+      sets.push({ id, path, finding });
+    }
+    expect((await validated(good.directory)).status).toBe('ready');
+    for (const { id, path, finding } of sets) {
+      const bad = await ended(id);
+      expect(bad.status, path).toBe('rejected');
+      const errors = bad.report.findings.filter(({ severity }) => severity === 'error');
+      expect(errors, path).toMatchObject([finding]);
+    }
+    expect(worker.exitCode).toBeNull();
+    if (process.platform === 'linux') expect(await peakMib(worker.pid)).toBeLessThan(CHECK_MIB);
+  }, 600_000);
 });
