@@ -13,9 +13,10 @@ export type Interruption = 'freeze' | 'fail' | 'kill';
  * between two of them changes nothing outside of it.
  */
 export class Interruptions {
-  private readonly at: number;
+  private readonly at: number | RegExp;
   private readonly how: Interruption;
   private met = 0;
+  private past = false;
   private place = 'nowhere';
   private frozen: Promise<void> | undefined;
   private release: () => void = () => undefined;
@@ -23,8 +24,8 @@ export class Interruptions {
   /** Resolves when the point is reached. */
   readonly here = new Promise<void>((resolve) => (this.reached = resolve));
 
-  /** @param at the point, from 1; 0 never interrupts. */
-  constructor(at: number, how: Interruption) {
+  /** @param at the point, from 1, or the first whose words fit; 0 never interrupts. */
+  constructor(at: number | RegExp, how: Interruption) {
     this.at = at;
     this.how = how;
   }
@@ -75,9 +76,14 @@ export class Interruptions {
     });
   }
 
+  private isAt(place: string): boolean {
+    return typeof this.at === 'number' ? this.met === this.at : this.at.test(place);
+  }
+
   private async meet(place: string): Promise<void> {
     this.met += 1;
-    if (this.met === this.at) {
+    if (!this.past && this.isAt(place)) {
+      this.past = true;
       this.place = `point ${this.met}, ${place}`;
       this.reached();
       if (this.how === 'fail') throw new Error(`interrupted at ${this.place}`);
@@ -86,6 +92,16 @@ export class Interruptions {
     }
     await this.frozen;
   }
+}
+
+/**
+ * Those of a run's points whose check takes a process of its own: one in `ARMATURE_KILL_EVERY` (9; 1 for all),
+ * from `ARMATURE_KILL_FROM` (0) on, which `.ci/run` moves on with every change.
+ */
+export function somePoints(points: number): number[] {
+  const every = Number(process.env['ARMATURE_KILL_EVERY'] ?? 9);
+  const from = Number(process.env['ARMATURE_KILL_FROM'] ?? 0) % every;
+  return Array.from({ length: points }, (_, i) => i + 1).filter((point) => point % every === from);
 }
 
 function bound(target: object, property: string | symbol): unknown {

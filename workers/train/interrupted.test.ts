@@ -5,12 +5,23 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { performance } from 'node:perf_hooks';
 import { fileURLToPath } from 'node:url';
-import { claimJob, eq, finetunes, jobs, policyVersions, withTenant } from '@armature/db';
+import {
+  cancelJob,
+  claimJob,
+  connect,
+  type Db,
+  eq,
+  finetunes,
+  jobs,
+  policyVersions,
+  withTenant,
+} from '@armature/db';
 import { DiskStore } from '@armature/storage';
 import { pino } from 'pino';
 import postgres from 'postgres';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { Interruptions } from '../../test/support/interruptions.ts';
+import { type Cut, CuttingProxy } from '../../test/support/cutting-proxy.ts';
+import { Interruptions, somePoints } from '../../test/support/interruptions.ts';
 import {
   startTestPostgres,
   type TestDatabase,
@@ -20,6 +31,7 @@ import { smallRecording, smallSpec, writeSmallDataset } from '../../test/support
 import { queueFinetune, toyWorkshop, type QueuedFinetune } from '../../test/support/train.ts';
 import { runFinetune } from './job/run.ts';
 import type { JobServices } from './job/services.ts';
+import type { Workshop } from './job/workshop.ts';
 
 /**
  * A fine-tune that is interrupted at every point at which it meets the database or the object store ends as one that
@@ -28,8 +40,6 @@ import type { JobServices } from './job/services.ts';
 
 const STEPS = 2;
 const STORE = { publicUrl: 'http://localhost', secret: 'x'.repeat(32) };
-/** Of the points at which a process is killed, one in so many; 1 for all of them. */
-const KILL_EVERY = Number(process.env['ARMATURE_KILL_EVERY'] ?? 9);
 
 let server: TestPostgres;
 let database: TestDatabase;
@@ -63,7 +73,7 @@ afterAll(async () => {
   await rm(folder, { recursive: true });
 });
 
-function queue(): Promise<QueuedFinetune> {
+function queue(of?: QueuedFinetune): Promise<QueuedFinetune> {
   return queueFinetune({
     app: database.app,
     store,
@@ -71,17 +81,21 @@ function queue(): Promise<QueuedFinetune> {
     training: training.directory,
     heldout: training.directory,
     options: { steps: STEPS, images: 'blank' },
+    ...(of === undefined ? {} : { of }),
   });
 }
 
 /** One worker's attempt at the job that waits. */
-async function attempt(interruptions: Interruptions): Promise<void> {
+async function attempt(
+  interruptions: Interruptions,
+  { db = database.worker, workshop = toyWorkshop() }: { db?: Db; workshop?: Workshop } = {},
+): Promise<void> {
   const services: JobServices = {
-    db: interruptions.database(database.worker),
+    db: interruptions.database(db),
     store: interruptions.store(store),
     log: pino({ level: 'silent' }),
     nowMs: () => performance.now(),
-    openWorkshop: () => Promise.resolve(toyWorkshop()),
+    openWorkshop: () => Promise.resolve(workshop),
     vision: null,
     cacheDir: join(folder, 'cache'),
     threads: 1,
@@ -146,9 +160,34 @@ async function expectAsUndisturbed(queued: QueuedFinetune, point: string): Promi
     versions.map(({ digest }) => digest),
     point,
   ).toEqual([wanted.digest]);
-  const below = `tenants/${queued.tenantId}/policies/${wanted.digest}/`;
+  const below = `tenants/${queued.tenantId}/policies/${wanted.digest}-${queued.finetuneId}/`;
   expect(keys, point).toEqual([`${below}head.safetensors`, `${below}manifest.json`]);
 }
+
+it('leaves the objects of an equal fine-tune alone when it is cancelled while both store theirs', async () => {
+  const one = await queue();
+  const other = await queue(one);
+  const stored = (): Interruptions => new Interruptions(/^after put of .*manifest/, 'freeze');
+  // Both have put their manifests, which is the last that the store is told of a version.
+  const [first, second] = [stored(), stored()];
+  const storing = [attempt(first)];
+  await first.here;
+  storing.push(attempt(second));
+  await second.here;
+  await withTenant(database.app, one.tenantId, async (tx) => {
+    await cancelJob(tx, { tenantId: one.tenantId, kind: 'finetune', subjectId: other.finetuneId });
+    await tx
+      .update(finetunes)
+      .set({ status: 'cancelling' })
+      .where(eq(finetunes.id, other.finetuneId));
+  });
+  second.thaw();
+  await storing[1];
+  first.thaw();
+  await storing[0];
+  expect((await look(other)).finetune?.status).toBe('cancelled');
+  await expectAsUndisturbed(one, 'an equal one cancelled');
+});
 
 const points = (): number[] => Array.from({ length: wanted.points }, (_, i) => i + 1);
 
@@ -160,7 +199,7 @@ it('ends as undisturbed wherever a call fails once', async () => {
     await settle(queued);
     await expectAsUndisturbed(queued, `a failure at ${failing.where}`);
   }
-}, 300_000);
+}, 600_000);
 
 it('ends as undisturbed wherever a worker freezes, and its coming back changes nothing', async () => {
   for (const point of points()) {
@@ -173,10 +212,10 @@ it('ends as undisturbed wherever a worker freezes, and its coming back changes n
     await frozen;
     await expectAsUndisturbed(queued, `a worker frozen at ${zombie.where}`);
   }
-}, 300_000);
+}, 600_000);
 
 it('ends as undisturbed wherever a process is killed', async () => {
-  for (const point of points().filter((p) => p % KILL_EVERY === 0)) {
+  for (const point of somePoints(wanted.points)) {
     const queued = await queue();
     const entry = fileURLToPath(new URL('../../test/support/killed-worker.ts', import.meta.url));
     const worker = spawn(process.execPath, ['--import', 'tsx', entry], {
@@ -196,4 +235,49 @@ it('ends as undisturbed wherever a process is killed', async () => {
     await settle(queued);
     await expectAsUndisturbed(queued, `a process killed at point ${point} of ${wanted.points}`);
   }
-}, 300_000);
+}, 600_000);
+
+it('ends as undisturbed wherever its connection to the database is lost, within a transaction too', async () => {
+  const url = new URL(database.workerUrl);
+  const proxy = await CuttingProxy.to(Number(url.port));
+  url.port = String(proxy.port);
+  const db = connect(url.href, { max: 1 });
+  const lost = async (piece: number, how: Cut): Promise<QueuedFinetune> => {
+    const queued = await queue();
+    proxy.cut(piece, how);
+    await attempt(new Interruptions(0, 'fail'), { db });
+    return queued;
+  };
+  // postgres.js throws from a timer where a statement follows on a lost connection: a worker's process ends there.
+  const listeners = process.listeners('uncaughtException');
+  process.removeAllListeners('uncaughtException');
+  process.on('uncaughtException', (error) => {
+    if (/nextWrite/.test(error.stack ?? '')) return;
+    for (const listener of listeners) listener(error, 'uncaughtException');
+  });
+  try {
+    await lost(0, 'before');
+    const { pieces } = proxy;
+    expect(pieces).toBeGreaterThan(wanted.points);
+    for (const [i, piece] of somePoints(pieces).entries()) {
+      const how = i % 2 === 0 ? 'before' : 'after';
+      const queued = await lost(piece, how);
+      await settle(queued);
+      await expectAsUndisturbed(queued, `a connection lost ${how} piece ${piece} of ${pieces}`);
+    }
+  } finally {
+    process.removeAllListeners('uncaughtException');
+    for (const listener of listeners) process.on('uncaughtException', listener);
+    await db.close();
+    await proxy.close();
+  }
+}, 600_000);
+
+it('ends as undisturbed when the database is killed under it and started again', async () => {
+  const queued = await queue();
+  await attempt(new Interruptions(0, 'fail'), {
+    workshop: toyWorkshop({ onStep: (step) => (step === 1 ? server.crash() : undefined) }),
+  });
+  await settle(queued);
+  await expectAsUndisturbed(queued, 'a database killed at a step');
+});
