@@ -49,7 +49,7 @@ describe('text files', () => {
 
   it('are refused by name where they are larger than such files are, before they are read', async () => {
     await writeFile(join(folder, 'huge'), '');
-    await truncate(join(folder, 'huge'), 2.2 * 2 ** 30);
+    await truncate(join(folder, 'huge'), 3 * 2 ** 30);
     const source = fromDirectory(folder);
     const refused = {
       code: 'payload_too_large',

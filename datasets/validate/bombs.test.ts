@@ -234,8 +234,7 @@ describe('files that lie about themselves', () => {
       expect(await decode(plain, how)).toBe(1);
       await expect(decode(bomb, how)).rejects.toMatchObject({
         code: 'invalid_dataset',
-        field: 'camera',
-        message: 'camera has more than 64 scans',
+        message: expect.stringMatching(/^camera(\[0\])? has more than 64 scans$/) as string,
       });
     }
   });
