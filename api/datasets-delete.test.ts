@@ -1,3 +1,4 @@
+import { claimJob, enqueue, withTenant } from '@armature/db';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { PLATFORM_KEY, startTestApi, type TestApi } from '../test/support/api.ts';
 import { armSpec, fileOf } from '../test/support/robots.ts';
@@ -32,6 +33,17 @@ async function world() {
   const remove = (id: string) => api.call('datasets.delete', key, { id });
   return { tenant, key, embodiment, add, remove };
 }
+
+/** As `datasets.complete` leaves it. */
+async function validating(tenant: string, id: string): Promise<void> {
+  await markDataset(api.db.worker, tenant, id, 'validating');
+  await withTenant(api.db.app, tenant, (tx) =>
+    enqueue(tx, { tenantId: tenant, kind: 'ingest', subjectId: id }),
+  );
+}
+
+const claim = () =>
+  claimJob(api.db.worker, { kinds: ['ingest'], owner: 'a worker', leaseMs: 60_000 });
 
 describe('a data set that is deleted', () => {
   it('loses its files and gives its place back, keeps its row, and is listed no more', async () => {
@@ -72,11 +84,22 @@ describe('a data set that is deleted', () => {
     await expect(markDataset(api.db.worker, tenant, set.id, 'ready')).rejects.toThrow();
   });
 
+  it('may still wait to be validated: nobody does that then', async () => {
+    const { tenant, key, add, remove } = await world();
+    const set = await add();
+    await validating(tenant, set.id);
+    expect((await remove(set.id)).ok?.status).toBe('deleted');
+    expect(await set.files()).toBe(0);
+    expect(await claim()).toBeNull();
+    expect((await api.must('datasets.get', key, { id: set.id })).status).toBe('deleted');
+  });
+
   it('is used by no fine-tune that has not ended, and is not being validated', async () => {
     const { tenant, key, add, remove } = await world();
     const sets = [await add(), await add(), await add()] as const;
     const [first, added, heldout] = sets;
-    await markDataset(api.db.worker, tenant, first.id, 'validating');
+    await validating(tenant, first.id);
+    expect((await claim())?.subjectId).toBe(first.id);
     expect((await remove(first.id)).problem).toMatchObject({ code: 'conflict', field: 'id' });
     for (const { id } of sets) await markReady(api.db.worker, tenant, id);
     const input = {

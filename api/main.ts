@@ -4,6 +4,10 @@ import { createApp } from './app.ts';
 import { readConfig } from './config.ts';
 import { depsOf } from './deps.ts';
 import { listen } from './listen.ts';
+import { isBrokenConnection } from './services/database.ts';
+
+/** What requests get that still run when the way to the database broke off, ms. */
+const LAST_ANSWERS_MS = 5_000;
 
 const config = readConfig();
 const { env } = config;
@@ -29,5 +33,13 @@ const stop = (signal: string): void => {
     process.exitCode = 1;
   });
 };
+// One query is never answered then and keeps its connection, so that a fresh process takes the place.
+process.on('uncaughtException', (error) => {
+  log.fatal({ err: error }, 'an error that nobody caught');
+  process.exitCode = 1;
+  if (!isBrokenConnection(error)) process.exit();
+  setTimeout(() => process.exit(), LAST_ANSWERS_MS);
+  stop('the way to the database broke off');
+});
 process.on('SIGTERM', stop);
 process.on('SIGINT', stop);

@@ -1,4 +1,5 @@
 export { allTenants } from './all-tenants.ts';
+export { isBrokenConnection } from './broken-connection.ts';
 export { computeUsedS } from './compute-used.ts';
 export {
   connect,

@@ -15,6 +15,7 @@ export function openDatabase(url: string, options: ConnectOptions): Database {
   return connect(url, options);
 }
 
+export { isBrokenConnection } from '@armature/db';
 export type { Sealing };
 
 /** @param keys as `Sealing.of` takes them. @throws ArmatureError `invalid_request` saying what is wrong. */

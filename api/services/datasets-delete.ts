@@ -1,4 +1,4 @@
-import { and, datasets, eq, finetunes, notInArray, or, sql, type Tx } from '@armature/db';
+import { and, cancelJob, datasets, eq, finetunes, notInArray, or, sql, type Tx } from '@armature/db';
 import { ArmatureError, endedFinetuneStatuses } from '@armature/sdk/contract';
 import type { Service } from './context.ts';
 import { findDataset } from './find.ts';
@@ -14,12 +14,7 @@ export const deleteDataset: Service<'datasets.delete'> = async (ctx, { id }) => 
     const before = await findDataset(tx, ctx.tenant, id, 'id', 'update');
     const folder = before.prefix.replace(/files\/$/, '');
     if (before.status === 'deleted') return { row: before, folder };
-    if (before.status === 'validating') {
-      throw new ArmatureError('conflict', `data set ${id} is being validated`, {
-        field: 'id',
-        fix: 'Wait until it is ready or rejected.',
-      });
-    }
+    if (before.status === 'validating') await endValidation(tx, ctx.tenant, id);
     await needUnused(tx, ctx.tenant, id);
     const [deleted] = await tx
       .update(datasets)
@@ -34,6 +29,19 @@ export const deleteDataset: Service<'datasets.delete'> = async (ctx, { id }) => 
   await ctx.store.deletePrefix(folder);
   return presentDataset(row);
 };
+
+/**
+ * Takes a set that waits for a worker, or for another after one that failed, out of the queue.
+ * @throws ArmatureError `conflict` where a worker has it.
+ */
+async function endValidation(tx: Tx, tenant: string, id: string): Promise<void> {
+  const ended = await cancelJob(tx, { tenantId: tenant, kind: 'ingest', subjectId: id });
+  if (ended !== 'requested') return;
+  throw new ArmatureError('conflict', `data set ${id} is being validated`, {
+    field: 'id',
+    fix: 'Wait until it is ready or rejected.',
+  });
+}
 
 /** @throws ArmatureError `conflict` naming a fine-tune that has not ended and reads the set. */
 async function needUnused(tx: Tx, tenant: string, id: string): Promise<void> {

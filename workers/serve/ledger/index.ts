@@ -1,6 +1,5 @@
 /** Metering, reasoning records and the worker's heartbeat: the only folder here that opens the database. */
-export { connect, type Db } from '@armature/db';
-export { isBrokenConnection } from './broken-connection.ts';
+export { connect, isBrokenConnection, type Db } from '@armature/db';
 export { DatabaseSink } from './database-sink.ts';
 export { EndedSessions } from './ended-sessions.ts';
 export type { FaultEntry, LedgerEntry, ReasoningEntry, UsageEntry } from './entry.ts';
