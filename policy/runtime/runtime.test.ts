@@ -534,6 +534,17 @@ describe('what is refused', () => {
     ).rejects.toMatchObject({ code: 'incompatible', field: 'preprocess_hash' });
   });
 
+  it('an instruction that is longer than the model reads, or blank, is told beforehand', async () => {
+    const long = 'reach the disc '.repeat(40);
+    expect(runtime.refusalOf('reach the red disc')).toBeUndefined();
+    expect(runtime.refusalOf(long)).toContain('at most');
+    expect(runtime.refusalOf('  ')).toContain('empty');
+    const row = rowOf(handles[1] as PolicyHandle, 1);
+    await expect(runtime.act([{ ...row, instruction: long }])).rejects.toThrow(
+      runtime.refusalOf(long),
+    );
+  });
+
   it('a row without a camera that its embodiment has', async () => {
     const row = rowOf(handles[1] as PolicyHandle, 1);
     const { top } = row.images;

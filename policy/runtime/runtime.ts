@@ -7,7 +7,14 @@ import {
   type BaseModel,
   type PolicyManifest,
 } from '../checkpoint/index.ts';
-import { PREPROCESS_HASH, decodeActions, decodeReasoning, stateJoints } from '../data/index.ts';
+import {
+  PREPROCESS_HASH,
+  TextError,
+  decodeActions,
+  decodeReasoning,
+  encodeInstruction,
+  stateJoints,
+} from '../data/index.ts';
 import type { QuantisedLayers, ServeGraph, Signature } from '../divla/index.ts';
 import { keepsFeatures, type FrozenForm } from '@armature/sdk/contract';
 import type { Engine, Value, Values } from '../engine/index.ts';
@@ -100,6 +107,17 @@ export class PolicyRuntime {
     await runtime.putTrunk(runtime.baseTrunk, base.trunk);
     await engine.put(runtime.bank, runtime.emptyBank(base.headSpecs));
     return runtime;
+  }
+
+  /** Why the model cannot read an instruction; undefined where it can. No row may have one that it cannot. */
+  refusalOf(instruction: string): string | undefined {
+    try {
+      encodeInstruction(this.base.config, instruction);
+      return undefined;
+    } catch (error) {
+      if (error instanceof TextError) return error.message;
+      throw error;
+    }
   }
 
   /**

@@ -144,7 +144,7 @@ export class SimWorker {
         onError: (error) => this.violations.push(String(error)),
       }),
       warm: { admit: async () => () => undefined },
-      runtime: { batchKey: () => 'trunk', pulledBack: false },
+      runtime: { batchKey: () => 'trunk', pulledBack: false, refusalOf: () => undefined },
       images: {
         prepare: async (images) => {
           await clock.sleep(options.decodeMs);

@@ -56,6 +56,7 @@ beforeAll(async () => {
     load: (policy) => runtime.load(policy),
     unload: (handle) => runtime.unload(handle),
     batchKey: (handle) => runtime.batchKey(handle),
+    refusalOf: (instruction) => runtime.refusalOf(instruction),
     act: async (rows) => {
       if (rows[0]?.instruction !== WARM_UP) {
         held += 1;

@@ -341,6 +341,27 @@ describe('a session', () => {
     made.close();
   });
 
+  it('refuses an instruction that the model cannot read before it is in a run, and has none then', async () => {
+    const made = await robot();
+    made.send(observation(0, jpeg));
+    await made.next('chunk');
+    const runs = worker.runtime.runs.length;
+    made.send({ ...observation(1, jpeg), instruction: 'lift the cup '.repeat(40) });
+    expect(await made.next('error')).toMatchObject({
+      code: 'invalid_observation',
+      field: 'instruction',
+      seq: 1,
+    });
+    const { instruction: _, ...bare } = observation(2, jpeg);
+    // Not on with the task before, which nobody wants any more.
+    made.send(bare);
+    expect(await made.next('error')).toMatchObject({ field: 'instruction', seq: 2 });
+    expect(worker.runtime.runs).toHaveLength(runs);
+    made.send(observation(3, jpeg));
+    expect((await made.next('chunk')).seq).toBe(3);
+    made.close();
+  });
+
   it('answers rubbish with an error and stays open', async () => {
     const made = await robot();
     made.socket.send('text');

@@ -17,6 +17,7 @@ export type PolicyPort = Pick<
   | 'batchKey'
   | 'maxBatch'
   | 'pulledBack'
+  | 'refusalOf'
   | 'prepare'
   | 'act'
   | 'reason'

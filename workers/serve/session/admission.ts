@@ -8,9 +8,10 @@ import {
 } from '@armature/sdk/contract';
 import { deviationOf, type CommandHistory, type LastCommand } from '../chunks/index.ts';
 import type { Clock } from '../clock.ts';
-import type { EarlierState, PreviousChunk } from '../policies/index.ts';
+import type { EarlierState, PolicyPort, PreviousChunk } from '../policies/index.ts';
 import { CaptureClock } from './capture-clock.ts';
 import { assertOffered, type ChunkingMode } from './chunking-modes.ts';
+import type { SessionDeps } from './deps.ts';
 import { readResumeToken } from './handover.ts';
 import { RateLimit } from './rate-limit.ts';
 
@@ -44,6 +45,7 @@ export class Admission {
   private readonly claims: SessionClaims;
   private readonly history: CommandHistory;
   private readonly clock: Clock;
+  private readonly runtime: Pick<PolicyPort, 'refusalOf'>;
   private readonly capture = new CaptureClock();
   private readonly rate: RateLimit;
   private lastSeq = -1;
@@ -56,10 +58,15 @@ export class Admission {
   /** Steps that the last chunk known of cost. */
   private delay = 0;
 
-  constructor(claims: SessionClaims, history: CommandHistory, clock: Clock) {
+  constructor(
+    claims: SessionClaims,
+    history: CommandHistory,
+    { clock, runtime }: Pick<SessionDeps, 'clock' | 'runtime'>,
+  ) {
     this.claims = claims;
     this.history = history;
     this.clock = clock;
+    this.runtime = runtime;
     this.rate = new RateLimit(claims.limits.max_hz, clock.now());
   }
 
@@ -163,9 +170,14 @@ export class Admission {
     this.lastSeq = seq;
   }
 
-  /** The instruction stays in force until another is sent. */
+  /** The instruction stays in force until another is sent; after one that cannot be read, none is. */
   private instructionOf(observation: WireObservation): string {
-    this.instruction = observation.instruction ?? this.instruction;
+    const { instruction } = observation;
+    if (instruction !== undefined && instruction !== this.instruction) {
+      const refusal = this.runtime.refusalOf(instruction);
+      this.instruction = refusal === undefined ? instruction : undefined;
+      if (refusal !== undefined) throw unreadable(refusal);
+    }
     if (this.instruction === undefined) {
       throw new ArmatureError('invalid_observation', 'no instruction is in force', {
         field: 'instruction',
@@ -174,6 +186,13 @@ export class Admission {
     }
     return this.instruction;
   }
+}
+
+function unreadable(why: string): ArmatureError {
+  return new ArmatureError('invalid_observation', `instruction: ${why}`, {
+    field: 'instruction',
+    fix: 'Say in a few words what to do.',
+  });
 }
 
 export function tooLate(why: string): ArmatureError {

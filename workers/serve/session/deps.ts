@@ -25,7 +25,7 @@ export interface SessionDeps {
   readonly clock: Clock;
   readonly policies: PolicyRegistry;
   readonly warm: Pick<WarmShapes, 'admit'>;
-  readonly runtime: Pick<PolicyPort, 'batchKey' | 'pulledBack'>;
+  readonly runtime: Pick<PolicyPort, 'batchKey' | 'pulledBack' | 'refusalOf'>;
   readonly images: Pick<ImagePool, 'prepare'>;
   readonly dispatcher: Dispatcher<ActRow, RowResult>;
   readonly capacity: Pick<Capacity, 'refusal' | 'hold' | 'rowCost'>;

@@ -52,7 +52,7 @@ export class RobotSession {
       claims.embodiment.spec.action.length,
     );
     this.faults = new PolicyFaults(claims, deps);
-    this.admission = new Admission(claims, this.history, deps.clock);
+    this.admission = new Admission(claims, this.history, deps);
     this.intake = new Intake(
       (admitted) => this.prepare(admitted),
       (admitted) => this.replaced(admitted.seq),

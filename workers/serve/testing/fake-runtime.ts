@@ -39,6 +39,12 @@ export class FakeRuntime implements PolicyPort {
     return 'same';
   }
 
+  /** As the model: it reads a few words. */
+  refusalOf(instruction: string): string | undefined {
+    const words = instruction.split(' ').length;
+    return words > 32 ? `the instruction has ${words} words` : undefined;
+  }
+
   async act(rows: readonly ActRow[]): Promise<ActResult[]> {
     await this.run({ kind: 'act', rows });
     return rows.map((row) => ({ actions: this.actions(row) }));
