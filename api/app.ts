@@ -23,6 +23,7 @@ import { requestIdOf } from './request-id.ts';
 import type { ServiceDeps } from './services/context.ts';
 import type { Database, Sealing } from './services/database.ts';
 import { pingDatabase } from './services/health.ts';
+import { CLAIM_LIFE_S } from './services/idempotency.ts';
 import { findCredential } from './services/keys-find.ts';
 import { REQUESTS_LENT_MS, takeRequests } from './services/take-requests.ts';
 import { mountTrpc } from './trpc/mount.ts';
@@ -44,6 +45,8 @@ export interface AppDeps {
   alsoPublishedKeys?: readonly JWK[];
   /** Life of a session token, s. */
   sessionTokenLifeS?: number;
+  /** How long a request that claims an idempotency key is believed to be at work. */
+  claimLifeS?: number;
   people: People;
   connectionAddress: ConnectionAddress;
   clock?: () => Date;
@@ -74,6 +77,7 @@ export async function createApp(deps: AppDeps): Promise<Hono<HttpEnv>> {
     clock,
     sealing: deps.sealing,
     prices: deps.prices,
+    claimLifeS: deps.claimLifeS ?? CLAIM_LIFE_S,
     tokens,
     keys: {
       mint: (kind) => {

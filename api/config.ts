@@ -5,6 +5,7 @@ import { z } from 'zod';
 import type { PeopleSettings } from './auth/people/people.ts';
 import { SESSION_TOKEN_LIFE_S, type JWK } from './auth/session-tokens.ts';
 import { requestRate } from './limits.ts';
+import { CLAIM_LIFE_S } from './services/idempotency.ts';
 import type { SmtpSettings } from './mail/smtp.ts';
 
 const jwk = z.string().transform((text, ctx): JWK => {
@@ -56,6 +57,8 @@ const envSchema = z.object({
     .min(10)
     .max(SESSION_TOKEN_MAX_LIFE_S)
     .default(SESSION_TOKEN_LIFE_S),
+  /** How long a request that claims an idempotency key is believed to be at work, s. */
+  IDEMPOTENCY_CLAIM_S: z.coerce.number().int().min(2).max(3_600).default(CLAIM_LIFE_S),
   /** Signs the cookies and links of people who sign in. */
   AUTH_SECRET: z.string().min(32),
   /** Origins of pages that people sign in from, beside the public URL's. */

@@ -37,6 +37,7 @@ export function depsOf(
     sessionSigningKey: env.SESSION_SIGNING_JWK,
     alsoPublishedKeys: env.SESSION_ALSO_PUBLISHED_JWKS ?? [],
     sessionTokenLifeS: env.SESSION_TOKEN_LIFE_S,
+    claimLifeS: env.IDEMPOTENCY_CLAIM_S,
     people: new People({
       ...people,
       outlivesAnswers,

@@ -30,8 +30,9 @@ export async function answerOnce<C extends PlatformContext>(
   { ctx, holder, verb, input, key, pepper }: OnceRequest<C>,
   perform: (ctx: C & { claim: Claim }) => Promise<unknown>,
 ): Promise<unknown> {
-  const { db } = ctx;
-  const found = await claimKey(db, { holder, verb, keyHash: hashIdempotencyKey(key), input });
+  const { db, claimLifeS } = ctx;
+  const keyHash = hashIdempotencyKey(key);
+  const found = await claimKey(db, { holder, verb, keyHash, input, claimLifeS });
   if ('answer' in found) return JSON.parse(openAnswer(pepper, key, found.answer)) as unknown;
   const { claim } = found;
   let answer: unknown;

@@ -20,6 +20,8 @@ export interface ServiceDeps {
   prices: PriceSheets;
   /** Seals secrets that the database keeps. */
   sealing: Sealing;
+  /** How long a request that claims an idempotency key is believed to be at work. */
+  claimLifeS: number;
   keys: {
     /** A new key or invitation, shown once, with what is stored of it. */
     mint(kind?: 'key' | 'invitation'): { secret: string; start: string; hash: Buffer };

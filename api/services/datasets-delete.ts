@@ -1,4 +1,14 @@
-import { and, cancelJob, datasets, eq, finetunes, notInArray, or, sql, type Tx } from '@armature/db';
+import {
+  and,
+  cancelJob,
+  datasets,
+  eq,
+  finetunes,
+  notInArray,
+  or,
+  sql,
+  type Tx,
+} from '@armature/db';
 import { ArmatureError, endedFinetuneStatuses } from '@armature/sdk/contract';
 import type { Service } from './context.ts';
 import { findDataset } from './find.ts';

@@ -16,8 +16,8 @@ import { ArmatureError } from '@armature/sdk/contract';
 
 /** How long a key's answer is kept. */
 const KEPT_MS = 24 * 3600 * 1000;
-/** A claim this old belongs to a process that is gone. */
-const ABANDONED_MS = 60_000;
+/** A claim that is older belongs to a process that is gone, s: longer than any request takes. */
+export const CLAIM_LIFE_S = 60;
 
 /** Who sends a key: a tenant by its id, or the operator. */
 export type KeyHolder = { readonly tenant: string } | 'operator';
@@ -36,6 +36,8 @@ export interface IdempotentRequest {
   readonly keyHash: Buffer;
   /** The parsed input, by which a changed body is told. */
   readonly input: unknown;
+  /** How long a claim is believed to be at work. */
+  readonly claimLifeS: number;
 }
 
 /**
@@ -45,7 +47,7 @@ export interface IdempotentRequest {
  */
 export async function claimKey(
   db: Db,
-  { holder, verb, keyHash, input }: IdempotentRequest,
+  { holder, verb, keyHash, input, claimLifeS }: IdempotentRequest,
 ): Promise<{ claim: Claim } | { answer: Buffer }> {
   const inputHash = createHash('sha256').update(canonical(input)).digest();
   const owner = randomUUID();
@@ -53,7 +55,7 @@ export async function claimKey(
   const mine = and(eq(keys.tenantId, id), eq(keys.verb, verb), eq(keys.keyHash, keyHash));
   return within(db, async (tx) => {
     await tx.delete(keys).where(and(eq(keys.tenantId, id), lt(keys.expiresAt, sql`now()`)));
-    const abandoned = sql`${keys.state} = 'running' and ${keys.claimedAt} < clock_timestamp() - ${ABANDONED_MS} * interval '1 millisecond'`;
+    const abandoned = sql`${keys.state} = 'running' and ${keys.claimedAt} < clock_timestamp() - ${claimLifeS} * interval '1 second'`;
     const values = {
       owner,
       inputHash,
@@ -80,7 +82,7 @@ export async function claimKey(
       );
     }
     if (found.state === 'done' && found.answer !== null) return { answer: found.answer };
-    const isFresh = Date.now() - found.claimedAt.getTime() < ABANDONED_MS;
+    const isFresh = Date.now() - found.claimedAt.getTime() < claimLifeS * 1000;
     if (found.state === 'running' || isFresh)
       throw twin('a request with this key is being carried out');
     throw new ArmatureError(
