@@ -449,7 +449,7 @@ describe('reasoning beside the chunks', () => {
     made.send(observation(0, jpeg, told ? { reasoning_frames: true } : {}));
     const first = await made.next('chunk');
     skip += 10;
-    made.send(observation(1, jpeg));
+    made.send(observation(1, jpeg, { captured_at: Date.now() + skip }));
     await made.answer(1);
     await until(() => held.held === 1);
     return { own, held, made: Object.assign(made, { id: claims.sub }), first };
