@@ -13,6 +13,11 @@ import { type FromChecker, type ToChecker, toFault } from './protocol.ts';
 
 /** Time between two looks at the memory of the process, ms. */
 const WATCH_MS = 50;
+/**
+ * Bytes from which on glibc gives memory back at once. By itself it raises that with each picture that is let go,
+ * and keeps more and more in pieces between others that live longer.
+ */
+const MAPPED_FROM = String(128 << 10);
 /** Characters of its standard error that are kept for the log. */
 const SAID = 2_000;
 /** How V8 ends a process that asks for more than its heap: abort(), or a trap instruction. */
@@ -43,8 +48,8 @@ class TooLarge extends Error {
 }
 
 /**
- * Checks a set in a process of its own, which has neither the database nor the object store nor the
- * environment of this one, and no more memory than `memoryMib`: what a set makes of its readers, it
+ * Checks a set in a process of its own, which has neither the database nor the object store nor anything of
+ * this one's environment, and no more memory than `memoryMib`: what a set makes of its readers, it
  * makes of that process alone. A set that takes more is looked at again an episode at a time, so that
  * the report names the one that is to blame.
  * @throws what `source` throws when it is not the set's fault; the reason of `signal`; Error when the
@@ -87,7 +92,7 @@ function tooLarge(episodes: readonly number[], memoryMib: number): DatasetReport
 async function checkOnce(set: SetToCheck): Promise<DatasetReport> {
   set.signal.throwIfAborted();
   const child = fork(fileURLToPath(new URL('./checker.mjs', import.meta.url)), {
-    env: {},
+    env: { MALLOC_MMAP_THRESHOLD_: MAPPED_FROM },
     execArgv: [`--max-old-space-size=${set.memoryMib}`],
     serialization: 'advanced',
     stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
