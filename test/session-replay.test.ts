@@ -183,10 +183,16 @@ describe('a stolen session token', { timeout: SLOW }, () => {
     const robot = await opens('serve-a', grant);
     const renewal = await client.sessions.resume({ id: grant.session.id, worker: 'serve-a' });
     robot.send({ type: 'refresh', token: renewal.token });
-    await expect
-      .poll(() => answer('serve-a', { token: renewal.token }), { timeout: SLOW, interval: 50 })
-      .toMatchObject(used);
-    await acts(robot, 0);
+    // Before it is renewed the token would open another connection: chunks say when.
+    let seq = 0;
+    const epoch = async (): Promise<number> => {
+      robot.send(observation(seq, jpeg));
+      const chunk = await robot.answer(seq++);
+      return chunk.type === 'chunk' ? chunk.epoch : NaN;
+    };
+    await expect.poll(epoch, { timeout: SLOW, interval: 50 }).toBe(renewal.session.epoch);
+    expect(await answer('serve-a', { token: renewal.token })).toMatchObject(used);
+    await acts(robot, seq);
     robot.close();
   });
 

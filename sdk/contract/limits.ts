@@ -19,7 +19,7 @@ export const limitDefaults = {
   /** Requests a second of all keys of a tenant together, and how many may come at once. */
   requests_per_s: 500,
   requests_burst: 10_000,
-  /** Bytes of all data sets and of the policy versions that are not retired. */
+  /** Bytes of all data sets and of the policy versions that have not expired. */
   storage_bytes: 2 ** 40,
   /** Fine-tunes that wait or run. */
   concurrent_jobs: 20,
