@@ -12,10 +12,15 @@ export function integer(min: number): (text: string) => number {
 /** A number of at least `min`. */
 export function decimal(min: number): (text: string) => number {
   return (text) => {
-    const value = Number(text);
-    if (text.trim() !== '' && Number.isFinite(value) && value >= min) return value;
+    const value = numberFrom(text, min);
+    if (value !== undefined) return value;
     throw new InvalidArgumentError(`It must be a number of at least ${min}.`);
   };
+}
+
+function numberFrom(text: string, min: number): number | undefined {
+  const value = Number(text);
+  return text.trim() !== '' && Number.isFinite(value) && value >= min ? value : undefined;
 }
 
 /** Whole numbers of at least 1, with commas between. */
@@ -26,9 +31,8 @@ export function integers(text: string): number[] {
 /** A number of at least 0, or null for the word that stands for none. */
 export function numberOr(word: string): (text: string) => number | null {
   return (text) => {
-    if (text === word) return null;
-    const value = Number(text);
-    if (text.trim() !== '' && Number.isFinite(value) && value >= 0) return value;
+    const value = text === word ? null : numberFrom(text, 0);
+    if (value !== undefined) return value;
     throw new InvalidArgumentError(`It must be a number of at least 0, or ${word}.`);
   };
 }

@@ -1,9 +1,6 @@
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { claimJob, datasets, eq, jobs, withTenant } from '@armature/db';
 import { type DatasetReport, datasetReportSchema } from '@armature/sdk/contract';
 import { DiskStore } from '@armature/storage';
@@ -11,6 +8,7 @@ import { pino } from 'pino';
 import postgres from 'postgres';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { Interruptions, somePoints } from '../../test/support/interruptions.ts';
+import { runKilled } from '../../test/support/killed-claim.ts';
 import {
   startTestPostgres,
   type TestDatabase,
@@ -152,22 +150,12 @@ it('ends as undisturbed where a worker freezes, and its coming back changes noth
 it('ends as undisturbed where a process is killed', async () => {
   for (const point of somePoints(points)) {
     const set = await add();
-    const entry = fileURLToPath(
-      new URL('../../test/support/killed-ingest-worker.ts', import.meta.url),
-    );
-    const worker = spawn(process.execPath, ['--import', 'tsx', entry], {
-      env: {
-        PATH: process.env['PATH'],
-        DATABASE_URL: database.workerUrl,
-        SCRATCH: join(folder, `killed-${point}`),
-        STORE_ROOT: join(folder, 'store'),
-        STORE_PUBLIC_URL: STORE.publicUrl,
-        STORE_SECRET: STORE.secret,
-        KILL_AT: String(point),
-      },
-      stdio: 'inherit',
+    const signal = await runKilled('killed-ingest-worker.ts', {
+      point,
+      databaseUrl: database.workerUrl,
+      store: { root: join(folder, 'store'), ...STORE },
+      env: { SCRATCH: join(folder, `killed-${point}`) },
     });
-    const [, signal] = (await once(worker, 'exit')) as [number | null, NodeJS.Signals | null];
     expect(signal, `killed at point ${point}`).toBe('SIGKILL');
     await settle(set);
     expect(await look(set), `a process killed at point ${point} of ${points}`).toEqual(wanted);

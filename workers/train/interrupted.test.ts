@@ -1,10 +1,7 @@
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { performance } from 'node:perf_hooks';
-import { fileURLToPath } from 'node:url';
 import {
   cancelJob,
   claimJob,
@@ -22,6 +19,7 @@ import postgres from 'postgres';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { type Cut, CuttingProxy } from '../../test/support/cutting-proxy.ts';
 import { Interruptions, somePoints } from '../../test/support/interruptions.ts';
+import { runKilled } from '../../test/support/killed-claim.ts';
 import {
   startTestPostgres,
   type TestDatabase,
@@ -217,20 +215,12 @@ it('ends as undisturbed wherever a worker freezes, and its coming back changes n
 it('ends as undisturbed wherever a process is killed', async () => {
   for (const point of somePoints(wanted.points)) {
     const queued = await queue();
-    const entry = fileURLToPath(new URL('../../test/support/killed-worker.ts', import.meta.url));
-    const worker = spawn(process.execPath, ['--import', 'tsx', entry], {
-      env: {
-        PATH: process.env['PATH'],
-        DATABASE_URL: database.workerUrl,
-        CACHE_DIR: join(folder, 'cache'),
-        STORE_ROOT: join(folder, 'store'),
-        STORE_PUBLIC_URL: STORE.publicUrl,
-        STORE_SECRET: STORE.secret,
-        KILL_AT: String(point),
-      },
-      stdio: 'inherit',
+    const signal = await runKilled('killed-worker.ts', {
+      point,
+      databaseUrl: database.workerUrl,
+      store: { root: join(folder, 'store'), ...STORE },
+      env: { CACHE_DIR: join(folder, 'cache') },
     });
-    const [, signal] = (await once(worker, 'exit')) as [number | null, NodeJS.Signals | null];
     expect(signal, `killed at point ${point}`).toBe('SIGKILL');
     await settle(queued);
     await expectAsUndisturbed(queued, `a process killed at point ${point} of ${wanted.points}`);
