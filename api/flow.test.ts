@@ -86,7 +86,7 @@ describe('a data set', () => {
     expect(await jobsOf(dataset.id)).toHaveLength(1);
     expect((await api.must('datasets.plan', key, { id: dataset.id })).parts).toEqual([]);
 
-    const claimed = await claimJob(api.db.worker, { kinds: ['ingest'], owner: 'w', leaseMs: 5000 });
+    const claimed = await claimJob(api.db.worker, { kind: 'ingest', owner: 'w', leaseMs: 5000 });
     expect(claimed).toMatchObject({ subjectId: dataset.id, tenantId: tenant });
     const bytes = await api.store.get(
       `tenants/${tenant}/datasets/${dataset.id}/files/meta/info.json`,
@@ -399,7 +399,7 @@ describe('a fine-tune', () => {
     const client = postgres(api.db.adminUrl, { max: 1 });
     await client`update jobs set status = 'cancelled' where status = 'queued' and subject_id <> ${made.id}`;
     await client.end();
-    const job = await claimJob(api.db.worker, { kinds: ['finetune'], owner: 'w', leaseMs: 60_000 });
+    const job = await claimJob(api.db.worker, { kind: 'finetune', owner: 'w', leaseMs: 60_000 });
     if (job === null) throw new Error('nothing to claim');
     expect(job.subjectId).toBe(made.id);
     const asked = await api.must('finetunes.cancel', key, { id: made.id });

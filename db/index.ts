@@ -50,7 +50,8 @@ export {
   type Outcomes,
 } from './policy-windows.ts';
 export { migrate } from './migrate.ts';
-export { Queue, type QueuedData, type QueuedWork, type QueueOptions } from './queue.ts';
+export { Queue, type QueueOptions } from './queue.ts';
+export type { QueuedData, QueuedWork } from './queued-work.ts';
 export { LENT_MS, takeTokens, type Bucket, type Lent, type Settled } from './rate-buckets.ts';
 export { ensureDatabase, setRolePasswords, urlForRole } from './roles.ts';
 export { Sealing, SealingError, webhookOwner } from './sealing.ts';

@@ -44,7 +44,7 @@ beforeEach(async () => {
 const queue = (tenantId: string, subjectId: string) =>
   withTenant(db.app, tenantId, (tx) => enqueue(tx, { tenantId, kind: 'finetune', subjectId }));
 const claim = (owner: string, leaseMs = 60_000) =>
-  claimJob(db.worker, { kinds: ['finetune'], owner, leaseMs });
+  claimJob(db.worker, { kind: 'finetune', owner, leaseMs });
 const settled = (job: ClaimedJob) =>
   withTenant(db.worker, job.tenantId, (tx) => settle(tx, job, { status: 'succeeded' }));
 const rowOf = async (id: string, tenantId = a) => {
@@ -132,7 +132,7 @@ describe('claimJob', () => {
           waiting.splice(waiting.indexOf(next), 1);
           expected.push(next);
         }
-        const options = { kinds: ['finetune'] as const, leaseMs: 600_000, tenantMax };
+        const options = { kind: 'finetune' as const, leaseMs: 600_000, tenantMax };
         const claimed = await Promise.all(
           Array.from({ length: claims }, (_, n) =>
             claimJob(db.worker, { ...options, owner: `w${n}` }),
@@ -173,7 +173,7 @@ describe('claimJob', () => {
 
   it('takes only its kinds, and only what is due', async () => {
     const id = await queue(a, 'ft_1');
-    expect(await claimJob(db.worker, { kinds: ['ingest'], owner: 'w', leaseMs: 1000 })).toBeNull();
+    expect(await claimJob(db.worker, { kind: 'ingest', owner: 'w', leaseMs: 1000 })).toBeNull();
     const job = await need(claim('w'));
     await withTenant(db.worker, a, (tx) => settle(tx, job, { status: 'queued', delayMs: 60_000 }));
     expect(await rowOf(id)).toMatchObject({ status: 'queued', attempt: 1, leaseOwner: null });

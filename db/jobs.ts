@@ -1,6 +1,17 @@
-import { and, asc, eq, inArray, lt, lte, or, sql } from 'drizzle-orm';
+import {
+  and,
+  asc,
+  eq,
+  inArray,
+  lt,
+  lte,
+  sql,
+  TransactionRollbackError,
+  type SQL,
+} from 'drizzle-orm';
 import { withSystem, withTenant, type Db, type Tx } from './connection.ts';
 import { newId } from './ids.ts';
+import { endWork, takeWork } from './queued-work.ts';
 import { jobs, type JobKind } from './schema.ts';
 
 /** A job that this process holds until its lease ends; `fence` goes with every write for it. */
@@ -48,7 +59,7 @@ export async function enqueue(tx: Tx, job: JobSubject): Promise<string> {
 }
 
 export interface ClaimOptions {
-  kinds: readonly JobKind[];
+  kind: JobKind;
   owner: string;
   leaseMs: number;
   /** Most jobs of a kind that a tenant may have running; whatever there is when absent. */
@@ -59,31 +70,19 @@ export interface ClaimOptions {
 const CLAIM_IDLE_MS = 5_000;
 
 /**
- * Takes the next job of any tenant: queued and due, or running with its lease over. Tenants with
- * fewer running jobs come first, then the older job; one that has `tenantMax` of them waits.
- * Attempt and fence grow with the claim. Claims go one after another, since two at once would each
- * not count what the other takes.
+ * Takes the next job of any tenant: one that ran and whose lease is over, else one that the queue has a due
+ * piece of work for. Tenants with fewer running jobs come first, then the older job; one that has
+ * `tenantMax` of them waits. Attempt and fence grow with the claim. Claims go one after another, since two
+ * at once would each not count what the other takes.
  */
 export async function claimJob(db: Db, options: ClaimOptions): Promise<ClaimedJob | null> {
-  const { kinds, owner, leaseMs, tenantMax } = options;
+  const { owner, leaseMs } = options;
   return withSystem(db, 'claim the next job', async (tx) => {
     await tx.execute(
       sql`select set_config('idle_in_transaction_session_timeout', ${String(CLAIM_IDLE_MS)}, true), pg_advisory_xact_lock(hashtextextended('claim a job', 0))`,
     );
-    const running = sql`(select count(*) from jobs other where other.tenant_id = ${jobs.tenantId} and other.status = 'running' and other.lease_until > now())`;
-    const capped = sql`(select count(*) from jobs other where other.tenant_id = ${jobs.tenantId} and other.kind = ${jobs.kind} and other.status = 'running' and other.lease_until > now()) < ${tenantMax}`;
-    const due = or(
-      and(eq(jobs.status, 'queued'), lte(jobs.runAt, sql`now()`)),
-      and(eq(jobs.status, 'running'), lt(jobs.leaseUntil, sql`now()`)),
-    );
-    const [next] = await tx
-      .select({ id: jobs.id })
-      .from(jobs)
-      .where(and(inArray(jobs.kind, [...kinds]), due, tenantMax === undefined ? undefined : capped))
-      .orderBy(running, asc(jobs.runAt), asc(jobs.id))
-      .limit(1)
-      .for('update', { of: jobs, skipLocked: true });
-    if (next === undefined) return null;
+    const next = (await fairest(tx, LAPSED, options)) ?? (await carried(tx, options));
+    if (next === null) return null;
     const [claimed] = await tx
       .update(jobs)
       .set({
@@ -94,7 +93,7 @@ export async function claimJob(db: Db, options: ClaimOptions): Promise<ClaimedJo
         leaseUntil: leaseEnd(leaseMs),
         claimedAt: sql`now()`,
       })
-      .where(eq(jobs.id, next.id))
+      .where(eq(jobs.id, next))
       .returning({
         id: jobs.id,
         tenantId: jobs.tenantId,
@@ -106,6 +105,57 @@ export async function claimJob(db: Db, options: ClaimOptions): Promise<ClaimedJo
       });
     return claimed === undefined ? null : { ...claimed, leaseMs };
   });
+}
+
+const LAPSED = and(eq(jobs.status, 'running'), lt(jobs.leaseUntil, sql`now()`));
+const WAITING = and(eq(jobs.status, 'queued'), lte(jobs.runAt, sql`now()`));
+
+/** The job to take of those that are `due`, locked; null when there is none, or its tenant has enough. */
+async function fairest(
+  tx: Tx,
+  due: SQL | undefined,
+  { kind, tenantMax }: ClaimOptions,
+): Promise<string | null> {
+  const running = sql`(select count(*) from jobs other where other.tenant_id = ${jobs.tenantId} and other.status = 'running' and other.lease_until > now())`;
+  const capped = sql`(select count(*) from jobs other where other.tenant_id = ${jobs.tenantId} and other.kind = ${jobs.kind} and other.status = 'running' and other.lease_until > now()) < ${tenantMax}`;
+  const [next] = await tx
+    .select({ id: jobs.id })
+    .from(jobs)
+    .where(and(eq(jobs.kind, kind), due, tenantMax === undefined ? undefined : capped))
+    .orderBy(running, asc(jobs.runAt), asc(jobs.id))
+    .limit(1)
+    .for('update', { of: jobs, skipLocked: true });
+  return next?.id ?? null;
+}
+
+/**
+ * The waiting job that the next due piece of work leads to: the fairest, not the one that it was sent for,
+ * which has the other's piece left. The piece is ended, also where no job waits any more; it stays where
+ * every waiting job's tenant has enough.
+ */
+async function carried(tx: Tx, options: ClaimOptions): Promise<string | null> {
+  const { kind } = options;
+  return orUndone(tx, async (step) => {
+    const work = await takeWork(step, kind);
+    if (work === null) return null;
+    await endWork(step, work);
+    const next = await fairest(step, WAITING, options);
+    if (next !== null) return next;
+    const waiting = and(eq(jobs.kind, kind), WAITING);
+    const [kept] = await step.select({ id: jobs.id }).from(jobs).where(waiting).limit(1);
+    if (kept !== undefined) step.rollback();
+    return null;
+  });
+}
+
+/** What `work` gives, or null when it rolled back what it did. */
+async function orUndone<T>(tx: Tx, work: (step: Tx) => Promise<T>): Promise<T | null> {
+  try {
+    return await tx.transaction(work);
+  } catch (error) {
+    if (error instanceof TransactionRollbackError) return null;
+    throw error;
+  }
 }
 
 /**

@@ -130,4 +130,28 @@ describe('migrations of rows that are there', () => {
     expect(since?.minutes).toBeLessThan(10);
     await client.end();
   });
+
+  it('put jobs that wait into the queue', async () => {
+    const { client, rest } = await before(25);
+    await client`insert into tenants (id, name) values ('ten_1', 't')`;
+    for (const status of ['queued', 'running', 'paused', 'succeeded']) {
+      await client`
+        insert into jobs (id, tenant_id, kind, subject_id, status, run_at)
+        values (${`job_${status}`}, 'ten_1', 'ingest', ${`ds_${status}`}, ${status}, '2030-01-01Z')`;
+    }
+    await rest();
+    const pieces = await client<{ name: string; data: unknown; at: Date }[]>`
+      select name, data, start_after as at from pgboss.job`;
+    expect(pieces.map((piece) => ({ ...piece }))).toEqual([
+      {
+        name: 'ingest',
+        data: { tenant_id: 'ten_1', job_id: 'job_queued' },
+        at: new Date('2030-01-01Z'),
+      },
+    ]);
+    const open = await client`
+      select relname from pg_class where relname in ('jobs', 'job') and not relforcerowsecurity`;
+    expect(open).toHaveLength(0);
+    await client.end();
+  });
 });

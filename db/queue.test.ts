@@ -9,7 +9,8 @@ import {
 import { connect, withSystem, withTenant } from './connection.ts';
 import { ensureDatabase } from './roles.ts';
 import { sql } from './index.ts';
-import { Queue, type QueuedWork } from './queue.ts';
+import { Queue } from './queue.ts';
+import type { QueuedWork } from './queued-work.ts';
 
 let server: TestPostgres;
 let db: TestDatabase;
@@ -145,7 +146,7 @@ describe('the queue', () => {
     const bare = await ensureDatabase(server.adminUrl, 'pgboss_alone');
     const boss = new PgBoss({ connectionString: bare, schedule: false, supervise: false });
     await boss.start();
-    for (const name of ['webhook', 'sweep']) await boss.createQueue(name);
+    for (const name of ['webhook', 'sweep', 'ingest', 'finetune']) await boss.createQueue(name);
     await boss.stop({ graceful: false });
     const own = postgres(bare, { max: 1 });
     expect(await shapeOf(admin)).toEqual(await shapeOf(own));

@@ -1,25 +1,13 @@
 import PgBoss from 'pg-boss';
-import { sql } from 'drizzle-orm';
 import { withSystem, type Db, type Tx } from './connection.ts';
-
-/** What the queue carries, by the name of its payload. Payloads hold ids and names alone. */
-export interface QueuedData {
-  /** One message of a webhook. */
-  webhook: { tenant_id: string; delivery_id: string };
-  /** One round of a sweep through all tenants. */
-  sweep: { sweep: string };
-}
-export type QueueName = keyof QueuedData;
-
-/** Work that this process has taken and must end within `expiresInMs`, or another takes it. */
-export interface QueuedWork<Q extends QueueName = QueueName> {
-  readonly id: string;
-  readonly queue: Q;
-  readonly data: QueuedData[Q];
-  /** No more tries come after this one. */
-  readonly isLast: boolean;
-  readonly expiresInMs: number;
-}
+import { executor } from './queue-sql.ts';
+import {
+  takeWork,
+  within,
+  type QueuedData,
+  type QueuedWork,
+  type ShortQueue,
+} from './queued-work.ts';
 
 export interface QueueOptions {
   /** Told of failures in the background, which are tried again. */
@@ -37,7 +25,7 @@ const SUPERVISE_S = 15;
  * The queue for short work that may be done twice: pg-boss over this room's own connections and roles,
  * which polls, so that it works behind a pooler in transaction mode. Its loops are not used: they leave
  * failures to write an end unhandled and hide failures to read. Long work that must not be done by two
- * at a time is a job with a lease (`jobs.ts`).
+ * at a time is a job with a lease, which the queue carries to its claim (`jobs.ts`).
  */
 export class Queue {
   private readonly boss: PgBoss;
@@ -68,44 +56,22 @@ export class Queue {
   }
 
   /** Takes the next work that is due, or null. @throws DatabaseError */
-  async take<Q extends QueueName>(queue: Q): Promise<QueuedWork<Q> | null> {
-    return withSystem(this.db, 'take the next work of the queue', async (tx) => {
-      // pg-boss takes a failure for an empty queue.
-      const failures: unknown[] = [];
-      const db = executor(async (work) => {
-        try {
-          return await work(tx);
-        } catch (error) {
-          failures.push(error);
-          throw error;
-        }
-      });
-      const [job] = await this.boss.fetch<QueuedData[Q]>(queue, { includeMetadata: true, db });
-      if (failures.length > 0) throw failures[0];
-      if (job === undefined) return null;
-      return {
-        id: job.id,
-        queue,
-        data: job.data,
-        isLast: job.retryCount >= job.retryLimit,
-        // Numeric, which this driver reads as text.
-        expiresInMs: Number(String(job.expireInSeconds)) * 1000,
-      };
-    });
+  async take<Q extends ShortQueue>(queue: Q): Promise<QueuedWork<Q> | null> {
+    return withSystem(this.db, 'take the next work of the queue', (tx) => takeWork(tx, queue));
   }
 
   /** Ends work in the transaction that writes what came of it, or by itself. */
   async complete(work: QueuedWork, tx?: Tx): Promise<void> {
-    await this.boss.complete(work.queue, work.id, {}, within(tx));
+    await this.boss.complete(work.queue, work.id, {}, tx === undefined ? {} : within(tx));
   }
 
   /** Has work tried again later, as its queue says; after the last try it has failed. */
   async fail(work: QueuedWork, reason: string, tx?: Tx): Promise<void> {
-    await this.boss.fail(work.queue, work.id, { reason }, within(tx));
+    await this.boss.fail(work.queue, work.id, { reason }, tx === undefined ? {} : within(tx));
   }
 
   /** Sends work once in every period, however many processes ask; false where this one has it already. */
-  async sendEvery<Q extends QueueName>(
+  async sendEvery<Q extends ShortQueue>(
     queue: Q,
     data: QueuedData[Q],
     every: { key: string; seconds: number },
@@ -125,37 +91,3 @@ export class Queue {
     await this.boss.stop({ graceful: false, close: false });
   }
 }
-
-type Run = <T>(work: (tx: Tx) => Promise<T>) => Promise<T>;
-
-const within = (tx: Tx | undefined) =>
-  tx === undefined ? {} : { db: executor((work) => work(tx)) };
-
-/** How pg-boss reaches the database. */
-function executor(run: Run): PgBoss.Db {
-  return {
-    executeSql: async (text, values) => {
-      const rows = await run((tx) => tx.execute(statement(text, values)));
-      return { rows: [...rows] };
-    },
-  };
-}
-
-/** Maintenance comes as a transaction of its own, and the one that it runs in will do. */
-const OWN_TRANSACTION = /^\s*BEGIN;([\s\S]*?);\s*COMMIT;\s*$/;
-
-/** pg-boss's text with the driver's own placeholders, and values as this driver wants them. */
-function statement(text: string, values: readonly unknown[] | undefined) {
-  if (values === undefined || values.length === 0) {
-    return sql.raw(OWN_TRANSACTION.exec(text)?.[1] ?? text);
-  }
-  const pieces = text.split(/\$(\d+)/).map((piece, index) => {
-    if (index % 2 === 0) return sql.raw(piece);
-    const value: unknown = values[Number(piece) - 1];
-    return sql`${sql.param(isJson(value) ? JSON.stringify(value) : (value ?? null))}`;
-  });
-  return sql.join(pieces);
-}
-
-const isJson = (value: unknown): boolean =>
-  typeof value === 'object' && value !== null && !Array.isArray(value) && !(value instanceof Date);

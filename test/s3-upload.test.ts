@@ -90,7 +90,7 @@ describe.skipIf(binary === null)('data in and a policy out over S3', () => {
     expect(await put(first, wrong)).toBeGreaterThanOrEqual(400);
 
     const db = api.db.worker;
-    const job = await claimJob(db, { kinds: ['ingest'], owner: 'w', leaseMs: 60_000 });
+    const job = await claimJob(db, { kind: 'ingest', owner: 'w', leaseMs: 60_000 });
     if (job === null) throw new Error('nothing was claimed');
     await runIngest(
       job,
@@ -124,7 +124,7 @@ describe.skipIf(binary === null)('data in and a policy out over S3', () => {
     });
     const db = api.db.worker;
     const run = async (workshop: Workshop, stop: AbortSignal): Promise<void> => {
-      const job = await claimJob(db, { kinds: ['finetune'], owner: 'w', leaseMs: 60_000 });
+      const job = await claimJob(db, { kind: 'finetune', owner: 'w', leaseMs: 60_000 });
       if (job === null) throw new Error('nothing was claimed');
       const services = {
         db,

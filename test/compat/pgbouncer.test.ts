@@ -168,7 +168,7 @@ describe.skipIf(!isHere)('through PgBouncer in transaction mode', () => {
       queued.push(await queuedFinetune(tenant), await queuedFinetune(tenant));
     }
     const claim = (n: number) =>
-      claimJob(worker, { kinds: ['finetune'], owner: `worker ${n}`, leaseMs: 60_000 });
+      claimJob(worker, { kind: 'finetune', owner: `worker ${n}`, leaseMs: 60_000 });
     const claimed = await Promise.all(Array.from({ length: CLIENTS }, (_, n) => claim(n)));
     const held = claimed.filter((job): job is ClaimedJob => job !== null);
     expect(held.map(({ subjectId }) => subjectId).sort()).toEqual([...queued].sort());

@@ -34,7 +34,7 @@ export async function claimToKill(kind: ClaimedJob['kind']): Promise<KilledClaim
     publicUrl: env.STORE_PUBLIC_URL,
     secret: env.STORE_SECRET,
   });
-  const job = await claimJob(db, { kinds: [kind], owner: 'killed', leaseMs: 600_000 });
+  const job = await claimJob(db, { kind, owner: 'killed', leaseMs: 600_000 });
   if (job === null) throw new Error('there is no job to claim');
   return {
     job,

@@ -70,7 +70,7 @@ async function attempt(interruptions: Interruptions): Promise<void> {
   const scratch = join(folder, `worker-${workers++}`);
   await mkdir(scratch);
   const job = await claimJob(database.worker, {
-    kinds: ['ingest'],
+    kind: 'ingest',
     owner: 'test',
     leaseMs: 600_000,
   });

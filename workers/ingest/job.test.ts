@@ -91,7 +91,7 @@ describe('runIngest', () => {
     ...more,
   });
   const claim = async (leaseMs = 60_000): Promise<ClaimedJob> => {
-    const job = await claimJob(db.worker, { kinds: ['ingest'], owner: 'test', leaseMs });
+    const job = await claimJob(db.worker, { kind: 'ingest', owner: 'test', leaseMs });
     if (job === null) throw new Error('nothing was claimed');
     return job;
   };

@@ -29,7 +29,7 @@ const nowMs = (): number => performance.now();
 const running = claimLoop({
   claim: () =>
     claimJob(db, {
-      kinds: ['ingest'],
+      kind: 'ingest',
       owner: config.workerId,
       leaseMs: config.leaseMs,
       tenantMax: config.tenantMaxJobs,

@@ -97,7 +97,7 @@ async function keysBelow(prefix: string): Promise<string[]> {
 
 /** The job of a fine-tune, as its worker has it. */
 async function claimOf(finetune: string): Promise<ClaimedJob> {
-  const claim = { kinds: ['finetune'] as const, owner: 'a worker', leaseMs: 60_000 };
+  const claim = { kind: 'finetune' as const, owner: 'a worker', leaseMs: 60_000 };
   // Those of other tests stand in the queue before it.
   for (;;) {
     const job = await claimJob(api.db.worker, claim);

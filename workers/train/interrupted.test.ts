@@ -103,7 +103,7 @@ async function attempt(
     code: { version: '1.2.3', build: 'test' },
   };
   const job = await claimJob(database.worker, {
-    kinds: ['finetune'],
+    kind: 'finetune',
     owner: 'test',
     leaseMs: 600_000,
   });

@@ -62,7 +62,7 @@ it.each([
       heldout,
       options: { mode, steps: 3, batch_size: 4, reference: 'absolute', frozen_weights: form },
     });
-    const job = await claimJob(worker, { kinds: ['finetune'], owner: 'test', leaseMs: 120_000 });
+    const job = await claimJob(worker, { kind: 'finetune', owner: 'test', leaseMs: 120_000 });
     if (job === null) throw new Error('there is no job to claim');
     const base = loadBase(await readFile(baseWeightsUrl('nano')));
     await runFinetune(

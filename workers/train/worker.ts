@@ -64,7 +64,7 @@ export async function runWorker(
     await claimLoop<ClaimedJob>({
       claim: () =>
         claimJob(db, {
-          kinds: ['finetune'],
+          kind: 'finetune',
           owner: config.workerId,
           leaseMs: config.leaseMs,
           tenantMax: config.tenantMaxJobs,

@@ -29,7 +29,7 @@ export async function claimRate(
         for (;;) {
           const asked = performance.now();
           const options = {
-            kinds: ['finetune'],
+            kind: 'finetune',
             owner: `bench ${owner}`,
             leaseMs: 600_000,
           } as const;

@@ -105,7 +105,7 @@ function queue(options: Partial<FinetuneOptions> = {}): Promise<QueuedFinetune> 
 }
 
 async function claim(leaseMs = 60_000): Promise<ClaimedJob> {
-  const job = await claimJob(database.worker, { kinds: ['finetune'], owner: 'test', leaseMs });
+  const job = await claimJob(database.worker, { kind: 'finetune', owner: 'test', leaseMs });
   if (job === null) throw new Error('there is no job to claim');
   return job;
 }
