@@ -2,9 +2,10 @@ import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { startPlatform } from '@armature/infra/platform';
 import type { Figure, PartMeasurement, PartOptions } from '../../result.ts';
-import { quantile } from '../../timing.ts';
+import { latencyFigures, quantile } from '../../timing.ts';
 import { againstOpenpi } from './against-openpi.ts';
 import { newTenant, prepare, type Served } from './fleet.ts';
+import { bareMachine } from './bare/bare-machine.ts';
 import { manyRobots, oneRobot, robotFigures, ROBOTS } from './asking.ts';
 import { heldRobots } from './held.ts';
 import { policyLoads } from './loads.ts';
@@ -35,6 +36,8 @@ const SIZES = {
     peerMs: 800,
   },
 } as const;
+/** About what a chunk of 16 actions weighs. */
+const CHUNK_BYTES = 2_000;
 type Size = (typeof SIZES)[keyof typeof SIZES];
 
 /**
@@ -65,6 +68,15 @@ export async function measureServe(options: PartOptions): Promise<PartMeasuremen
     if (served === undefined) throw new Error('there is a tenant');
     const off = await oneRobot(served, 'off', size.chunks);
     const every = await oneRobot(served, 'every_chunk', size.chunks);
+    const bare = await bareMachine({
+      up: 2 * served.jpeg.length,
+      down: CHUNK_BYTES,
+      count: size.chunks,
+      restMs: quantile(
+        off.map(({ timings }) => timings.infer_ms),
+        0.5,
+      ),
+    });
     await loopLag(platform.gatewayUrl);
     const mixed = await manyRobots(fleet, size.chunksARobot);
     const lag = await loopLag(platform.gatewayUrl);
@@ -78,6 +90,11 @@ export async function measureServe(options: PartOptions): Promise<PartMeasuremen
         ...peakMemory(platform.pid('serve')),
         ...robotFigures('one robot, without reasoning', off),
         ...robotFigures('one robot, with reasoning', every),
+        ...latencyFigures(
+          'the machine alone: as many bytes by a bare socket, and back',
+          bare.socketMs,
+        ),
+        ...latencyFigures('the machine alone: to a thread and back', bare.threadMs),
         ...mixed.figures,
         {
           name: `${ROBOTS} robots against runs one by one`,
