@@ -1,13 +1,15 @@
 import {
   and,
   asc,
+  count,
   eq,
+  gt,
   inArray,
   lt,
   lte,
   sql,
-  TransactionRollbackError,
   type SQL,
+  TransactionRollbackError,
 } from 'drizzle-orm';
 import { withSystem, withTenant, type Db, type Tx } from './connection.ts';
 import { newId } from './ids.ts';
@@ -116,13 +118,24 @@ async function fairest(
   due: SQL | undefined,
   { kind, tenantMax }: ClaimOptions,
 ): Promise<string | null> {
-  const running = sql`(select count(*) from jobs other where other.tenant_id = ${jobs.tenantId} and other.status = 'running' and other.lease_until > now())`;
-  const capped = sql`(select count(*) from jobs other where other.tenant_id = ${jobs.tenantId} and other.kind = ${jobs.kind} and other.status = 'running' and other.lease_until > now()) < ${tenantMax}`;
+  const running = tx
+    .select({
+      tenantId: jobs.tenantId,
+      all: count().as('all_running'),
+      ofKind: sql<number>`count(*) filter (where ${jobs.kind} = ${kind})`.as('of_kind'),
+    })
+    .from(jobs)
+    .where(and(eq(jobs.status, 'running'), gt(jobs.leaseUntil, sql`now()`)))
+    .groupBy(jobs.tenantId)
+    .as('running');
+  const under =
+    tenantMax === undefined ? undefined : sql`coalesce(${running.ofKind}, 0) < ${tenantMax}`;
   const [next] = await tx
     .select({ id: jobs.id })
     .from(jobs)
-    .where(and(eq(jobs.kind, kind), due, tenantMax === undefined ? undefined : capped))
-    .orderBy(running, asc(jobs.runAt), asc(jobs.id))
+    .leftJoin(running, eq(running.tenantId, jobs.tenantId))
+    .where(and(eq(jobs.kind, kind), due, under))
+    .orderBy(sql`coalesce(${running.all}, 0)`, asc(jobs.runAt), asc(jobs.id))
     .limit(1)
     .for('update', { of: jobs, skipLocked: true });
   return next?.id ?? null;
