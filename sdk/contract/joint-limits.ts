@@ -31,18 +31,67 @@ export function jointLimits({ control_hz: hz, action }: Limited): JointLimits[] 
 }
 
 /**
- * The command nearest to `value` that a joint may be given. It looks ahead, so that a joint starts
- * braking while its range can still be kept within its acceleration. Where all three limits cannot be
- * kept together, range goes before velocity and velocity before acceleration.
+ * The command for a joint that is to be at `wanted[at]` now and at what follows there in the periods
+ * after: the nearest to it that the limits allow and from which it can brake in time. A joint that is
+ * behind catches up as fast as its limits let it, and never passes a value that is wanted now or later
+ * on its way away from it, unless it was too fast from the outset. Values within the limits are left
+ * as they are. After the last the values are taken to stand, or to go on by their last change.
+ * @param wanted units of the joint, every value finite
  * @param position command before; NaN where it is not known
  * @param step change of the command over the control period before that; NaN where it is not known
  */
-export function boundCommand(
+export function followCommand(
   joint: JointLimits,
-  value: number,
+  wanted: ArrayLike<number>,
+  at: number,
   position: number,
   step: number,
 ): number {
+  let x = wanted[at] ?? NaN;
+  if (Number.isFinite(joint.change) && !Number.isNaN(position)) {
+    const up = largestStep(joint, wanted, at, position, 1);
+    const down = largestStep(joint, wanted, at, position, -1);
+    x = clamp(x, position - down, position + up);
+  }
+  return boundCommand(joint, x, position, step);
+}
+
+/**
+ * Largest step in one direction from which a joint that brakes is never beyond a value while it still
+ * moves away from it. A step d that shrinks by `change` each period is over after d / change of them,
+ * and until then takes the joint (j+1)·d − change·j(j+1)/2 far in j more.
+ */
+function largestStep(
+  { min, max, change }: JointLimits,
+  wanted: ArrayLike<number>,
+  at: number,
+  position: number,
+  direction: 1 | -1,
+): number {
+  const distance = (i: number) => direction * (clamp(wanted[i] ?? NaN, min, max) - position);
+  const bound = (j: number, to: number) => Math.max(j * change, to / (j + 1) + (j * change) / 2);
+  const last = wanted.length - 1;
+  let most = Infinity;
+  for (let i = at; i <= last; i++) {
+    if ((i - at) * change >= most) return most;
+    most = Math.min(most, bound(i - at, distance(i)));
+  }
+  // Of the periods after the last value the one that bounds most lies where the bound is level.
+  const slope = last > 0 ? Math.max(0, distance(last) - distance(last - 1)) : 0;
+  const origin = distance(last) - slope * (last - at);
+  const level = Math.sqrt(Math.max(0, (2 * (origin - slope)) / change)) - 1;
+  for (const j of [Math.floor(level), Math.ceil(level)]) {
+    if (j > last - at) most = Math.min(most, bound(j, origin + slope * j));
+  }
+  return most;
+}
+
+/**
+ * The command nearest to `value` that a joint may be given. It looks ahead, so that a joint starts
+ * braking while its range can still be kept within its acceleration. Where all three limits cannot be
+ * kept together, range goes before velocity and velocity before acceleration.
+ */
+function boundCommand(joint: JointLimits, value: number, position: number, step: number): number {
   let x = value;
   if (!Number.isNaN(position)) {
     if (Number.isFinite(joint.change)) {

@@ -93,6 +93,11 @@ export class ActionQueue<S extends EmbodimentShape> {
     return { chunk, step, ...planned };
   }
 
+  /** What is to be executed at every step of the chunk in hand, those that are past as it had them. */
+  get rows(): ActionRow<S>[] {
+    return this.plan.map(({ row }) => row);
+  }
+
   /** The next action, taken as executed; undefined when none is left. */
   take(): NextAction<S> | undefined {
     const next = this.upcoming;

@@ -47,9 +47,34 @@ describe('CommandLimits', () => {
         const made = limits.next(chunk(from, from + slope), 1);
         behind.push(from + slope - made.elbow);
       }
-      expect(Math.min(...behind)).toBeGreaterThan(-0.1);
+      expect(Math.min(...behind)).toBeGreaterThan(-1e-9);
       expect(behind.at(-1)).toBeCloseTo(0, 6);
     }
+  });
+
+  it('brakes before the chunk turns round, from wherever it is executed', () => {
+    const limits = new CommandLimits(robot({ max_velocity: 10, max_acceleration: 10 }));
+    limits.startAt(Float32Array.of(0));
+    limits.next(still(0), 0);
+    const turning = chunk(0.1, 0.3, 0.6, 1, 1.4, 0.9, 0.4, 0);
+    const made = turning.rows.map((_, step) => limits.next(turning, step).elbow);
+    const steps = made.map((value, i) => value - (made[i - 1] ?? 0));
+    expect(made.slice(0, 3)).toEqual([0.1, 0.3, 0.6]);
+    // At the turn it is not on its way up any more: without looking ahead it is at 1.7 three steps later.
+    expect(steps[5]).toBeLessThanOrEqual(0);
+    expect(Math.max(...made)).toBeLessThan(1.4);
+  });
+
+  it('takes what is wanted in place of a row for where the chunk goes on from', () => {
+    const limits = new CommandLimits(robot({ max_velocity: 10, max_acceleration: 10 }));
+    limits.startAt(Float32Array.of(0));
+    limits.next(still(0), 0);
+    const rising = chunk(0, 0, 0.1, 0.3, 0.6, 1, 1.5, 2.1);
+    const ahead = [0.1, 0.3, 0.6, 1, 1.5];
+    ahead.forEach((elbow, i) => {
+      const wanted = { elbow, grip: 0 };
+      expect(limits.next(rising, i + 1, wanted)).toBe(wanted);
+    });
   });
 
   it('goes on from what the robot’s own filters made of the last command', () => {
@@ -65,7 +90,7 @@ describe('CommandLimits', () => {
   it('sets out from standing after a tick without a command', () => {
     const limits = new CommandLimits(robot({ max_acceleration: 10 }));
     limits.startAt(Float32Array.of(0));
-    limits.next(still(0.5), 0);
+    limits.next(chunk(0, 0.5), 1);
     limits.held();
     expect(limits.next(still(5), 0).elbow).toBeCloseTo(0.6);
   });

@@ -1,7 +1,6 @@
 import {
   assertWithinLimits,
-  boundCommand,
-  brakingStep,
+  followCommand,
   jointLimits,
   type JointLimits,
 } from '../../contract/index.ts';
@@ -18,8 +17,6 @@ interface Joint {
   position: number;
   /** Its change over the control period before; NaN where it is not known. */
   step: number;
-  /** The limits kept it from where its chunk wanted it. */
-  behind: boolean;
 }
 
 type Values = Readonly<Record<string, number>>;
@@ -37,13 +34,14 @@ export class CommandLimits<S extends EmbodimentShape> {
   constructor(spec: S) {
     this.spec = spec;
     this.joints = jointLimits(spec)
-      .map((limits, index) => ({ limits, index, position: NaN, step: NaN, behind: false }))
+      .map((limits, index) => ({ limits, index, position: NaN, step: NaN }))
       .filter(({ limits }) => limits.step < Infinity || limits.change < Infinity);
   }
 
   /**
    * What to execute for a step of a chunk, taken as executed. Where the embodiment clamps, a joint that
-   * cannot be where the chunk wants it follows the chunk and closes up as fast as it can brake again.
+   * cannot be where the chunk wants it follows the chunk and closes up as fast as it can brake again,
+   * never past where the chunk goes on to.
    * @param wanted what is to be executed there; the chunk's own unless told
    * @returns `wanted` itself where the limits change nothing
    * @throws ArmatureError `invalid_action` where the embodiment refuses; then nothing was executed.
@@ -55,15 +53,20 @@ export class CommandLimits<S extends EmbodimentShape> {
         assertWithinLimits(joint.limits, step, value, joint.position, joint.step);
         return value;
       }
-      const bounded = follow(joint, value, slopeOf(chunk, step, joint));
+      const bounded = followCommand(
+        joint.limits,
+        course(chunk, step, joint, value),
+        step,
+        joint.position,
+        joint.step,
+      );
       return Math.abs(bounded - value) > joint.limits.tolerance ? bounded : value;
     });
     const changed = this.joints.flatMap((joint, i) => {
       const value = made[i] ?? NaN;
-      joint.behind = value !== valueOf(wanted, joint);
       joint.step = value - joint.position;
       joint.position = value;
-      return joint.behind ? [[joint.limits.name, value] as const] : [];
+      return value === valueOf(wanted, joint) ? [] : [[joint.limits.name, value] as const];
     });
     return changed.length === 0 ? wanted : { ...wanted, ...Object.fromEntries(changed) };
   }
@@ -106,26 +109,16 @@ function rowOf<S extends EmbodimentShape>(
   return row;
 }
 
-/** The change that the chunk itself makes at a step. */
-function slopeOf(
+/** Where a joint is to be at every step: at `value` at this one, and to and from it as the chunk goes. */
+function course(
   { rows }: { readonly rows: readonly Values[] },
   step: number,
   joint: Joint,
-): number {
-  const to = Math.max(1, step);
-  const [before, after] = [rows[to - 1], rows[to]];
-  if (before === undefined || after === undefined) return 0;
-  return valueOf(after, joint) - valueOf(before, joint);
-}
-
-/** The command for a joint that is to be at `value` and to go on by `slope` a step from there. */
-function follow(joint: Joint, value: number, slope: number): number {
-  const { limits, position, step, behind } = joint;
-  if (!behind || limits.change === Infinity) return boundCommand(limits, value, position, step);
-  const gap = value - slope - position;
-  // Half of the acceleration is left to the chunk's own.
-  const closing = Math.sign(gap) * brakingStep(Math.abs(gap), limits.change / 2);
-  return boundCommand(limits, position + slope + closing, position, step);
+  value: number,
+): number[] {
+  const own = rows.map((row) => valueOf(row, joint));
+  const offset = value - (own[step] ?? value);
+  return own.map((other, i) => (i === step ? value : other + offset));
 }
 
 function valueOf(row: Values, { limits: { name } }: Joint): number {

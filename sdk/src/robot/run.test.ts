@@ -348,6 +348,33 @@ describe('the control loop', () => {
     expect(commands.filter((command) => command !== undefined)).toEqual(executed.slice(1));
   });
 
+  it('brakes before a mixture ends, where the chunk alone is behind', async () => {
+    const action = arm.action.map((joint) =>
+      joint.name === 'shoulder' ? { ...joint, max: 1000, max_acceleration: 0.5 * 50 ** 2 } : joint,
+    );
+    const robot = { ...arm, action } as unknown as Arm;
+    const after: { readonly over: number; readonly moved: number }[] = [];
+    let [looks, before] = [0, 0];
+    await simulate((n) => (n < 2 ? 10 : 400), {
+      robot,
+      aggregate: 'average',
+      executeSteps: 3,
+      ticks: 9,
+      // The second chunk is made for six steps further back.
+      observe: () => seen(looks++ === 0 ? 10 : 4),
+      execute: ({ shoulder }, { chunk, step }) => {
+        const own = chunk.rows[step]?.shoulder ?? NaN;
+        if (chunk.chunkId === 'c2') after.push({ over: shoulder - own, moved: shoulder - before });
+        before = shoulder;
+      },
+    });
+    // What is left of the first chunk is mixed with the second; the rest is the second's own.
+    const last = after.at(-1);
+    expect(after.length).toBeGreaterThan(4);
+    expect(last?.over).toBeGreaterThan(0);
+    expect(last?.moved).toBeLessThan(1e-9);
+  });
+
   it('refuses a rate above the one that velocities are limited for', async () => {
     const run = simulate(() => 30, { hz: 50.1 });
     await expect(run).rejects.toMatchObject({ code: 'invalid_request', field: 'hz' });

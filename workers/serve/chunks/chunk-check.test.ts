@@ -36,6 +36,7 @@ const start = (position: number) =>
   departureOf(spec({}), Float32Array.of(position), undefined, undefined);
 const elbow = (actions: Float32Array) => [...actions].filter((_, i) => i % 2 === 0);
 const steps = (from: number, values: number[]) => values.map((v, i) => v - (values[i - 1] ?? from));
+const twice = (command: Float32Array) => [command, command] as const;
 const EPS = 1e-5;
 
 describe('checkChunk, clamping', () => {
@@ -90,6 +91,22 @@ describe('checkChunk, clamping', () => {
         });
       }),
       { numRuns: 300 },
+    );
+  });
+
+  it('goes to where a chunk jumps as fast as it can stop there, and not past it', () => {
+    const s = spec({ max_velocity: 10, max_acceleration: 10 });
+    fc.assert(
+      fc.property(inside, inside, fc.integer({ min: 0, max: 8 }), (from, to, at) => {
+        const actions = Float32Array.from({ length: 32 }, (_, i) => (i >> 1 < at ? from : to));
+        const still = departureOf(s, Float32Array.of(9), ...twice(Float32Array.of(from, 0)));
+        const values = elbow(checkChunk(actions, chunkLimits(s), still).actions);
+        const way = Math.sign(to - from);
+        steps(from, values).forEach((m) => expect(way * m).toBeGreaterThan(-EPS));
+        values.forEach((value) => expect(way * (value - to)).toBeLessThan(EPS));
+        // At 0.1 a step more each step it is 0.6 far after three, and stops within two.
+        if (Math.abs(to - from) < 0.6) expect(values[at + 5]).toBeCloseTo(to, 4);
+      }),
     );
   });
 
@@ -156,23 +173,6 @@ describe('checkChunk, refusing', () => {
         const verdict = checkChunk(out, chunkLimits(spec(limits, 'refuse')), start(from));
         expect(verdict.clamped).toBe(0);
       }),
-    );
-  });
-});
-
-describe('brakingStep', () => {
-  it('stops exactly on the limit', () => {
-    fc.assert(
-      fc.property(
-        fc.double({ min: 1e-3, max: 10, noNaN: true }),
-        fc.double({ min: 1e-2, max: 1, noNaN: true }),
-        (distance, change) => {
-          let step = brakingStep(distance, change);
-          let travelled = 0;
-          for (; step > 0; step -= change) travelled += step;
-          expect(travelled).toBeCloseTo(distance, 6);
-        },
-      ),
     );
   });
 });

@@ -1,7 +1,7 @@
 import {
   ArmatureError,
   assertWithinLimits,
-  boundCommand,
+  followCommand,
   limitViolation,
   type JointLimits,
 } from '@armature/sdk/contract';
@@ -53,15 +53,18 @@ function checkJoint(
   from: { position: number; step: number },
   onViolation: ChunkLimits['onViolation'],
 ): number {
+  const wanted = out.filter((_, i) => i % width === column);
+  wanted.forEach((value, t) => {
+    if (!Number.isFinite(value)) throw limitViolation(joint, t, `is ${value}`);
+  });
   let { position, step } = from;
   let clamped = 0;
   for (let i = column, t = 0; i < out.length; i += width, t++) {
     const value = out[i]!;
-    if (!Number.isFinite(value)) throw limitViolation(joint, t, `is ${value}`);
     if (onViolation === 'refuse') {
       assertWithinLimits(joint, t, value, position, step);
     } else {
-      const bounded = boundCommand(joint, value, position, step);
+      const bounded = followCommand(joint, wanted, t, position, step);
       if (Math.abs(bounded - value) > joint.tolerance) {
         out[i] = bounded;
         clamped += 1;

@@ -183,6 +183,16 @@ describe('where two chunks meet', () => {
     expect(stats.actionsExecuted).toBeGreaterThan(50);
   });
 
+  it('a policy that wants the robot at one place gets it there, and never past it', async () => {
+    for (const ms of [60, 200, 400]) {
+      const there = () => even(ms, () => steps(() => 2));
+      const { executed, stats } = await execute(spec(), there);
+      for (const { elbow } of executed) expect(elbow).toBeLessThan(2 + EPS);
+      expect(executed.at(-1)?.elbow).toBeCloseTo(2, 4);
+      expect(stats.chunks).toBeGreaterThan(3);
+    }
+  });
+
   it('whatever the policy answers and however late, no command is too far from the one before', async () => {
     const wild = fc
       .array(fc.double({ min: -4, max: 4, noNaN: true }), { minLength: 4, maxLength: 4 })
