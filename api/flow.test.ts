@@ -23,6 +23,7 @@ import { armSpec, fileOf } from '../test/support/robots.ts';
 import {
   addPolicyVersion,
   addServeWorker,
+  addUnusedReasoning,
   addUsage,
   markDataset,
   markReady,
@@ -548,6 +549,10 @@ describe('usage and reasoning', () => {
     await addUsage(api.db.worker, tenant, one.id, 5);
     await addUsage(api.db.worker, tenant, one.id, 5);
     await addUsage(api.db.worker, tenant, two.id, 3, yesterday);
+    // Written twice as well, and charged for never.
+    const earlier = new Date(Date.now() - 60_000);
+    await addUnusedReasoning(api.db.worker, tenant, one.id, earlier);
+    await addUnusedReasoning(api.db.worker, tenant, one.id, earlier);
 
     const all = await api.must('usage.get', key, {});
     expect(all.totals).toEqual({
@@ -592,7 +597,10 @@ describe('usage and reasoning', () => {
       session_id: one.id,
       cursor: reasoning.next_cursor ?? '',
     });
-    expect(rest.items.map(({ text }) => text)).toEqual(['thought 0']);
+    expect(rest.items.map(({ text, chunks, tokens }) => [text, chunks, tokens])).toEqual([
+      ['thought 0', 2, 7],
+      ['thought in vain', 0, 9],
+    ]);
     expect(rest.next_cursor).toBeNull();
   });
 });

@@ -584,7 +584,7 @@ export const reasoningRecordSchema = z.object({
   text: z.string(),
   /** What wrote it: the policy itself, or the labels it was trained on. */
   source: z.string(),
-  /** Chunks that this reasoning drove. */
+  /** Chunks that this reasoning drove; 0 for one that its robot was told of and that drove none. */
   chunks: z.number().int(),
   tokens: z.number().int(),
   created_at: instant,

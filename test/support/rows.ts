@@ -170,3 +170,24 @@ export async function addUsage(
     await writeRecords(tx, { usage: rows, reasoning, faults: [] });
   });
 }
+
+/** A reasoning that its robot was told of and that drove no chunk. */
+export async function addUnusedReasoning(
+  db: Db,
+  tenant: string,
+  sessionId: string,
+  createdAt: Date,
+): Promise<void> {
+  const record = {
+    id: `${sessionId}:0:unused`,
+    tenantId: tenant,
+    sessionId,
+    text: 'thought in vain',
+    source: 'policy',
+    tokens: 9,
+    createdAt,
+  };
+  await withTenant(db, tenant, (tx) =>
+    writeRecords(tx, { usage: [], reasoning: [record], faults: [] }),
+  );
+}

@@ -1,6 +1,7 @@
 import { Ndarray, type SessionClaims } from '@armature/sdk/contract';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { ImagePool } from '../images/index.ts';
+import type { LedgerEntry } from '../ledger/index.ts';
 import { gate, policyNumber } from '../testing/fake-runtime.ts';
 import { jpegOf, observation, TestRobot } from '../testing/robots.ts';
 import { SlowThreadRuntime } from '../testing/slow-thread.ts';
@@ -452,7 +453,7 @@ describe('reasoning beside the chunks', () => {
     made.send(observation(1, jpeg, { captured_at: Date.now() + skip }));
     await made.answer(1);
     await until(() => held.held === 1);
-    return { own, held, made: Object.assign(made, { id: claims.sub }), first };
+    return { own, held, made: Object.assign(made, { id: claims.sub, claims }), first };
   }
 
   it('never holds up a chunk on an engine of its own, and drives the next once it is there', async () => {
@@ -490,6 +491,104 @@ describe('reasoning beside the chunks', () => {
       held.open();
       await own.stop();
     }
+  });
+
+  /** All that is recorded from now on, in its order. */
+  function recording({ ledger }: TestWorker): LedgerEntry[] {
+    const entries: LedgerEntry[] = [];
+    const append = ledger.append.bind(ledger);
+    ledger.append = async (added) => {
+      await append(added);
+      entries.push(...added);
+    };
+    return entries;
+  }
+
+  it('is on record, once, where the robot was told of it and it then drives no chunk', async () => {
+    for (const fate of ['a later one takes its place', 'its session ends'] as const) {
+      const { own, held, made } = await reasoning(lanes['an engine of its own'], true);
+      const entries = recording(own);
+      await held.release();
+      const told = await made.next('reasoning');
+      expect(entries).toEqual([
+        expect.objectContaining({ kind: 'reasoning', id: told.id, text: told.text, tokens: 4 }),
+      ]);
+      if (fate === 'a later one takes its place') {
+        // The chunk that it would drive may not leave; another reasoning is there before the next.
+        const { actions } = own.runtime;
+        own.runtime.actions = () => new Float32Array(16).fill(NaN);
+        skip += 10;
+        made.send(observation(2, jpeg, { captured_at: Date.now() + skip }));
+        expect(await made.answer(2)).toMatchObject({ code: 'invalid_action' });
+        await until(() => held.held === 1);
+        await held.release();
+        await until(() => made.frames.filter(({ type }) => type === 'reasoning').length === 2);
+        own.runtime.actions = actions;
+        made.send(observation(3, jpeg));
+        expect(await made.answer(3)).toMatchObject({ reasoning: { id: `${made.id}:1:2` } });
+      }
+      made.send({ type: 'bye' });
+      held.open();
+      await made.closed;
+      const ids = entries.flatMap((entry) => (entry.kind === 'reasoning' ? [entry.id] : []));
+      const usage = entries.flatMap((entry) => (entry.kind === 'usage' ? [entry] : []));
+      expect(new Set(ids).size).toBe(ids.length);
+      expect(ids).toContain(told.id);
+      expect(usage.map((entry) => entry.reasoning_id)).not.toContain(told.id);
+      // What was never used is not charged.
+      expect(usage.map((entry) => entry.reasoning_tokens)).toEqual(usage.map(() => 4));
+      await own.stop();
+      expect(own.sink.entries.has(`reasoning ${told.id}`)).toBe(true);
+    }
+  });
+
+  it('is recorded when it is told, and counted with the first chunk that it then drives', async () => {
+    const { own, held, made } = await reasoning(lanes['an engine of its own'], true);
+    const entries = recording(own);
+    await held.release();
+    const told = await made.next('reasoning');
+    for (let seq = 2; seq < 4; seq++) {
+      made.send(observation(seq, jpeg));
+      expect(await made.answer(seq)).toMatchObject({ reasoning: { id: told.id } });
+    }
+    const usage = entries.flatMap((entry) => (entry.kind === 'usage' ? [entry] : []));
+    expect(entries.filter(({ kind, id }) => kind === 'reasoning' && id === told.id)).toHaveLength(
+      1,
+    );
+    expect(usage.map((entry) => entry.reasoning_tokens)).toEqual([4, 0]);
+    held.open();
+    await own.stop();
+  });
+
+  it('is told in the epoch that its session goes on in, which a robot takes no other of', async () => {
+    const { own, held, made } = await reasoning(lanes['an engine of its own'], true);
+    made.send({ type: 'refresh', token: await own.issuer.sign({ ...made.claims, epoch: 2 }) });
+    await until(() => own.ledger.epochs.highestSpent(made.id) === 2);
+    await held.release();
+    expect(await made.next('reasoning')).toMatchObject({ epoch: 2, seq: 1 });
+    held.open();
+    await own.stop();
+  });
+
+  it('is not told where it cannot be recorded, and comes with the chunk that it drives', async () => {
+    const { own, held, made } = await reasoning(lanes['an engine of its own'], true);
+    const { ledger } = own;
+    const append = ledger.append.bind(ledger);
+    let refused = 0;
+    ledger.append = () => {
+      refused += 1;
+      return Promise.reject(new Error('no space left on device'));
+    };
+    await held.release();
+    await until(() => refused === 1);
+    ledger.append = append;
+    const entries = recording(own);
+    made.send(observation(2, jpeg));
+    expect(await made.answer(2)).toMatchObject({ reasoning: { id: `${made.id}:1:1` } });
+    expect(made.frames.filter(({ type }) => type === 'reasoning')).toEqual([]);
+    expect(entries.map(({ kind }) => kind)).toEqual(['reasoning', 'usage']);
+    held.open();
+    await own.stop();
   });
 
   it('holds a chunk up by one run at most where both share an engine', async () => {

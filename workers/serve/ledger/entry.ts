@@ -22,7 +22,7 @@ export const usageEntrySchema = z.object({
 });
 export type UsageEntry = z.infer<typeof usageEntrySchema>;
 
-/** One reasoning that was made, by the id of the observation it saw. */
+/** One reasoning that a robot was told of, by the id of the observation it saw. */
 export const reasoningEntrySchema = z.object({
   kind: z.literal('reasoning'),
   id: z.string(),

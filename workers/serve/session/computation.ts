@@ -1,4 +1,4 @@
-import type { ServerFrame, SessionClaims } from '@armature/sdk/contract';
+import type { SessionClaims } from '@armature/sdk/contract';
 import type { CommandHistory } from '../chunks/index.ts';
 import {
   shapeOf,
@@ -28,12 +28,8 @@ export interface ComputationOptions {
   readonly key: string;
   readonly policy: LoadedPolicy;
   readonly history: CommandHistory;
-  readonly deps: Pick<
-    SessionDeps,
-    'dispatcher' | 'metrics' | 'log' | 'runtime' | 'capacity' | 'clock'
-  >;
+  readonly deps: Pick<SessionDeps, 'dispatcher' | 'metrics' | 'log' | 'runtime' | 'capacity'>;
   readonly delivery: Delivery;
-  readonly send: (frame: ServerFrame) => void;
   /** A row beside the observation's own goes to the engine. */
   readonly begun: () => void;
   /** A row is over, however it went. */
@@ -106,7 +102,8 @@ export class Computation {
         settled();
         this.reasoning.refreshEnded();
         const made = this.takeReasoning(prepared, result);
-        if (made !== undefined && prepared.admitted.tellReasoning) this.tell(prepared, made);
+        if (made === undefined || !prepared.admitted.tellReasoning) return;
+        void this.options.delivery.tell(prepared.admitted, made);
       },
       dropped: (reason) => {
         settled();
@@ -114,18 +111,6 @@ export class Computation {
         if (reason.why !== 'failed') return;
         deps.log.warn({ err: reason.error, session: key }, 'a reasoning failed');
       },
-    });
-  }
-
-  private tell({ admitted }: Prepared, { id, reasoning, observedAt }: CurrentReasoning): void {
-    const { claims, deps } = this.options;
-    this.options.send({
-      type: 'reasoning',
-      id,
-      text: reasoning.text,
-      epoch: claims.epoch,
-      seq: admitted.seq,
-      age_ms: Math.max(0, deps.clock.now() - observedAt),
     });
   }
 

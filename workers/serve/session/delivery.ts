@@ -8,13 +8,14 @@ import {
   type CommandHistory,
   type Departure,
 } from '../chunks/index.ts';
-import type { LedgerEntry } from '../ledger/index.ts';
+import type { LedgerEntry, ReasoningEntry, UsageEntry } from '../ledger/index.ts';
 import type { LoadedPolicy } from '../policies/index.ts';
 import type { RunInfo } from '../scheduler/index.ts';
 import { superseded, tooLate, type Admitted } from './admission.ts';
 import type { SessionDeps, SessionOutlet } from './deps.ts';
 import type { PolicyFaults } from './policy-faults.ts';
 import type { CurrentReasoning } from './reasoning-line.ts';
+import { ReasoningRecords } from './reasoning-records.ts';
 
 /** A chunk that an engine made, and what it was made from. */
 export interface MadeChunk {
@@ -30,7 +31,7 @@ export interface DeliveryOptions {
   readonly claims: SessionClaims;
   readonly policy: LoadedPolicy;
   readonly history: CommandHistory;
-  readonly deps: Pick<SessionDeps, 'clock' | 'ledger' | 'metrics'>;
+  readonly deps: Pick<SessionDeps, 'clock' | 'ledger' | 'metrics' | 'log'>;
   readonly faults: Pick<PolicyFaults, 'chunk'>;
   readonly outlet: SessionOutlet;
   readonly refuse: (error: unknown, seq: number) => void;
@@ -40,13 +41,13 @@ export interface DeliveryOptions {
 
 /**
  * Takes a chunk from the engine to the robot: checks it against the robot's limits, records what is
- * owed for it, then sends it. What is not sent is not owed.
+ * owed for it, then sends it. What is not sent is not owed. Nor is a robot told of a reasoning that is
+ * not on record.
  */
 export class Delivery {
   private readonly options: DeliveryOptions;
   private readonly limits: ChunkLimits;
-  /** Id of the last reasoning that is on record. */
-  private recorded: string | undefined;
+  private readonly reasonings = new ReasoningRecords();
   private lastSent = -1;
 
   constructor(options: DeliveryOptions) {
@@ -75,6 +76,33 @@ export class Delivery {
     });
   }
 
+  /**
+   * Tells the robot of a reasoning beside the chunks, once it is on record: it may never drive one. What
+   * cannot be recorded is not told here; it comes with the chunks that it drives. Never rejects.
+   */
+  async tell({ seq }: Admitted, made: CurrentReasoning): Promise<void> {
+    const { deps, history, outlet, isOver } = this.options;
+    if (isOver()) return;
+    try {
+      if (!this.reasonings.of(made.id).recorded) {
+        await this.reasonings.mark(made.id, ['recorded'], () =>
+          deps.ledger.append([this.reasoningEntry(made, this.at())]),
+        );
+      }
+      if (isOver()) return;
+      outlet.send({
+        type: 'reasoning',
+        id: made.id,
+        text: made.reasoning.text,
+        epoch: history.epoch,
+        seq,
+        age_ms: Math.max(0, deps.clock.now() - made.observedAt),
+      });
+    } catch (err) {
+      deps.log.error({ err, id: made.id }, 'a reasoning was not told, since it is not on record');
+    }
+  }
+
   private checked({ admitted, actions }: MadeChunk, departure: Departure): CheckedChunk {
     try {
       return checkChunk(actions, this.limits, departure);
@@ -99,7 +127,7 @@ export class Delivery {
     const id = history.chunkId(seq);
     this.lastSent = seq;
     try {
-      await this.record(this.entries(made, id));
+      await this.record(made, id);
       const chunk = this.frame(made, { id, epoch }, actions, clamped);
       history.remember(id, actions);
       this.options.outlet.send(chunk);
@@ -110,24 +138,32 @@ export class Delivery {
   }
 
   /** A reasoning that could not be recorded goes with the next chunk that it drives. */
-  private async record(entries: readonly LedgerEntry[]): Promise<void> {
-    const before = this.recorded;
-    const made = entries.find((entry) => entry.kind === 'reasoning')?.id;
-    // Known before it is on file, so that two chunks of one turn do not both count its tokens.
-    this.recorded = made ?? before;
-    try {
-      await this.options.deps.ledger.append(entries);
-    } catch (error) {
-      this.recorded = before;
-      throw error;
-    }
+  private record(made: MadeChunk, id: string): Promise<void> {
+    const { ledger } = this.options.deps;
+    const { reasoning } = made;
+    const at = this.at();
+    if (reasoning === undefined) return ledger.append([this.usageEntry(made, id, 0, at)]);
+    const { recorded, counted } = this.reasonings.of(reasoning.id);
+    const usage = this.usageEntry(made, id, counted ? 0 : reasoning.reasoning.tokens, at);
+    const entries: LedgerEntry[] = recorded ? [usage] : [this.reasoningEntry(reasoning, at), usage];
+    return this.reasonings.mark(reasoning.id, ['recorded', 'counted'], () =>
+      ledger.append(entries),
+    );
   }
 
-  private entries({ admitted, reasoning, run }: MadeChunk, id: string): LedgerEntry[] {
+  /** ISO 8601 in UTC. */
+  private at(): string {
+    return new Date(this.options.deps.clock.wall()).toISOString();
+  }
+
+  private usageEntry(
+    { admitted, reasoning, run }: MadeChunk,
+    id: string,
+    reasoningTokens: number,
+    at: string,
+  ): UsageEntry {
     const { sub, tenant, policy, embodiment } = this.options.claims;
-    const at = new Date(this.options.deps.clock.wall()).toISOString();
-    const isNew = reasoning !== undefined && reasoning.id !== this.recorded;
-    const usage: LedgerEntry = {
+    return {
       kind: 'usage',
       id,
       tenant_id: tenant,
@@ -135,25 +171,25 @@ export class Delivery {
       policy_version_id: policy.version_id,
       reasoning_id: reasoning?.id ?? null,
       actions: embodiment.spec.horizon,
-      reasoning_tokens: isNew ? reasoning.reasoning.tokens : 0,
+      reasoning_tokens: reasoningTokens,
       compute_us: Math.round((run.ranMs * 1000) / run.rows),
       ...(admitted.deviation === undefined ? {} : { deviation: admitted.deviation }),
       at,
     };
-    if (!isNew) return [usage];
-    return [
-      {
-        kind: 'reasoning',
-        id: reasoning.id,
-        tenant_id: tenant,
-        session_id: sub,
-        text: reasoning.reasoning.text,
-        source: 'policy',
-        tokens: reasoning.reasoning.tokens,
-        created_at: at,
-      },
-      usage,
-    ];
+  }
+
+  private reasoningEntry({ id, reasoning }: CurrentReasoning, at: string): ReasoningEntry {
+    const { sub, tenant } = this.options.claims;
+    return {
+      kind: 'reasoning',
+      id,
+      tenant_id: tenant,
+      session_id: sub,
+      text: reasoning.text,
+      source: 'policy',
+      tokens: reasoning.tokens,
+      created_at: at,
+    };
   }
 
   private frame(

@@ -234,9 +234,6 @@ export class RobotSession {
         refuse,
         isOver: () => this.ended,
       }),
-      send: (frame) => {
-        if (!this.ended) this.outlet.send(frame);
-      },
       begun: () => (this.computing += 1),
       settled: () => this.settled(),
       dropped: (reason, seq) => this.dropped(reason, seq),
