@@ -11,6 +11,9 @@ const LIMIT_TOLERANCE = 1e-3;
 /** The same for what is measured: joints sag and swing past where they were told to go. */
 const MEASURED_TOLERANCE = 0.05;
 
+/** Limits this many times as wide as the widest motion in their unit are none: nobody measured them. */
+const WIDEST_LIMITS = 100;
+
 /** What is wrong with the numbers of one episode. */
 export function checkEpisode(
   dataset: Dataset,
@@ -150,6 +153,38 @@ export function checkStats(
     });
   }
   for (const feature of ['action', 'state'] as const) checkLimits(feature, stats, spec, findings);
+  checkWidths(stats, spec, findings);
+}
+
+/**
+ * The least motion that scales of actions and labels tell from noise is a share of a joint's range: where that
+ * is far wider than anything that moves in the same unit, all of the joint's motion counts as none.
+ */
+function checkWidths(
+  stats: { state: FeatureStats; action: FeatureStats },
+  spec: EmbodimentSpec,
+  findings: Findings,
+): void {
+  const widest = new Map<string, number>();
+  for (const feature of ['state', 'action'] as const) {
+    const { names, min, max } = stats[feature];
+    if (names.length !== spec[feature].length) return;
+    spec[feature].forEach(({ unit }, dimension) => {
+      const span = (max[dimension] ?? 0) - (min[dimension] ?? 0);
+      widest.set(unit, Math.max(span, widest.get(unit) ?? 0));
+    });
+  }
+  for (const { name, unit, min, max } of spec.action) {
+    const moved = widest.get(unit) ?? 0;
+    if (moved === 0 || max - min <= WIDEST_LIMITS * moved) continue;
+    findings.add({
+      severity: 'warning',
+      code: 'wide_limits',
+      message: `action ${name} may go from ${min} to ${max} ${unit}, nothing in the set moves by more than ${moved} ${unit}: what is scaled by that range, such as relative actions and labels of motion, is lost`,
+      fix: `Register an embodiment whose action ${name} has the min and max that the joint can reach.`,
+      feature: `action.${name}`,
+    });
+  }
 }
 
 /** A joint of the state is held against the limits of the action of its name and unit. */

@@ -55,8 +55,8 @@ describe('what the report calls by name', () => {
     await good.remove();
     await rm(scratch, { recursive: true, force: true });
   });
-  const check = (directory: string): Promise<DatasetReport> =>
-    validateSource(fromDirectory(directory), smallSpec);
+  const check = (directory: string, spec = smallSpec): Promise<DatasetReport> =>
+    validateSource(fromDirectory(directory), spec);
   const copy = async (): Promise<string> => {
     const directory = join(scratch, String(copies++));
     await cp(good.directory, directory, { recursive: true });
@@ -166,5 +166,33 @@ describe('what the report calls by name', () => {
     expect((await withEpisode({ state })).findings).toMatchObject([
       { severity: 'warning', code: 'outside_limits', feature: 'state.elbow' },
     ]);
+  });
+
+  it('wide_limits, against whatever moves in the same unit', async () => {
+    const limited = (most: number) => {
+      const action = smallSpec.action.map((joint) =>
+        joint.name === 'elbow' ? { ...joint, min: -most, max: most } : joint,
+      );
+      return { ...smallSpec, action };
+    };
+    expect((await check(good.directory, limited(1e6))).findings).toMatchObject([
+      {
+        severity: 'warning',
+        code: 'wide_limits',
+        feature: 'action.elbow',
+        message: expect.stringMatching(/elbow may go from -1000000 to 1000000 rad.* 1\.\d+ rad/),
+        fix: expect.stringMatching(/action elbow has the min and max/),
+      },
+    ]);
+    // A robot that uses a little of what it can reach; a set in which nothing moves says nothing.
+    expect((await check(good.directory, limited(30))).findings).toEqual([]);
+    const still = { state: new Float32Array(90), action: new Float32Array(90) };
+    const directory = join(scratch, 'still');
+    await writeLeRobot(directory, {
+      ...smallRecording(1),
+      episodes: [{ ...smallEpisode(0), ...still }],
+    });
+    const { findings } = await check(directory, limited(1e6));
+    expect(findings.map(({ code }) => code)).not.toContain('wide_limits');
   });
 });

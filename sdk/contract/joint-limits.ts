@@ -10,8 +10,6 @@ export interface JointLimits {
   readonly step: number;
   /** Largest change of that change; Infinity where the spec sets no acceleration. */
   readonly change: number;
-  /** What float32 may add to a value of this size without it counting as a violation. */
-  readonly tolerance: number;
 }
 
 type Limited = Pick<EmbodimentSpec, 'control_hz'> & {
@@ -26,8 +24,16 @@ export function jointLimits({ control_hz: hz, action }: Limited): JointLimits[] 
     max,
     step: velocity === undefined ? Infinity : velocity / hz,
     change: max_acceleration === undefined ? Infinity : max_acceleration / hz ** 2,
-    tolerance: 1e-6 * Math.max(Math.abs(min), Math.abs(max), max - min),
   }));
+}
+
+/**
+ * What float32 may add to a command of this size without it counting as a violation. It goes by the numbers
+ * themselves and not by the range, which may be wider than any speed that it is held against.
+ * @param position command before; NaN where it is not known
+ */
+export function roundingOf(value: number, position: number): number {
+  return 1e-6 * Math.max(Math.abs(value), Number.isNaN(position) ? 0 : Math.abs(position));
 }
 
 /**
@@ -133,7 +139,7 @@ export function assertWithinLimits(
   position: number,
   step: number,
 ): void {
-  const { tolerance } = joint;
+  const tolerance = roundingOf(value, position);
   if (value < joint.min - tolerance || value > joint.max + tolerance) {
     throw limitViolation(joint, t, `is ${value}, outside ${joint.min} to ${joint.max}`);
   }
@@ -145,7 +151,8 @@ export function assertWithinLimits(
       `moves by ${moved} in one step, at most ${joint.step} is allowed`,
     );
   }
-  if (Math.abs(moved - step) > joint.change + 4 * tolerance) {
+  // The step before was taken from a command that may have been as far away as it is long.
+  if (Math.abs(moved - step) > joint.change + 4 * Math.max(tolerance, roundingOf(step, NaN))) {
     throw limitViolation(
       joint,
       t,

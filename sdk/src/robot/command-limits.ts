@@ -2,6 +2,7 @@ import {
   assertWithinLimits,
   followCommand,
   jointLimits,
+  roundingOf,
   type JointLimits,
 } from '../../contract/index.ts';
 import type { Chunk } from './chunk.ts';
@@ -60,7 +61,7 @@ export class CommandLimits<S extends EmbodimentShape> {
         joint.position,
         joint.step,
       );
-      return Math.abs(bounded - value) > joint.limits.tolerance ? bounded : value;
+      return Math.abs(bounded - value) > roundingOf(value, joint.position) ? bounded : value;
     });
     const changed = this.joints.flatMap((joint, i) => {
       const value = made[i] ?? NaN;

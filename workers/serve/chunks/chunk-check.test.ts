@@ -153,6 +153,25 @@ describe('checkChunk, refusing', () => {
     );
   });
 
+  it.each(['clamp', 'refuse'] as const)(
+    'a range of no meaning takes nothing from a velocity: %s',
+    (on) => {
+      const [joint, grip] = spec({ max_velocity: 2, max_acceleration: 100 }, on).action;
+      const wide = { ...joint!, min: -1e6, max: 1e6 };
+      const s = { ...spec({}, on), action: [wide, grip!] };
+      const leap = (by: number) => {
+        const actions = Float32Array.from(still, (value, i) => (i === 6 ? value + by : value));
+        return checkChunk(actions, chunkLimits(s), start(0.5));
+      };
+      if (on === 'refuse') {
+        expect(() => leap(0.25)).toThrow(expect.objectContaining({ field: 'actions[3].elbow' }));
+      } else {
+        expect(leap(0.25).actions[6]).toBeCloseTo(0.7, 6);
+      }
+      expect(leap(0.15).clamped).toBe(0);
+    },
+  );
+
   it.each([NaN, Infinity, -Infinity])('refuses %s even where limits clamp', (value) => {
     expect(() => check(4, value, spec({}))).toThrow(
       expect.objectContaining({ code: 'invalid_action', field: 'actions[2].elbow' }),

@@ -3,6 +3,7 @@ import {
   assertWithinLimits,
   followCommand,
   limitViolation,
+  roundingOf,
   type JointLimits,
 } from '@armature/sdk/contract';
 import type { ChunkLimits } from './chunk-limits.ts';
@@ -65,7 +66,7 @@ function checkJoint(
       assertWithinLimits(joint, t, value, position, step);
     } else {
       const bounded = followCommand(joint, wanted, t, position, step);
-      if (Math.abs(bounded - value) > joint.tolerance) {
+      if (Math.abs(bounded - value) > roundingOf(value, position)) {
         out[i] = bounded;
         clamped += 1;
       }
