@@ -87,6 +87,14 @@ describe('CommandLimits', () => {
     expect(limits.next(still(5), 0).elbow).toBeCloseTo(0.2);
   });
 
+  it('holds a velocity however wide the range is', () => {
+    const { action, ...rest } = robot({ max_velocity: 10 });
+    const wide = action.map((joint) => ({ ...joint, min: -1e6, max: 1e6 }));
+    const limits = new CommandLimits({ ...rest, action: wide });
+    limits.startAt(Float32Array.of(0));
+    expect(limits.next(still(1.5), 0)['elbow']).toBeCloseTo(1);
+  });
+
   it('sets out from standing after a tick without a command', () => {
     const limits = new CommandLimits(robot({ max_acceleration: 10 }));
     limits.startAt(Float32Array.of(0));
