@@ -1,10 +1,12 @@
 import { Worker } from 'node:worker_threads';
 import { Graph, add, toOnnx } from '../tensor/index.ts';
 import type { TensorData } from '../tensor/index.ts';
+import type { AdamWStart } from './adamw.ts';
 import { EngineError } from './errors.ts';
 import { Gate } from './gate.ts';
 import type {
   Call,
+  DescendOptions,
   EngineStats,
   ExecutionProvider,
   LoadOptions,
@@ -180,6 +182,21 @@ export class Engine {
   async step(id: string, feeds: Values, options: StepOptions): Promise<Values> {
     const parcel = pack(feeds, options.move === true);
     return this.values({ kind: 'step', id, feeds: parcel.values, options }, parcel.transfer);
+  }
+
+  /** Keeps weights and the state of their optimiser in the worker under a key, for `descend`. */
+  async hold(key: string, start: AdamWStart): Promise<void> {
+    await this.call({ kind: 'hold', key, start });
+  }
+
+  /**
+   * Runs a session that makes of `theta` f32 [P] a `gradient` f32 [P] and its `gradient_norm`, then moves
+   * the weights that are held by a step of AdamW. The other outputs come back. A run that fails leaves the
+   * weights as they were.
+   */
+  async descend(id: string, feeds: Values, options: DescendOptions): Promise<Values> {
+    const parcel = pack(feeds, options.move === true);
+    return this.values({ kind: 'descend', id, feeds: parcel.values, options }, parcel.transfer);
   }
 
   /** Keeps tensors in the worker under a key, replacing what was there. */

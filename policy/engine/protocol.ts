@@ -1,3 +1,4 @@
+import type { AdamWStart, AdamWStep } from './adamw.ts';
 import type { EngineErrorCode } from './errors.ts';
 import type { TensorData } from '../tensor/index.ts';
 import type { Values } from './value.ts';
@@ -53,6 +54,15 @@ export interface StepOptions {
   readonly move?: boolean;
 }
 
+export interface DescendOptions {
+  /** Resident key that `hold` was given. */
+  readonly keep: string;
+  readonly optimiser: AdamWStep;
+  /** Further inputs bound to resident tensors: input name → 'key/name'. */
+  readonly resident?: Readonly<Record<string, string>>;
+  readonly move?: boolean;
+}
+
 export type Call =
   | { readonly kind: 'start'; readonly probe: Uint8Array | undefined }
   | {
@@ -75,6 +85,13 @@ export type Call =
       readonly feeds: Values;
       readonly options: StepOptions;
     }
+  | {
+      readonly kind: 'descend';
+      readonly id: string;
+      readonly feeds: Values;
+      readonly options: DescendOptions;
+    }
+  | { readonly kind: 'hold'; readonly key: string; readonly start: AdamWStart }
   | { readonly kind: 'put'; readonly key: string; readonly values: Values }
   | {
       readonly kind: 'patch';

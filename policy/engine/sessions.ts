@@ -2,8 +2,10 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { InferenceSession, Tensor as OrtTensor } from 'onnxruntime-node';
+import { AdamWState, type AdamWStart } from './adamw.ts';
 import { EngineError } from './errors.ts';
 import type {
+  DescendOptions,
   EngineStats,
   LoadOptions,
   RunOptions,
@@ -28,6 +30,7 @@ export class Sessions {
   private readonly settings: WorkerSettings;
   private readonly loaded = new Map<string, Loaded>();
   private readonly residents = new Residents();
+  private readonly states = new Map<string, AdamWState>();
 
   constructor(settings: WorkerSettings) {
     this.settings = settings;
@@ -119,7 +122,40 @@ export class Sessions {
     return Object.fromEntries(back.map((name) => [name, toValue(resultOf(id, results, name))]));
   }
 
+  async descend(id: string, feeds: Values, options: DescendOptions): Promise<Values> {
+    const loaded = this.find(id);
+    const state = this.states.get(options.keep);
+    if (state === undefined) {
+      throw new EngineError('unknown_resident', `nothing is held as ${options.keep}`, id);
+    }
+    const inputs = this.bind(id, feeds, options.resident ?? {});
+    inputs['theta'] = this.residents.get(`${options.keep}/theta`, id);
+    const { outputNames } = loaded.session;
+    const fetches: Record<string, OrtTensor | null> = Object.fromEntries(
+      outputNames.map((name) => [name, null]),
+    );
+    for (const name of ['gradient', 'gradient_norm']) {
+      if (!(name in fetches)) throw new EngineError('run_failed', `has no output ${name}`, id);
+    }
+    fetches['gradient'] = this.residents.get(`${options.keep}/gradient`, id);
+    const results = await this.timed(id, loaded, inputs, fetches);
+    // Only now: a run that failed leaves the state as it was.
+    state.step(Number(toValue(resultOf(id, results, 'gradient_norm')).data[0]), options.optimiser);
+    const back = outputNames.filter((name) => name !== 'gradient');
+    return Object.fromEntries(back.map((name) => [name, toValue(resultOf(id, results, name))]));
+  }
+
+  hold(key: string, start: AdamWStart): void {
+    const state = new AdamWState(start);
+    const values = Object.entries(state.vectors).map(
+      ([name, data]) => [name, { dtype: 'float32', shape: [data.length], data }] as const,
+    );
+    this.put(key, Object.fromEntries(values));
+    this.states.set(key, state);
+  }
+
   put(key: string, values: Values): void {
+    this.states.delete(key);
     this.residents.put(key, values);
   }
 
@@ -128,6 +164,7 @@ export class Sessions {
   }
 
   drop(key: string): void {
+    this.states.delete(key);
     this.residents.drop(key);
   }
 
@@ -145,6 +182,7 @@ export class Sessions {
   async close(): Promise<void> {
     for (const id of [...this.loaded.keys()]) await this.unload(id);
     this.residents.clear();
+    this.states.clear();
   }
 
   private find(id: string): Loaded {

@@ -35,6 +35,11 @@ async function perform(call: Call): Promise<Values> {
       return sessions.run(call.id, call.feeds, call.options);
     case 'step':
       return sessions.step(call.id, call.feeds, call.options);
+    case 'descend':
+      return sessions.descend(call.id, call.feeds, call.options);
+    case 'hold':
+      sessions.hold(call.key, call.start);
+      return {};
     case 'put':
       sessions.put(call.key, call.values);
       return {};

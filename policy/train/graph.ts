@@ -39,7 +39,7 @@ import {
 } from '../divla/model.ts';
 import { teacherForced } from '../divla/reasoning.ts';
 import { withPrefix } from '../rtc/index.ts';
-import { adamW, stepScalarInputs, type AdamWOptions } from './optimiser.ts';
+import { globalNorm, type AdamWOptions } from './optimiser.ts';
 import { BatchInputs } from './passes.ts';
 
 export interface TrainGraphOptions {
@@ -78,14 +78,14 @@ export function rowsOf(options: TrainGraphOptions): number {
 }
 
 /**
- * One optimiser step as a graph: forward, backward, AdamW and the moving average.
+ * The gradient of one batch as a graph: forward and backward; the engine's `descend` takes the step.
  *
- * State: theta, m, v, ema f32 [P] (carried). Frozen parameters are inputs named by their path.
+ * Weights: theta f32 [P]. Frozen parameters are inputs named by their path.
  * Batch: views and tokens (or summary f32 [R, V, S] and reasoning f32 [R, D]), body, clean f32
  * [R, H, A], keep f32 [R, H, A], noise f32 [R·D, H, A], levels f32 [R·D, 3] (t, √ā, √(1−ā)), where
  * `prefixed` given f32 [R·D, H] (1 for actions that are clean and not scored); for the
  * L = slots·spoken spoken rows said i64 [L, R], said_mask f32 [L, R], labels i64 [L, R].
- * Outputs: loss, action_loss, reasoning_loss, grounding_loss, gradient_norm and the next state.
+ * Outputs: loss, action_loss, reasoning_loss, grounding_loss, gradient f32 [P] and its norm, gradient_norm.
  * @throws RangeError where the batch does not divide into its passes.
  */
 export function trainGraph(options: TrainGraphOptions): Graph {
@@ -96,16 +96,8 @@ export function trainGraph(options: TrainGraphOptions): Graph {
   }
   const graph = new Graph('train');
   const size = trainable.size;
-  const state = {
-    theta: graph.input('theta', 'float32', [size]),
-    m: graph.input('m', 'float32', [size]),
-    v: graph.input('v', 'float32', [size]),
-    ema: graph.input('ema', 'float32', [size]),
-  };
-  const decay = graph.input('decay', 'float32', [size]);
-  const scalars = stepScalarInputs(graph);
   const { params, tensors } = slicedParams(
-    state.theta,
+    graph.input('theta', 'float32', [size]),
     trainable,
     (spec) => graph.input(spec.name, 'float32', spec.shape),
     // Embodiments that train together share what moves of the trunk.
@@ -121,16 +113,12 @@ export function trainGraph(options: TrainGraphOptions): Graph {
     return { loss, gradient: flatten(trainable, gradients(loss.total, wanted)) };
   };
   const { loss, gradient } = passes === 1 ? pass(graph) : summed(graph, options, pass);
-  const next = adamW(state, gradient, decay, scalars, options.optimiser);
   graph.output('loss', loss.total);
   graph.output('action_loss', loss.action);
   graph.output('reasoning_loss', loss.reasoning);
   graph.output('grounding_loss', loss.grounding);
-  graph.output('gradient_norm', next.norm);
-  graph.output('next_theta', next.theta);
-  graph.output('next_m', next.m);
-  graph.output('next_v', next.v);
-  graph.output('next_ema', next.ema);
+  graph.output('gradient', gradient);
+  graph.output('gradient_norm', globalNorm(gradient));
   return graph;
 }
 

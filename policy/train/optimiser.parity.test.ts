@@ -6,7 +6,7 @@ import { Engine, type Value } from '../engine/index.ts';
 import { flatLayout, flatten, packFlat, slicedParams, unpackFlat } from '../nn/flat.ts';
 import { zeros, type ParamSpec } from '../nn/params.ts';
 import { Graph, gradients, linear, mse, silu, toOnnx } from '../tensor/index.ts';
-import { adamW, stepScalarInputs } from './optimiser.ts';
+import { adamW, globalNorm, stepScalarInputs } from './optimiser.ts';
 import { learningRate } from './schedule.ts';
 
 interface Meta {
@@ -18,6 +18,8 @@ interface Meta {
   tolerance: Record<string, number>;
 }
 
+const CARRIED = ['theta', 'm', 'v', 'ema'] as const;
+
 let engine: Engine;
 beforeAll(async () => {
   engine = await Engine.start({ threads: 1 });
@@ -26,129 +28,144 @@ afterAll(async () => {
   await engine.close();
 });
 
-it('AdamW, clipping, schedule and moving average follow PyTorch step by step', async () => {
-  const meta = (await readFixtureJson('optim', 'adamw.json')) as Meta;
-  const { tensors } = readSafetensors(await readFixture('optim', 'adamw.safetensors'));
-  const data = (name: string): Float32Array => {
-    const tensor = tensors.get(name);
-    if (tensor === undefined) throw new RangeError(`the fixture has no ${name}`);
-    return toFloat32(tensor);
-  };
-  const shape = (name: string): readonly number[] => tensors.get(name)?.shape ?? [];
-  const decays = meta.optimiser.weight_decay;
-  const specs = Object.keys(decays).map((name): ParamSpec => ({
-    name,
-    shape: shape(`initial.${name}`),
-    init: zeros,
-    decay: (decays[name] ?? 0) > 0,
-  }));
-  const layout = flatLayout(specs);
-  const [, batch = 0, inputs = 0] = shape('x');
-  const outputs = shape('target')[2] ?? 0;
-  const graph = new Graph();
-  const vector = (name: string) => graph.input(name, 'float32', [layout.size]);
-  const state = { theta: vector('theta'), m: vector('m'), v: vector('v'), ema: vector('ema') };
-  const { params, tensors: weights } = slicedParams(state.theta, layout, () => {
-    throw new RangeError('every parameter is trainable here');
-  });
-  const at = (name: string) => params.param(name, shape(`initial.${name}`), zeros);
-  const hidden = silu(
-    linear(graph.input('x', 'float32', [batch, inputs]), at('fc1.weight'), at('fc1.bias')),
-  );
-  const y = linear(hidden, at('fc2.weight'), at('fc2.bias'));
-  const loss = mse(y, graph.input('target', 'float32', [batch, outputs]));
-  const wanted = specs.flatMap(({ name }) => weights.get(name) ?? []);
-  const next = adamW(
-    state,
-    flatten(layout, gradients(loss, wanted)),
-    vector('decay'),
-    stepScalarInputs(graph),
-    {
+it.each(['in the graph', 'in the engine'] as const)(
+  'AdamW %s, clipping, schedule and moving average follow PyTorch step by step',
+  async (where) => {
+    const meta = (await readFixtureJson('optim', 'adamw.json')) as Meta;
+    const { tensors } = readSafetensors(await readFixture('optim', 'adamw.safetensors'));
+    const data = (name: string): Float32Array => {
+      const tensor = tensors.get(name);
+      if (tensor === undefined) throw new RangeError(`the fixture has no ${name}`);
+      return toFloat32(tensor);
+    };
+    const shape = (name: string): readonly number[] => tensors.get(name)?.shape ?? [];
+    const decays = meta.optimiser.weight_decay;
+    const specs = Object.keys(decays).map((name): ParamSpec => ({
+      name,
+      shape: shape(`initial.${name}`),
+      init: zeros,
+      decay: (decays[name] ?? 0) > 0,
+    }));
+    const layout = flatLayout(specs);
+    const [, batch = 0, inputs = 0] = shape('x');
+    const outputs = shape('target')[2] ?? 0;
+    const graph = new Graph();
+    const vector = (name: string) => graph.input(name, 'float32', [layout.size]);
+    const theta = vector('theta');
+    const { params, tensors: weights } = slicedParams(theta, layout, () => {
+      throw new RangeError('every parameter is trainable here');
+    });
+    const at = (name: string) => params.param(name, shape(`initial.${name}`), zeros);
+    const hidden = silu(
+      linear(graph.input('x', 'float32', [batch, inputs]), at('fc1.weight'), at('fc1.bias')),
+    );
+    const y = linear(hidden, at('fc2.weight'), at('fc2.bias'));
+    const loss = mse(y, graph.input('target', 'float32', [batch, outputs]));
+    const wanted = specs.flatMap(({ name }) => weights.get(name) ?? []);
+    const optimiser = {
       beta1: meta.optimiser.betas[0],
       beta2: meta.optimiser.betas[1],
       eps: meta.optimiser.eps,
       weightDecay: Math.max(...Object.values(decays)),
       clip: meta.clip.max_norm,
-    },
-  );
-  graph.output('loss', loss);
-  graph.output('norm', next.norm);
-  for (const name of ['theta', 'm', 'v', 'ema'] as const) graph.output(`next_${name}`, next[name]);
-  await engine.load('optim', toOnnx(graph));
+    };
+    const gradient = flatten(layout, gradients(loss, wanted));
+    graph.output('loss', loss);
+    graph.output('gradient_norm', globalNorm(gradient));
+    if (where === 'in the engine') {
+      graph.output('gradient', gradient);
+    } else {
+      const state = { theta, m: vector('m'), v: vector('v'), ema: vector('ema') };
+      const next = adamW(state, gradient, vector('decay'), stepScalarInputs(graph), optimiser);
+      for (const name of CARRIED) graph.output(`next_${name}`, next[name]);
+    }
+    await engine.load('optim', toOnnx(graph));
 
-  const flat = (values: Float32Array): Value => ({
-    dtype: 'float32',
-    shape: [values.length],
-    data: values,
-  });
-  const scalar = (value: number): Value => ({
-    dtype: 'float32',
-    shape: [],
-    data: Float32Array.of(value),
-  });
-  const start = packFlat(layout, ({ name }) => data(`initial.${name}`));
-  const zero = new Float32Array(layout.size);
-  await engine.put('state', {
-    theta: flat(start),
-    m: flat(zero),
-    v: flat(zero),
-    ema: flat(start),
-  });
-  const decay = packFlat(layout, (spec) =>
-    new Float32Array(spec.shape.reduce((a, b) => a * b, 1)).fill(spec.decay ? 1 : 0),
-  );
-  const tolerance = Math.max(...Object.values(meta.tolerance));
-  for (let step = 0; step < meta.steps; step++) {
-    const slice = (name: string, size: number): Value => ({
+    const flat = (values: Float32Array): Value => ({
       dtype: 'float32',
-      shape: [batch, size],
-      data: data(name).slice(step * batch * size, (step + 1) * batch * size),
+      shape: [values.length],
+      data: values,
     });
-    const rate = learningRate(step, {
-      peak: meta.schedule.base_lr,
-      warmup: meta.schedule.warmup_steps,
-      total: meta.steps,
-      floor: 0,
+    const scalar = (value: number): Value => ({
+      dtype: 'float32',
+      shape: [],
+      data: Float32Array.of(value),
     });
-    const out = await engine.step(
-      'optim',
-      {
-        x: slice('x', inputs),
-        target: slice('target', outputs),
-        decay: flat(decay),
-        rate: flat(new Float32Array(layout.size).fill(1)),
-        learning_rate: scalar(rate),
-        correction1: scalar(1 / (1 - meta.optimiser.betas[0] ** (step + 1))),
-        correction2: scalar(1 / (1 - meta.optimiser.betas[1] ** (step + 1))),
-        ema_decay: scalar(meta.ema.decay),
-      },
-      {
-        keep: 'state',
-        carry: { next_theta: 'theta', next_m: 'm', next_v: 'v', next_ema: 'ema' },
-      },
+    const start = packFlat(layout, ({ name }) => data(`initial.${name}`));
+    const zero = new Float32Array(layout.size);
+    const decay = packFlat(layout, (spec) =>
+      new Float32Array(spec.shape.reduce((a, b) => a * b, 1)).fill(spec.decay ? 1 : 0),
     );
-    expect(rate).toBeCloseTo(data('lr')[step] ?? NaN, 6);
-    for (const [output, name] of [
-      ['loss', 'loss'],
-      ['norm', 'grad_norm'],
+    if (where === 'in the engine') {
+      await engine.hold('state', { theta: start, m: zero, v: zero, ema: start, decay });
+    } else {
+      await engine.put('state', {
+        theta: flat(start),
+        m: flat(zero),
+        v: flat(zero),
+        ema: flat(start),
+      });
+    }
+    const tolerance = Math.max(...Object.values(meta.tolerance));
+    for (let step = 0; step < meta.steps; step++) {
+      const slice = (name: string, size: number): Value => ({
+        dtype: 'float32',
+        shape: [batch, size],
+        data: data(name).slice(step * batch * size, (step + 1) * batch * size),
+      });
+      const rate = learningRate(step, {
+        peak: meta.schedule.base_lr,
+        warmup: meta.schedule.warmup_steps,
+        total: meta.steps,
+        floor: 0,
+      });
+      const seen = { x: slice('x', inputs), target: slice('target', outputs) };
+      const t = step + 1;
+      const out =
+        where === 'in the engine'
+          ? await engine.descend('optim', seen, {
+              keep: 'state',
+              optimiser: { ...optimiser, learningRate: rate, emaDecay: meta.ema.decay, t },
+            })
+          : await engine.step(
+              'optim',
+              {
+                ...seen,
+                decay: flat(decay),
+                learning_rate: scalar(rate),
+                correction1: scalar(1 / (1 - optimiser.beta1 ** t)),
+                correction2: scalar(1 / (1 - optimiser.beta2 ** t)),
+                ema_decay: scalar(meta.ema.decay),
+              },
+              {
+                keep: 'state',
+                carry: Object.fromEntries(CARRIED.map((name) => [`next_${name}`, name])),
+              },
+            );
+      expect(rate).toBeCloseTo(data('lr')[step] ?? NaN, 6);
+      for (const [output, name] of [
+        ['loss', 'loss'],
+        ['gradient_norm', 'grad_norm'],
+      ] as const) {
+        const error = Math.abs(Number(out[output]?.data[0]) - (data(name)[step] ?? NaN));
+        hold({ fixture: 'optim', quantity: name, detail: `step ${step}`, error, tolerance });
+      }
+    }
+    const final = await engine.read('state');
+    await engine.unload('optim');
+    for (const [key, prefix] of [
+      ['theta', 'final'],
+      ['m', 'exp_avg'],
+      ['v', 'exp_avg_sq'],
+      ['ema', 'ema'],
     ] as const) {
-      const error = Math.abs(Number(out[output]?.data[0]) - (data(name)[step] ?? NaN));
-      hold({ fixture: 'optim', quantity: name, detail: `step ${step}`, error, tolerance });
+      const values = unpackFlat(layout, final[key]?.data as Float32Array);
+      for (const { name } of specs) {
+        const expected = data(`${prefix}.${name}`);
+        const got = values.get(name) ?? new Float32Array();
+        const error = largestDifference(got, expected);
+        hold({ fixture: 'optim', quantity: prefix, detail: name, error, tolerance });
+      }
     }
-  }
-  const final = await engine.read('state');
-  for (const [key, prefix] of [
-    ['theta', 'final'],
-    ['m', 'exp_avg'],
-    ['v', 'exp_avg_sq'],
-    ['ema', 'ema'],
-  ] as const) {
-    const values = unpackFlat(layout, final[key]?.data as Float32Array);
-    for (const { name } of specs) {
-      const expected = data(`${prefix}.${name}`);
-      const got = values.get(name) ?? new Float32Array();
-      const error = largestDifference(got, expected);
-      hold({ fixture: 'optim', quantity: prefix, detail: name, error, tolerance });
-    }
-  }
-});
+  },
+);

@@ -31,8 +31,6 @@ export interface TrainState {
   readonly ema: Float32Array;
 }
 
-const CARRIED = ['theta', 'm', 'v', 'ema'] as const;
-
 /** A training graph in an engine with its state resident there; one call of `step` is one update. */
 export class TrainSession {
   private readonly engine: Engine;
@@ -82,20 +80,10 @@ export class TrainSession {
       v: new Float32Array(layout.size),
       ema: start.slice(),
     };
-    const flat = (data: Float32Array): Value => ({
-      dtype: 'float32',
-      shape: [layout.size],
-      data,
-    });
-    await engine.put(`${id}.state`, {
-      theta: flat(state.theta),
-      m: flat(state.m),
-      v: flat(state.v),
-      ema: flat(state.ema),
-    });
-    const frozen: Record<string, Value> = {
-      decay: flat(perParameter(layout, (spec) => (spec.decay ? 1 : 0))),
-    };
+    const decay = perParameter(layout, (spec) => (spec.decay ? 1 : 0));
+    const { theta, m, v, ema } = state;
+    await engine.hold(`${id}.state`, { theta, m, v, ema, decay });
+    const frozen: Record<string, Value> = {};
     for (const { name, tensor } of graph.inputs) {
       if (!name.startsWith('trunk.') && !name.startsWith('head.')) continue;
       const data = weights(name);
@@ -123,34 +111,23 @@ export class TrainSession {
    */
   async step(batch: Values, elapsed = 0): Promise<StepResult> {
     const { settings } = this;
-    const { beta1, beta2 } = this.options.optimiser;
     const t = this.current + 1;
-    const scalars: Record<string, Value> = {
-      learning_rate: scalar(
-        learningRate(
-          this.current,
-          {
-            peak: settings.peakRate,
-            warmup: settings.warmup,
-            total: settings.totalSteps,
-            floor: settings.rateFloor,
-          },
-          elapsed,
-        ),
-      ),
-      correction1: scalar(1 / (1 - beta1 ** t)),
-      correction2: scalar(1 / (1 - beta2 ** t)),
-      ema_decay: scalar(emaDecay(this.current, settings.emaDecay)),
+    const rates = {
+      peak: settings.peakRate,
+      warmup: settings.warmup,
+      total: settings.totalSteps,
+      floor: settings.rateFloor,
     };
-    const out = await this.engine.step(
-      this.id,
-      { ...batch, ...scalars },
-      {
-        keep: `${this.id}.state`,
-        carry: Object.fromEntries(CARRIED.map((name) => [`next_${name}`, name])),
-        resident: this.resident,
+    const out = await this.engine.descend(this.id, batch, {
+      keep: `${this.id}.state`,
+      optimiser: {
+        ...this.options.optimiser,
+        learningRate: learningRate(this.current, rates, elapsed),
+        emaDecay: emaDecay(this.current, settings.emaDecay),
+        t,
       },
-    );
+      resident: this.resident,
+    });
     this.current = t;
     const read = (name: string): number => {
       const value = out[name]?.data[0];
@@ -169,7 +146,7 @@ export class TrainSession {
 
   /** The state as it stands, copied out of the engine. */
   async state(): Promise<TrainState> {
-    const values = await this.engine.read(`${this.id}.state`, CARRIED);
+    const values = await this.engine.read(`${this.id}.state`, ['theta', 'm', 'v', 'ema']);
     const take = (name: string): Float32Array => {
       const data = values[name]?.data;
       if (!(data instanceof Float32Array)) throw new RangeError(`the state has no ${name}`);
@@ -189,10 +166,6 @@ export class TrainSession {
     await this.engine.drop(`${this.id}.state`);
     await this.engine.drop(`${this.id}.frozen`);
   }
-}
-
-function scalar(value: number): Value {
-  return { dtype: 'float32', shape: [], data: Float32Array.of(value) };
 }
 
 function perParameter(

@@ -13,7 +13,7 @@ import {
   type Tensor,
   toOnnx,
 } from '@armature/policy/tensor';
-import { adamW, type AdamWOptions, stepScalarInputs } from '@armature/policy/train';
+import { adamW, type AdamWOptions, globalNorm, stepScalarInputs } from '@armature/policy/train';
 import type { Compared, Figure } from '../../result.ts';
 import { quantile, timed } from '../../timing.ts';
 
@@ -27,6 +27,8 @@ interface Way {
   readonly graph: Graph;
   /** Inputs that come with every call; the others lie in the engine. */
   readonly fed: ReadonlySet<string>;
+  /** The engine moves weights by the gradient that comes out. */
+  readonly descends?: boolean;
 }
 
 /**
@@ -42,6 +44,10 @@ export async function whatChangesBring(
   const none = new Set<string>();
   const changes: Record<string, { taken: [string, Way]; other: [string, Way] }> = {
     optimiser: {
+      taken: ['one pass of its own', { graph: flatGradient(specs), fed: none, descends: true }],
+      other: ['one flat vector in the graph', { graph: flatOptimiser(specs), fed: none }],
+    },
+    'optimiser in the graph': {
       taken: ['one flat vector', { graph: flatOptimiser(specs), fed: none }],
       other: ['a tensor each', { graph: optimiserByTensor(specs), fed: none }],
     },
@@ -75,14 +81,31 @@ const nameOf = ({ name }: ParamSpec): string => name;
 /** AdamW over all weights as one vector, which the gradients of each tensor are put together for. */
 function flatOptimiser(specs: readonly ParamSpec[]): Graph {
   const graph = new Graph('flat');
-  const size = specs.reduce((sum, { shape }) => sum + elements(shape), 0);
+  const gradient = together(graph, specs);
+  optimised(graph, '', gradient, sizeOf(specs), stepScalarInputs(graph));
+  return graph;
+}
+
+/** The same vector for the engine to step by. */
+function flatGradient(specs: readonly ParamSpec[]): Graph {
+  const graph = new Graph('gradient');
+  const gradient = together(graph, specs);
+  graph.input('theta', 'float32', [sizeOf(specs)]);
+  graph.output('gradient', gradient);
+  graph.output('gradient_norm', globalNorm(gradient));
+  return graph;
+}
+
+const sizeOf = (specs: readonly ParamSpec[]): number =>
+  specs.reduce((sum, { shape }) => sum + elements(shape), 0);
+
+function together(graph: Graph, specs: readonly ParamSpec[]): Tensor {
   const slopes = specs.map(({ name, shape }) => graph.input(`slope.${name}`, 'float32', shape));
   const gradient = concat(
     slopes.map((slope) => reshape(slope, [-1])),
     0,
   );
-  optimised(graph, '', reshape(gradient, [size]), size, stepScalarInputs(graph));
-  return graph;
+  return reshape(gradient, [sizeOf(specs)]);
 }
 
 function optimiserByTensor(specs: readonly ParamSpec[]): Graph {
@@ -154,7 +177,7 @@ async function byTurns(
 ): Promise<readonly number[][]> {
   const times = ways.map((): number[] => []);
   const calls: (() => Promise<unknown>)[] = [];
-  for (const [i, { graph, fed }] of ways.entries()) {
+  for (const [i, { graph, fed, descends }] of ways.entries()) {
     const id = `change ${i}`;
     const values = graph.inputs.map(({ name, tensor }) => [name, valuesOf(tensor.shape)] as const);
     const pick = (isFed: boolean): Values =>
@@ -163,6 +186,10 @@ async function byTurns(
     await engine.load(id, toOnnx(graph));
     await engine.put(id, lying);
     const resident = Object.fromEntries(Object.keys(lying).map((name) => [name, `${id}/${name}`]));
+    if (descends === true) {
+      calls.push(await descending(engine, id, feeds, resident));
+      continue;
+    }
     const store = Object.fromEntries(
       graph.outputs.map(({ name }) => [name, `${id} results/${name}`]),
     );
@@ -175,8 +202,28 @@ async function byTurns(
     await engine.unload(`change ${i}`);
     await engine.drop(`change ${i}`);
     await engine.drop(`change ${i} results`);
+    await engine.drop(`change ${i} weights`);
   }
   return times;
+}
+
+async function descending(
+  engine: Engine,
+  id: string,
+  feeds: Values,
+  { theta, ...resident }: Readonly<Record<string, string>>,
+): Promise<() => Promise<unknown>> {
+  if (theta === undefined) throw new Error('a graph that descends has weights');
+  const weights = (await engine.read(id, ['theta']))['theta']?.data;
+  if (!(weights instanceof Float32Array)) throw new Error('the engine keeps no weights');
+  const none = new Float32Array(weights.length);
+  const keep = `${id} weights`;
+  await engine.hold(keep, { theta: weights, ema: weights, m: none, v: none, decay: none });
+  let t = 0;
+  return () => {
+    const optimiser = { ...OPTIMISER, learningRate: 1e-3, emaDecay: 0.99, t: (t += 1) };
+    return engine.descend(id, feeds, { keep, optimiser, resident });
+  };
 }
 
 function valuesOf(shape: readonly number[]): Value {

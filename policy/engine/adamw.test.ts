@@ -1,0 +1,166 @@
+import { readFile } from 'node:fs/promises';
+import fc from 'fast-check';
+import wabt from 'wabt';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { add, div, Graph, mul, reduceSum, sqrt, toOnnx } from '../tensor/index.ts';
+import { AdamWState, type AdamWStart, type AdamWStep } from './adamw.ts';
+import { Engine, type Value } from './index.ts';
+
+const rule = { beta1: 0.9, beta2: 0.95, eps: 1e-6, weightDecay: 0.1, clip: 1.5 } as const;
+
+/** Algorithm 2 of Loshchilov and Hutter with clipping and a moving average, in plain numbers. */
+function plainly(was: AdamWStart, gradient: ArrayLike<number>, o: AdamWStep): AdamWStart {
+  const norm = Math.hypot(...Array.from(gradient));
+  const next = { ...was, theta: was.theta.slice(), m: was.m.slice(), v: was.v.slice() };
+  next.ema = was.ema.slice();
+  for (let i = 0; i < was.theta.length; i++) {
+    const g = gradient[i]! * (norm > o.clip ? o.clip / norm : 1);
+    next.m[i] = o.beta1 * was.m[i]! + (1 - o.beta1) * g;
+    next.v[i] = o.beta2 * was.v[i]! + (1 - o.beta2) * g * g;
+    const ahead = next.m[i]! / (1 - o.beta1 ** o.t);
+    const spread = Math.sqrt(next.v[i]! / (1 - o.beta2 ** o.t)) + o.eps;
+    const pull = o.weightDecay * was.decay[i]! * was.theta[i]!;
+    next.theta[i] = was.theta[i]! - o.learningRate * (ahead / spread + pull);
+    next.ema[i] = o.emaDecay * was.ema[i]! + (1 - o.emaDecay) * next.theta[i]!;
+  }
+  return next;
+}
+
+const startOf = (theta: readonly number[]): AdamWStart => ({
+  theta: Float32Array.from(theta),
+  ema: Float32Array.from(theta),
+  m: new Float32Array(theta.length),
+  v: new Float32Array(theta.length),
+  decay: Float32Array.from(theta, (_, i) => i % 2),
+});
+
+describe('AdamWState', () => {
+  it('steps as the algorithm does, for any number of weights', () => {
+    const value = fc.float({ min: -3, max: 3, noNaN: true });
+    const weights = fc.array(value, { minLength: 1, maxLength: 70 });
+    fc.assert(
+      fc.property(weights, fc.integer({ min: 1, max: 1e6 }), (theta, seed) => {
+        let want = startOf(theta);
+        const state = new AdamWState(want);
+        for (let t = 1; t <= 4; t++) {
+          const gradient = theta.map((_, i) => 2 * Math.sin(seed * t + 1.7 * i));
+          state.vectors.gradient.set(gradient);
+          const o = { ...rule, learningRate: 0.01 * t, emaDecay: 0.9 - 0.1 * t, t };
+          state.step(Math.hypot(...gradient), o);
+          want = plainly(want, gradient, o);
+          for (const name of ['theta', 'm', 'v', 'ema', 'decay'] as const) {
+            state.vectors[name].forEach((got, i) => {
+              expect(Math.abs(got - want[name][i]!), `${name} ${i}`).toBeLessThan(3e-6);
+            });
+          }
+        }
+      }),
+      { numRuns: 200 },
+    );
+  });
+
+  it('says what does not fit', () => {
+    const start = startOf([1, 2, 3]);
+    expect(() => new AdamWState({ ...start, v: new Float32Array(2) })).toThrow(
+      expect.objectContaining({ code: 'bad_value', message: 'v has 2 values, theta has 3' }),
+    );
+    expect(() => new AdamWState(startOf([]))).toThrow(
+      expect.objectContaining({ code: 'bad_value' }),
+    );
+  });
+
+  // `npx vitest run policy/engine/adamw.test.ts -u` assembles the text anew.
+  it('has the pass that its text says', async () => {
+    const tools = await wabt();
+    const source = await readFile(new URL('adamw.wat', import.meta.url), 'utf8');
+    const parsed = tools.parseWat('adamw.wat', source, { simd: true });
+    parsed.validate();
+    const lines = Buffer.from(parsed.toBinary({}).buffer)
+      .toString('base64')
+      .match(/.{1,90}/g);
+    parsed.destroy();
+    const text = lines?.map((line) => `  '${line}'`).join(' +\n');
+    await expect(
+      `/** \`adamw.wat\` assembled, in base64; the test beside it writes this. */\nexport const ADAMW_WASM =\n${text ?? ''};\n`,
+    ).toMatchFileSnapshot('adamw-wasm.ts');
+  });
+});
+
+describe('Engine.descend', () => {
+  let engine: Engine;
+  beforeAll(async () => {
+    engine = await Engine.start({ threads: 1, name: 'descent' });
+  });
+  afterAll(() => engine.close());
+
+  const f32 = (data: number[]): Value => ({
+    dtype: 'float32',
+    shape: [data.length],
+    data: Float32Array.from(data),
+  });
+  const optimiser = { ...rule, learningRate: 0.1, emaDecay: 0.5, t: 1 };
+
+  /** The gradient of half the squared distance to `goal`, which no step is taken by where it is infinite. */
+  async function loaded(id: string): Promise<void> {
+    const graph = new Graph(id);
+    const theta = graph.input('theta', 'float32', [3]);
+    const gradient = add(theta, mul(graph.input('goal', 'float32', [3]), -1));
+    const squared = reduceSum(mul(gradient, gradient));
+    graph.output('loss', div(squared, 2));
+    graph.output('gradient', gradient);
+    graph.output('gradient_norm', sqrt(squared));
+    await engine.load(id, toOnnx(graph));
+  }
+
+  it('moves the weights that are held, and gives back the other outputs alone', async () => {
+    await loaded('there');
+    const start = startOf([1, 2, -3]);
+    await engine.hold('weights', start);
+    const out = await engine.descend(
+      'there',
+      { goal: f32([0, 0, 0]) },
+      { keep: 'weights', optimiser },
+    );
+    expect(Object.keys(out).sort()).toEqual(['gradient_norm', 'loss']);
+    expect(out['loss']?.data[0]).toBe(7);
+    const want = plainly(start, [1, 2, -3], optimiser);
+    const got = await engine.read('weights', ['theta', 'm', 'v', 'ema']);
+    for (const name of ['theta', 'm', 'v', 'ema'] as const) {
+      got[name]?.data.forEach((value, i) => {
+        expect(Number(value)).toBeCloseTo(want[name][i]!, 6);
+      });
+    }
+    expect([...start.theta]).toEqual([1, 2, -3]);
+  });
+
+  it('leaves weights as they were where a run fails, and refuses what is not held', async () => {
+    await loaded('fails');
+    await engine.hold('kept', startOf([1, 2, -3]));
+    const asked = { keep: 'kept', optimiser };
+    await expect(engine.descend('fails', { goal: f32([0, 0]) }, asked)).rejects.toMatchObject({
+      code: 'run_failed',
+    });
+    expect((await engine.read('kept', ['theta']))['theta']?.data).toEqual(
+      Float32Array.of(1, 2, -3),
+    );
+    await engine.drop('kept');
+    await expect(engine.descend('fails', { goal: f32([0, 0, 0]) }, asked)).rejects.toMatchObject({
+      code: 'unknown_resident',
+    });
+    await engine.put('kept', { theta: f32([1, 2, -3]) });
+    await expect(engine.descend('fails', { goal: f32([0, 0, 0]) }, asked)).rejects.toMatchObject({
+      code: 'unknown_resident',
+    });
+  });
+
+  it('refuses a graph that gives no gradient', async () => {
+    const graph = new Graph('none');
+    graph.output('gradient_norm', reduceSum(graph.input('theta', 'float32', [3])));
+    await engine.load('none', toOnnx(graph));
+    await engine.hold('w', startOf([1, 2, 3]));
+    await expect(engine.descend('none', {}, { keep: 'w', optimiser })).rejects.toMatchObject({
+      code: 'run_failed',
+      message: expect.stringContaining('gradient') as string,
+    });
+  });
+});
