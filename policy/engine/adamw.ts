@@ -37,6 +37,7 @@ export class AdamWState {
   readonly vectors: Readonly<Record<Vector, Float32Array>>;
   readonly #bytes: number;
   readonly #step: (...args: number[]) => void;
+  readonly #squares: (at: number, bytes: number) => number;
 
   /** @throws EngineError `bad_value` for vectors of different lengths, or more than 4 GiB of them. */
   constructor(start: AdamWStart) {
@@ -50,12 +51,14 @@ export class AdamWState {
     if (size === 0 || all > MOST_BYTES) {
       throw new EngineError('bad_value', `${size} weights: from 1 to 4 GiB of state can be kept`);
     }
-    const { memory, step } = new WebAssembly.Instance(module).exports as {
+    const { memory, step, squares } = new WebAssembly.Instance(module).exports as {
       readonly memory: WebAssembly.Memory;
       readonly step: (...args: number[]) => void;
+      readonly squares: (at: number, bytes: number) => number;
     };
     memory.grow(Math.ceil(all / PAGE));
     this.#step = step;
+    this.#squares = squares;
     const at = (i: number) => new Float32Array(memory.buffer, i * this.#bytes, size);
     this.vectors = Object.fromEntries(VECTORS.map((name, i) => [name, at(i)])) as Record<
       Vector,
@@ -67,9 +70,10 @@ export class AdamWState {
   /**
    * One AdamW step (Loshchilov & Hutter 2019) by `vectors.gradient`, after clipping it to a global
    * norm, with an exponential moving average of the weights.
-   * @param norm of the gradient, before clipping
+   * @returns the gradient's norm before clipping
    */
-  step(norm: number, o: AdamWStep): void {
+  step(o: AdamWStep): number {
+    const norm = Math.sqrt(this.#squares(VECTORS.indexOf('gradient') * this.#bytes, this.#bytes));
     const factor = Math.min(o.clip / (norm + 1e-6), 1);
     const spread = Math.sqrt(1 / (1 - o.beta2 ** o.t));
     this.#step(
@@ -85,5 +89,6 @@ export class AdamWState {
       o.emaDecay,
       1 - o.emaDecay,
     );
+    return norm;
   }
 }

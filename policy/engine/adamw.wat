@@ -4,6 +4,26 @@
 (module
   (memory (export "memory") 1)
 
+  ;; Sum of the squares of `bytes` bytes, a multiple of 16.
+  (func (export "squares") (param $at i32) (param $bytes i32) (result f64)
+    (local $end i32) (local $values v128) (local $wide v128) (local $low v128) (local $high v128)
+    (local.set $end (i32.add (local.get $at) (local.get $bytes)))
+    loop $more
+      (local.set $values (v128.load (local.get $at)))
+      (local.set $wide (f64x2.promote_low_f32x4 (local.get $values)))
+      (local.set $low (f64x2.add (local.get $low) (f64x2.mul (local.get $wide) (local.get $wide))))
+      (local.set $wide
+        (f64x2.promote_low_f32x4
+          (i8x16.shuffle 8 9 10 11 12 13 14 15 0 0 0 0 0 0 0 0 (local.get $values) (local.get $values))))
+      (local.set $high (f64x2.add (local.get $high) (f64x2.mul (local.get $wide) (local.get $wide))))
+      (local.tee $at (i32.add (local.get $at) (i32.const 16)))
+      local.get $end
+      i32.ne
+      br_if $more
+    end
+    (local.set $low (f64x2.add (local.get $low) (local.get $high)))
+    (f64.add (f64x2.extract_lane 0 (local.get $low)) (f64x2.extract_lane 1 (local.get $low))))
+
   (func (export "step")
     (param $theta i32) (param $m i32) (param $v i32) (param $ema i32)
     (param $gradient i32) (param $decay i32) (param $bytes i32)

@@ -9,6 +9,7 @@ import type {
   DescendOptions,
   EngineStats,
   ExecutionProvider,
+  FlatPart,
   LoadOptions,
   Reply,
   Request,
@@ -184,15 +185,19 @@ export class Engine {
     return this.values({ kind: 'step', id, feeds: parcel.values, options }, parcel.transfer);
   }
 
-  /** Keeps weights and the state of their optimiser in the worker under a key, for `descend`. */
-  async hold(key: string, start: AdamWStart): Promise<void> {
-    await this.call({ kind: 'hold', key, start });
+  /**
+   * Keeps weights and the state of their optimiser in the worker under a key, for `descend`.
+   * @param parts which tensors the weights are
+   */
+  async hold(key: string, start: AdamWStart, parts: readonly FlatPart[]): Promise<void> {
+    await this.call({ kind: 'hold', key, start, parts });
   }
 
   /**
-   * Runs a session that makes of `theta` f32 [P] a `gradient` f32 [P] and its `gradient_norm`, then moves
-   * the weights that are held by a step of AdamW. The other outputs come back. A run that fails leaves the
-   * weights as they were.
+   * Runs a session whose inputs of their names are the weights that are held and whose outputs
+   * `gradient.NAME` are the gradients to them (a weight without one has none), then moves the weights by a
+   * step of AdamW. The other outputs come back, with `gradient_norm`, the gradients' length before clipping.
+   * A run that fails leaves the weights as they were.
    */
   async descend(id: string, feeds: Values, options: DescendOptions): Promise<Values> {
     const parcel = pack(feeds, options.move === true);

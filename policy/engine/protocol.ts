@@ -54,6 +54,14 @@ export interface StepOptions {
   readonly move?: boolean;
 }
 
+/** A tensor that is a part of a flat vector. */
+export interface FlatPart {
+  readonly name: string;
+  readonly shape: readonly number[];
+  /** Of its first element. */
+  readonly offset: number;
+}
+
 export interface DescendOptions {
   /** Resident key that `hold` was given. */
   readonly keep: string;
@@ -91,7 +99,12 @@ export type Call =
       readonly feeds: Values;
       readonly options: DescendOptions;
     }
-  | { readonly kind: 'hold'; readonly key: string; readonly start: AdamWStart }
+  | {
+      readonly kind: 'hold';
+      readonly key: string;
+      readonly start: AdamWStart;
+      readonly parts: readonly FlatPart[];
+    }
   | { readonly kind: 'put'; readonly key: string; readonly values: Values }
   | {
       readonly kind: 'patch';

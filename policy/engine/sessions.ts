@@ -7,6 +7,7 @@ import { EngineError } from './errors.ts';
 import type {
   DescendOptions,
   EngineStats,
+  FlatPart,
   LoadOptions,
   RunOptions,
   StepOptions,
@@ -25,12 +26,20 @@ interface Loaded {
   lastMs: number;
 }
 
+/** Weights with the state of their optimiser, and tensors that are parts of its vectors. */
+interface Held {
+  readonly state: AdamWState;
+  readonly weights: ReadonlyMap<string, OrtTensor>;
+  /** By output. */
+  readonly gradients: ReadonlyMap<string, OrtTensor>;
+}
+
 /** The sessions of one worker thread and the tensors that live beside them. One call at a time. */
 export class Sessions {
   private readonly settings: WorkerSettings;
   private readonly loaded = new Map<string, Loaded>();
   private readonly residents = new Residents();
-  private readonly states = new Map<string, AdamWState>();
+  private readonly held = new Map<string, Held>();
 
   constructor(settings: WorkerSettings) {
     this.settings = settings;
@@ -123,39 +132,43 @@ export class Sessions {
   }
 
   async descend(id: string, feeds: Values, options: DescendOptions): Promise<Values> {
-    const loaded = this.find(id);
-    const state = this.states.get(options.keep);
-    if (state === undefined) {
+    const { session } = this.find(id);
+    const held = this.held.get(options.keep);
+    if (held === undefined) {
       throw new EngineError('unknown_resident', `nothing is held as ${options.keep}`, id);
     }
     const inputs = this.bind(id, feeds, options.resident ?? {});
-    inputs['theta'] = this.residents.get(`${options.keep}/theta`, id);
-    const { outputNames } = loaded.session;
+    const wanted = new Set(session.inputNames);
+    for (const [name, tensor] of held.weights) if (wanted.has(name)) inputs[name] = tensor;
     const fetches: Record<string, OrtTensor | null> = Object.fromEntries(
-      outputNames.map((name) => [name, null]),
+      session.outputNames.map((name) => [name, held.gradients.get(name) ?? null]),
     );
-    for (const name of ['gradient', 'gradient_norm']) {
-      if (!(name in fetches)) throw new EngineError('run_failed', `has no output ${name}`, id);
-    }
-    fetches['gradient'] = this.residents.get(`${options.keep}/gradient`, id);
-    const results = await this.timed(id, loaded, inputs, fetches);
-    // Only now: a run that failed leaves the state as it was.
-    state.step(Number(toValue(resultOf(id, results, 'gradient_norm')).data[0]), options.optimiser);
-    const back = outputNames.filter((name) => name !== 'gradient');
-    return Object.fromEntries(back.map((name) => [name, toValue(resultOf(id, results, name))]));
+    const results = await this.timed(id, this.find(id), inputs, fetches);
+    // Only now: a run that failed leaves the weights as they were.
+    const norm = held.state.step(options.optimiser);
+    const back = session.outputNames.filter((name) => !held.gradients.has(name));
+    return {
+      ...Object.fromEntries(back.map((name) => [name, toValue(resultOf(id, results, name))])),
+      gradient_norm: { dtype: 'float32', shape: [], data: Float32Array.of(norm) },
+    };
   }
 
-  hold(key: string, start: AdamWStart): void {
+  hold(key: string, start: AdamWStart, parts: readonly FlatPart[]): void {
     const state = new AdamWState(start);
+    const { theta, gradient } = state.vectors;
     const values = Object.entries(state.vectors).map(
       ([name, data]) => [name, { dtype: 'float32', shape: [data.length], data }] as const,
     );
     this.put(key, Object.fromEntries(values));
-    this.states.set(key, state);
+    this.held.set(key, {
+      state,
+      weights: new Map(parts.map((part) => [part.name, partOf(theta, part)])),
+      gradients: new Map(parts.map((part) => [`gradient.${part.name}`, partOf(gradient, part)])),
+    });
   }
 
   put(key: string, values: Values): void {
-    this.states.delete(key);
+    this.held.delete(key);
     this.residents.put(key, values);
   }
 
@@ -164,7 +177,7 @@ export class Sessions {
   }
 
   drop(key: string): void {
-    this.states.delete(key);
+    this.held.delete(key);
     this.residents.drop(key);
   }
 
@@ -182,7 +195,7 @@ export class Sessions {
   async close(): Promise<void> {
     for (const id of [...this.loaded.keys()]) await this.unload(id);
     this.residents.clear();
-    this.states.clear();
+    this.held.clear();
   }
 
   private find(id: string): Loaded {
@@ -217,6 +230,15 @@ export class Sessions {
     loaded.runs += 1;
     return results;
   }
+}
+
+/** A part of a flat vector, on the same memory. @throws EngineError `bad_value` where it lies beyond. */
+function partOf(vector: Float32Array, { name, shape, offset }: FlatPart): OrtTensor {
+  const size = shape.reduce((product, side) => product * side, 1);
+  if (offset < 0 || offset + size > vector.length) {
+    throw new EngineError('bad_value', `${name} ends at ${offset + size} of ${vector.length}`);
+  }
+  return toOrt({ dtype: 'float32', shape, data: vector.subarray(offset, offset + size) });
 }
 
 function sessionOptions(

@@ -38,7 +38,7 @@ async function perform(call: Call): Promise<Values> {
     case 'descend':
       return sessions.descend(call.id, call.feeds, call.options);
     case 'hold':
-      sessions.hold(call.key, call.start);
+      sessions.hold(call.key, call.start, call.parts);
       return {};
     case 'put':
       sessions.put(call.key, call.values);

@@ -20,8 +20,8 @@ import {
   type Tensor,
 } from '../tensor/index.ts';
 import type { Bank } from '../nn/bank.ts';
-import { flatten, slicedParams, type FlatLayout } from '../nn/flat.ts';
-import type { Params } from '../nn/params.ts';
+import { flatten, type FlatLayout } from '../nn/flat.ts';
+import { elements, paramsOf, type Params } from '../nn/params.ts';
 import { adaptTrunk, type TrunkLora } from '../lora/trunk.ts';
 import { summaryWidth, viewSlots, type DivlaConfig, type Signature } from '../divla/config.ts';
 import { combineFilm, conditionFilm, reasoningFilm } from '../divla/film.ts';
@@ -39,7 +39,7 @@ import {
 } from '../divla/model.ts';
 import { teacherForced } from '../divla/reasoning.ts';
 import { withPrefix } from '../rtc/index.ts';
-import { globalNorm, type AdamWOptions } from './optimiser.ts';
+import type { AdamWOptions } from './optimiser.ts';
 import { BatchInputs } from './passes.ts';
 
 export interface TrainGraphOptions {
@@ -80,12 +80,12 @@ export function rowsOf(options: TrainGraphOptions): number {
 /**
  * The gradient of one batch as a graph: forward and backward; the engine's `descend` takes the step.
  *
- * Weights: theta f32 [P]. Frozen parameters are inputs named by their path.
+ * Parameters, those that move and those that are frozen, are inputs named by their path.
  * Batch: views and tokens (or summary f32 [R, V, S] and reasoning f32 [R, D]), body, clean f32
  * [R, H, A], keep f32 [R, H, A], noise f32 [R·D, H, A], levels f32 [R·D, 3] (t, √ā, √(1−ā)), where
  * `prefixed` given f32 [R·D, H] (1 for actions that are clean and not scored); for the
  * L = slots·spoken spoken rows said i64 [L, R], said_mask f32 [L, R], labels i64 [L, R].
- * Outputs: loss, action_loss, reasoning_loss, grounding_loss, gradient f32 [P] and its norm, gradient_norm.
+ * Outputs: loss, action_loss, reasoning_loss, grounding_loss, gradient.PATH of each parameter that moves and is used.
  * @throws RangeError where the batch does not divide into its passes.
  */
 export function trainGraph(options: TrainGraphOptions): Graph {
@@ -95,11 +95,13 @@ export function trainGraph(options: TrainGraphOptions): Graph {
     throw new RangeError(`${rows}, do not divide into ${passes} passes`);
   }
   const graph = new Graph('train');
-  const size = trainable.size;
-  const { params, tensors } = slicedParams(
-    graph.input('theta', 'float32', [size]),
-    trainable,
-    (spec) => graph.input(spec.name, 'float32', spec.shape),
+  const moving = new Map<string, Tensor>();
+  const params = paramsOf(
+    (spec) => {
+      const tensor = graph.input(spec.name, 'float32', spec.shape);
+      if (trainable.offsets.has(spec.name)) moving.set(spec.name, tensor);
+      return tensor;
+    },
     // Embodiments that train together share what moves of the trunk.
     options.lora && adaptTrunk(options.lora, { kind: 'grouped', slots: 1 }),
   );
@@ -107,50 +109,63 @@ export function trainGraph(options: TrainGraphOptions): Graph {
   const counts = countsOf(graph, batch, options);
   const pass = (within: Graph, index?: Tensor): Pass => {
     const loss = losses(within, batch.share(index), params, options, counts);
-    const wanted = trainable.specs.map(
-      (spec) => tensors.get(spec.name) ?? filled(graph, 0, spec.shape),
+    const used = trainable.specs.filter(({ name }) => moving.has(name));
+    const found = gradients(
+      loss.total,
+      used.flatMap(({ name }) => moving.get(name) ?? []),
     );
-    return { loss, gradient: flatten(trainable, gradients(loss.total, wanted)) };
+    return { loss, gradient: new Map(used.map(({ name }, i) => [name, found[i] as Tensor])) };
   };
-  const { loss, gradient } = passes === 1 ? pass(graph) : summed(graph, options, pass);
+  const { loss, gradient } = passes === 1 ? pass(graph) : summed(graph, options, moving, pass);
   graph.output('loss', loss.total);
   graph.output('action_loss', loss.action);
   graph.output('reasoning_loss', loss.reasoning);
   graph.output('grounding_loss', loss.grounding);
-  graph.output('gradient', gradient);
-  graph.output('gradient_norm', globalNorm(gradient));
+  for (const [name, slope] of gradient) graph.output(`gradient.${name}`, slope);
   return graph;
 }
 
-/** What a share of the batch adds to the losses and to their gradient f32 [P]. */
+/** What a share of the batch adds to the losses and to their gradient, by parameter. */
 interface Pass {
   readonly loss: Losses;
-  readonly gradient: Tensor;
+  readonly gradient: ReadonlyMap<string, Tensor>;
 }
 
 /** All passes, one after the other. */
 function summed(
   graph: Graph,
   { passes, trainable }: TrainGraphOptions,
+  moving: ReadonlyMap<string, Tensor>,
   pass: (within: Graph, index: Tensor) => Pass,
 ): Pass {
   const none = graph.constant(0);
+  // One vector, of whose parts the runtime makes the last first: see `flatten`.
   const { carried } = loop(graph, {
     trips: passes,
     carried: [none, none, none, none, filled(graph, 0, [trainable.size])],
     body(within, index, before) {
       const { loss, gradient } = pass(within, index);
-      const now = [loss.total, loss.action, loss.reasoning, loss.grounding, gradient];
+      const slopes = trainable.specs.map(
+        ({ name, shape }) => gradient.get(name) ?? filled(within, 0, shape),
+      );
+      const whole = flatten(trainable, slopes);
+      const now = [loss.total, loss.action, loss.reasoning, loss.grounding, whole];
       return { carried: now.map((value, i) => add(before[i] as Tensor, value)) };
     },
   });
-  const [total, action, reasoning, grounding, gradient] = carried as [
+  const [total, action, reasoning, grounding, whole] = carried as [
     Tensor,
     Tensor,
     Tensor,
     Tensor,
     Tensor,
   ];
+  const gradient = new Map(
+    [...moving].map(([name, { shape }]) => {
+      const at = trainable.offsets.get(name) ?? NaN;
+      return [name, reshape(slice(whole, 0, at, at + elements(shape)), shape)];
+    }),
+  );
   return { loss: { total, action, reasoning, grounding }, gradient };
 }
 

@@ -14,7 +14,7 @@ export type { ResolvedFinetuneOptions } from './options.ts';
 export { signatureOf } from './episodes.ts';
 export type { ReasoningLabel, TrainingEpisode } from './episodes.ts';
 export { rowsOf, trainGraph } from './graph.ts';
-export { adamW, globalNorm, stepScalarInputs } from './optimiser.ts';
+export { adamW, stepScalarInputs } from './optimiser.ts';
 export type { AdamWOptions } from './optimiser.ts';
 export type { TrainGraphOptions } from './graph.ts';
 export { TrainSession } from './session.ts';

@@ -4,9 +4,9 @@ import { hold, largestDifference } from '../../test/support/parity.ts';
 import { readSafetensors, toFloat32 } from '../checkpoint/index.ts';
 import { Engine, type Value } from '../engine/index.ts';
 import { flatLayout, flatten, packFlat, slicedParams, unpackFlat } from '../nn/flat.ts';
-import { zeros, type ParamSpec } from '../nn/params.ts';
-import { Graph, gradients, linear, mse, silu, toOnnx } from '../tensor/index.ts';
-import { adamW, globalNorm, stepScalarInputs } from './optimiser.ts';
+import { paramsOf, zeros, type ParamSpec } from '../nn/params.ts';
+import { Graph, gradients, linear, mse, silu, toOnnx, type Tensor } from '../tensor/index.ts';
+import { adamW, stepScalarInputs } from './optimiser.ts';
 import { learningRate } from './schedule.ts';
 
 interface Meta {
@@ -51,10 +51,21 @@ it.each(['in the graph', 'in the engine'] as const)(
     const outputs = shape('target')[2] ?? 0;
     const graph = new Graph();
     const vector = (name: string) => graph.input(name, 'float32', [layout.size]);
-    const theta = vector('theta');
-    const { params, tensors: weights } = slicedParams(theta, layout, () => {
-      throw new RangeError('every parameter is trainable here');
-    });
+    const theta = where === 'in the graph' ? vector('theta') : undefined;
+    const own = new Map<string, Tensor>();
+    const { params, tensors: weights } =
+      theta !== undefined
+        ? slicedParams(theta, layout, () => {
+            throw new RangeError('every parameter is trainable here');
+          })
+        : {
+            params: paramsOf((spec) => {
+              const tensor = graph.input(spec.name, 'float32', spec.shape);
+              own.set(spec.name, tensor);
+              return tensor;
+            }),
+            tensors: own,
+          };
     const at = (name: string) => params.param(name, shape(`initial.${name}`), zeros);
     const hidden = silu(
       linear(graph.input('x', 'float32', [batch, inputs]), at('fc1.weight'), at('fc1.bias')),
@@ -69,14 +80,15 @@ it.each(['in the graph', 'in the engine'] as const)(
       weightDecay: Math.max(...Object.values(decays)),
       clip: meta.clip.max_norm,
     };
-    const gradient = flatten(layout, gradients(loss, wanted));
+    const slopes = gradients(loss, wanted);
     graph.output('loss', loss);
-    graph.output('gradient_norm', globalNorm(gradient));
-    if (where === 'in the engine') {
-      graph.output('gradient', gradient);
+    if (theta === undefined) {
+      slopes.forEach((slope, i) => graph.output(`gradient.${specs[i]?.name ?? ''}`, slope));
     } else {
       const state = { theta, m: vector('m'), v: vector('v'), ema: vector('ema') };
-      const next = adamW(state, gradient, vector('decay'), stepScalarInputs(graph), optimiser);
+      const flat = flatten(layout, slopes);
+      const next = adamW(state, flat, vector('decay'), stepScalarInputs(graph), optimiser);
+      graph.output('gradient_norm', next.norm);
       for (const name of CARRIED) graph.output(`next_${name}`, next[name]);
     }
     await engine.load('optim', toOnnx(graph));
@@ -97,7 +109,10 @@ it.each(['in the graph', 'in the engine'] as const)(
       new Float32Array(spec.shape.reduce((a, b) => a * b, 1)).fill(spec.decay ? 1 : 0),
     );
     if (where === 'in the engine') {
-      await engine.hold('state', { theta: start, m: zero, v: zero, ema: start, decay });
+      const parts = specs.map(({ name, shape }) => {
+        return { name, shape, offset: layout.offsets.get(name) ?? NaN };
+      });
+      await engine.hold('state', { theta: start, m: zero, v: zero, ema: start, decay }, parts);
     } else {
       await engine.put('state', {
         theta: flat(start),

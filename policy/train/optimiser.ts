@@ -46,13 +46,6 @@ export function stepScalarInputs(graph: Graph): StepScalars {
   };
 }
 
-/** Euclidean length of a flat vector [P], as a scalar. */
-export function globalNorm(gradient: Tensor): Tensor {
-  const row = [1, gradient.shape[0] ?? 1];
-  const squared = gemm(reshape(gradient, row), reshape(gradient, row), { transB: true });
-  return sqrt(reshape(squared, []));
-}
-
 /**
  * One AdamW step (Loshchilov & Hutter 2019) over flat vectors, after clipping the gradient to a
  * global norm, with an exponential moving average of the weights; for models too large to step in
@@ -67,7 +60,9 @@ export function adamW(
   scalars: StepScalars,
   options: AdamWOptions,
 ): AdamWState & { readonly norm: Tensor } {
-  const norm = globalNorm(gradient);
+  const row = [1, gradient.shape[0] ?? 1];
+  const squared = gemm(reshape(gradient, row), reshape(gradient, row), { transB: true });
+  const norm = sqrt(reshape(squared, []));
   const factor = minimum(div(options.clip, add(norm, 1e-6)), 1);
   // Scalars are multiplied first: every product with a vector is a pass over the whole model.
   const m = add(mul(state.m, options.beta1), mul(gradient, mul(factor, 1 - options.beta1)));

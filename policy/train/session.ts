@@ -82,10 +82,16 @@ export class TrainSession {
     };
     const decay = perParameter(layout, (spec) => (spec.decay ? 1 : 0));
     const { theta, m, v, ema } = state;
-    await engine.hold(`${id}.state`, { theta, m, v, ema, decay });
+    // A graph may see a parameter in another shape: that of one embodiment as a bank of one slot.
+    const parts = graph.inputs.flatMap(({ name, tensor: { shape } }) => {
+      const offset = layout.offsets.get(name);
+      return offset === undefined ? [] : [{ name, shape, offset }];
+    });
+    await engine.hold(`${id}.state`, { theta, m, v, ema, decay }, parts);
     const frozen: Record<string, Value> = {};
     for (const { name, tensor } of graph.inputs) {
       if (!name.startsWith('trunk.') && !name.startsWith('head.')) continue;
+      if (layout.offsets.has(name)) continue;
       const data = weights(name);
       if (data.length !== elements(tensor.shape)) {
         throw new RangeError(

@@ -13,7 +13,7 @@ import {
   type Tensor,
   toOnnx,
 } from '@armature/policy/tensor';
-import { adamW, type AdamWOptions, globalNorm, stepScalarInputs } from '@armature/policy/train';
+import { adamW, type AdamWOptions, stepScalarInputs } from '@armature/policy/train';
 import type { Compared, Figure } from '../../result.ts';
 import { quantile, timed } from '../../timing.ts';
 
@@ -89,10 +89,9 @@ function flatOptimiser(specs: readonly ParamSpec[]): Graph {
 /** The same vector for the engine to step by. */
 function flatGradient(specs: readonly ParamSpec[]): Graph {
   const graph = new Graph('gradient');
-  const gradient = together(graph, specs);
-  graph.input('theta', 'float32', [sizeOf(specs)]);
-  graph.output('gradient', gradient);
-  graph.output('gradient_norm', globalNorm(gradient));
+  for (const { name, shape } of specs) {
+    graph.output(`gradient.${name}`, mul(graph.input(name, 'float32', shape), 1));
+  }
   return graph;
 }
 
@@ -187,7 +186,7 @@ async function byTurns(
     await engine.put(id, lying);
     const resident = Object.fromEntries(Object.keys(lying).map((name) => [name, `${id}/${name}`]));
     if (descends === true) {
-      calls.push(await descending(engine, id, feeds, resident));
+      calls.push(await descending(engine, id, feeds, lying, resident));
       continue;
     }
     const store = Object.fromEntries(
@@ -211,14 +210,18 @@ async function descending(
   engine: Engine,
   id: string,
   feeds: Values,
-  { theta, ...resident }: Readonly<Record<string, string>>,
+  lying: Readonly<Record<string, Value>>,
+  resident: Readonly<Record<string, string>>,
 ): Promise<() => Promise<unknown>> {
-  if (theta === undefined) throw new Error('a graph that descends has weights');
-  const weights = (await engine.read(id, ['theta']))['theta']?.data;
-  if (!(weights instanceof Float32Array)) throw new Error('the engine keeps no weights');
-  const none = new Float32Array(weights.length);
+  let offset = 0;
+  const parts = Object.entries(lying).map(([name, { shape, data }]) => {
+    const at = offset;
+    offset += data.length;
+    return { name, shape, offset: at };
+  });
+  const [theta, none] = [new Float32Array(offset).fill(0.5), new Float32Array(offset)];
   const keep = `${id} weights`;
-  await engine.hold(keep, { theta: weights, ema: weights, m: none, v: none, decay: none });
+  await engine.hold(keep, { theta, ema: theta, m: none, v: none, decay: none }, parts);
   let t = 0;
   return () => {
     const optimiser = { ...OPTIMISER, learningRate: 1e-3, emaDecay: 0.99, t: (t += 1) };
