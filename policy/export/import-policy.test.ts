@@ -15,7 +15,7 @@ import {
 import { fromFloat32, openSafetensors, writeSafetensors } from '../checkpoint/index.ts';
 import { seeded } from '../data/index.ts';
 import { samplerTable } from '../divla/index.ts';
-import { isBank, largeGraph, largeParams } from '../divla/large/index.ts';
+import { imageSide, isBank, largeGraph, largeParams } from '../divla/large/index.ts';
 import { Engine, type Value, type Values } from '../engine/index.ts';
 import { elements, initialValues } from '../nn/params.ts';
 import { languageParameters } from '../plan/index.ts';
@@ -135,7 +135,7 @@ function inputs(half: boolean, family: Family): Values {
       { ...bank, dtype: 'float16', data: Uint16Array.from(bank.data as Float32Array, toHalf) },
     ];
   });
-  const side = 56;
+  const side = imageSide(config);
   return {
     ...Object.fromEntries(banks),
     images: {

@@ -129,38 +129,40 @@ describe('a batch', () => {
 });
 
 describe('what is left out by chance', () => {
-  it.each([[0.15, {}], ...[0, 0.3, 1].map((share) => [share, { commandDropout: share }] as const)])(
-    'the last command, in %s of the rows',
-    (share, options) => {
-      const source = sourceOf({ mode: 'head', reference: 'last_command', options });
-      const { action, state } = source.episodes[0] ?? { action: [], state: [] };
-      const [scales] = source.normalisation.action;
-      const rows = rowsOf(source, 120);
-      let [later, without] = [0, 0];
-      for (const { frame, row, batch } of rows) {
-        const t = frame % LENGTH;
-        const known = floats(batch, 'known')[row];
-        if (t === 0) expect(known).toBe(0);
-        else {
-          later += 1;
-          if (known === 0) without += 1;
-        }
-        const command = floats(batch, 'command').subarray(row * dims, row * dims + 3);
-        expect(command.some((value) => value !== 0)).toBe(known === 1);
-        if (frame >= LENGTH) continue;
-        // What a chunk is relative to is what the robot is told: the state where the command is not known.
-        const [origin, scale] =
-          known === 1
-            ? [action[(t - 1) * 3], scales?.scale]
-            : [state[t * 3], scales?.scale_without_command];
-        const expected = ((action[t * 3] ?? NaN) - (origin ?? NaN)) / (scale ?? NaN);
-        const clean = floats(batch, 'clean')[row * source.spec.horizon * dims];
-        const { clip } = config.diffusion;
-        expect(clean).toBeCloseTo(Math.max(-clip, Math.min(clip, expected)), 4);
+  it.each<[number, Partial<ResolvedFinetuneOptions>]>([
+    [0.15, {}],
+    [0, { commandDropout: 0 }],
+    [0.3, { commandDropout: 0.3 }],
+    [1, { commandDropout: 1 }],
+  ])('the last command, in %s of the rows', (share, options) => {
+    const source = sourceOf({ mode: 'head', reference: 'last_command', options });
+    const { action, state } = source.episodes[0] ?? { action: [], state: [] };
+    const [scales] = source.normalisation.action;
+    const rows = rowsOf(source, 120);
+    let [later, without] = [0, 0];
+    for (const { frame, row, batch } of rows) {
+      const t = frame % LENGTH;
+      const known = floats(batch, 'known')[row];
+      if (t === 0) expect(known).toBe(0);
+      else {
+        later += 1;
+        if (known === 0) without += 1;
       }
-      holdShare(without, later, share);
-    },
-  );
+      const command = floats(batch, 'command').subarray(row * dims, row * dims + 3);
+      expect(command.some((value) => value !== 0)).toBe(known === 1);
+      if (frame >= LENGTH) continue;
+      // What a chunk is relative to is what the robot is told: the state where the command is not known.
+      const [origin, scale] =
+        known === 1
+          ? [action[(t - 1) * 3], scales?.scale]
+          : [state[t * 3], scales?.scale_without_command];
+      const expected = ((action[t * 3] ?? NaN) - (origin ?? NaN)) / (scale ?? NaN);
+      const clean = floats(batch, 'clean')[row * source.spec.horizon * dims];
+      const { clip } = config.diffusion;
+      expect(clean).toBeCloseTo(Math.max(-clip, Math.min(clip, expected)), 4);
+    }
+    holdShare(without, later, share);
+  });
 
   it.each([0, 0.3])('velocities, in %s of the rows', (commandDropout) => {
     const source = sourceOf({ mode: 'head', velocity: true, options: { commandDropout } });
@@ -169,9 +171,11 @@ describe('what is left out by chance', () => {
     holdShare(without.length, later.length, commandDropout);
   });
 
-  it.each([
+  it.each<[number, Partial<ResolvedFinetuneOptions>]>([
     [0.5, {}],
-    ...[0, 0.2, 1].map((share) => [share, { reasoningDropout: share }] as const),
+    [0, { reasoningDropout: 0 }],
+    [0.2, { reasoningDropout: 0.2 }],
+    [1, { reasoningDropout: 1 }],
   ])('reasoning, in %s of the rows', (share, options) => {
     const source = sourceOf({ mode: 'head', options });
     const rows = rowsOf(source, 120);
