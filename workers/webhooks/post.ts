@@ -76,6 +76,13 @@ export async function postSafely(o: PostOptions): Promise<{ status: number }> {
       },
     );
     outgoing.on('error', reject);
+    // Such an answer is none otherwise, and its connection is the request's no more.
+    outgoing.on('upgrade', (answer, socket) => {
+      socket.destroy();
+      resolve({ status: answer.statusCode ?? 0 });
+    });
+    // Whatever becomes of the request, the wait for it ends.
+    signal.addEventListener('abort', () => reject(toError(signal.reason)), { once: true });
     outgoing.end(o.body);
   });
 }
@@ -115,8 +122,12 @@ export async function resolveHost(
       answer.status === 'fulfilled' ? answer.value : [],
     );
     if (addresses.length > 0 || four.status === 'fulfilled') return addresses;
-    throw four.reason instanceof Error ? four.reason : new Error(String(four.reason));
+    throw toError(four.reason);
   } finally {
     signal.removeEventListener('abort', giveUp);
   }
+}
+
+function toError(reason: unknown): Error {
+  return reason instanceof Error ? reason : new Error(String(reason));
 }

@@ -1,7 +1,7 @@
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { createServer, type IncomingHttpHeaders, type Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { createServer as createTcpServer, type AddressInfo } from 'node:net';
 import { Queue, Sealing, type QueuedWork } from '@armature/db';
 import type { RouteInput } from '@armature/sdk/contract';
 import { pino } from 'pino';
@@ -333,6 +333,28 @@ describe('a webhook', () => {
     });
     await expect(attempt).rejects.toThrow();
     expect([received, asked]).toEqual([[], 1]);
+  });
+
+  it('waits for no receiver that changes to another protocol', async () => {
+    const switching = createTcpServer((socket) => {
+      socket.once('data', () => {
+        socket.write(
+          'HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n',
+        );
+      });
+    });
+    switching.listen(0, '127.0.0.1');
+    await once(switching, 'listening');
+    const { port } = switching.address() as AddressInfo;
+    const attempt = postSafely({
+      url: `http://127.0.0.1:${port}/hook`,
+      body: '{}',
+      headers: {},
+      timeoutMs: 500,
+      allowLoopback: true,
+    });
+    expect(await attempt).toEqual({ status: 101 });
+    switching.close();
   });
 
   it('waits no longer for a name server that does not answer than for a receiver', async () => {
