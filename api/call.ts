@@ -20,6 +20,7 @@ import type {
   TenantContext,
 } from './services/context.ts';
 import { services } from './services/index.ts';
+import { needStorableText } from './storable-text.ts';
 
 /** One call of a verb, from whichever skin. `readInput` runs once the caller may make the call. */
 export type Call = <N extends RouteName>(
@@ -122,6 +123,7 @@ async function performAs<N extends RouteName>(
 function parseInput<N extends RouteName>(name: N, raw: unknown): RouteParsed<N> {
   const parsed = routes[name].input.safeParse(raw);
   if (!parsed.success) throw fromZodError(parsed.error, 'invalid_request', name);
+  needStorableText(parsed.data, name);
   return parsed.data as RouteParsed<N>;
 }
 

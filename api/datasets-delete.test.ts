@@ -42,8 +42,7 @@ async function validating(tenant: string, id: string): Promise<void> {
   );
 }
 
-const claim = () =>
-  claimJob(api.db.worker, { kind: 'ingest', owner: 'a worker', leaseMs: 60_000 });
+const claim = () => claimJob(api.db.worker, { kind: 'ingest', owner: 'a worker', leaseMs: 60_000 });
 
 describe('a data set that is deleted', () => {
   it('loses its files and gives its place back, keeps its row, and is listed no more', async () => {

@@ -34,8 +34,7 @@ async function queued() {
 describe('a fine-tune', () => {
   it('is paused and resumed while it waits, and cancelled while it is paused', async () => {
     const { tenant, key, id, status } = await queued();
-    const claim = () =>
-      claimJob(api.db.worker, { kind: 'finetune', owner: 'w', leaseMs: 60_000 });
+    const claim = () => claimJob(api.db.worker, { kind: 'finetune', owner: 'w', leaseMs: 60_000 });
     expect(await status('finetunes.resume')).toBe('conflict');
     expect(await status('finetunes.pause')).toBe('paused');
     expect(await status('finetunes.pause')).toBe('paused');

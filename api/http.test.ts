@@ -30,6 +30,7 @@ const problemOf = async (answer: Response) => {
   expect(answer.headers.get('x-request-id')).toBe(problem.request_id);
   return problem;
 };
+const cursorOf = (...after: string[]) => Buffer.from(JSON.stringify(after)).toString('base64url');
 const post = (body: string, headers: Record<string, string> = {}) =>
   fetch(`${api.url}/v1/embodiments`, {
     method: 'POST',
@@ -102,6 +103,48 @@ describe('problem details', () => {
     expect((await problemOf(await get('/v1/datasets?cursor=abc'))).field).toBe('cursor');
     expect((await problemOf(await get('/v1/datasets/ds_1?id=ds_2'))).field).toBe('id');
   });
+
+  it.each([
+    ['GET', '/v1/datasets/%00', 'id'],
+    ['GET', '/v1/audit?subject=a%00', 'subject'],
+    ['GET', `/v1/keys?cursor=${cursorOf('2026-01-01T00:00:00.000Z', 'x\0')}`, 'cursor'],
+    ['GET', `/v1/keys?cursor=${cursorOf('0000-01-01T00:00:00.000Z', 'x')}`, 'cursor'],
+    ['GET', '/v1/usage?from=0000-01-01T00:00:00Z&to=0000-02-01T00:00:00Z', 'to'],
+    ['GET', '/v1/usage/lines?from=0000-01-01T00:00:00Z', 'from'],
+    ['GET', '/v1/usage?from=9999-12-01T00:00:00Z&to=9999-12-31T23:59:59Z', 'to'],
+    ['GET', '/v1/finetunes/ft_1/events?after=9999999999', 'after'],
+    ['GET', '/v1/finetunes/ft_1/metrics?after=9999999999', 'after'],
+    ['POST', '/v1/keys', 'name', { name: 'a\0', scopes: ['read'] }],
+    ['POST', '/v1/keys', 'name', { name: 'a\ud800', scopes: ['read'] }],
+    [
+      'POST',
+      '/v1/keys',
+      'expires_at',
+      { name: 'a', scopes: ['read'], expires_at: '9999-12-31T23:59:59Z' },
+    ],
+    ['POST', '/v1/embodiments', 'spec.name', { spec: { ...armSpec, name: 'arm\0' } }],
+    ['POST', '/v1/datasets/ds_1/accept', 'without_episodes[0]', { without_episodes: [2 ** 31] }],
+    [
+      'POST',
+      '/auth/sign-up/email',
+      'name',
+      { name: 'a\0', email: 'a@b.example', password: 'x'.repeat(12) },
+    ],
+  ] as const)(
+    'name what of %s %s the database could not keep: %s',
+    async (method, at, field, body?) => {
+      const answer = await fetch(api.url + at, {
+        method,
+        headers: {
+          authorization: `Bearer ${key}`,
+          origin: api.url,
+          ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+        },
+        ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+      });
+      expect(await problemOf(answer)).toMatchObject({ code: 'invalid_request', field });
+    },
+  );
 
   it('carry the caller’s request id when it is sound, and one of their own else', async () => {
     const ask = (id: string) => fetch(`${api.url}/nowhere`, { headers: { 'x-request-id': id } });

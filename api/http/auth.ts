@@ -6,6 +6,7 @@ import { errorOfVisit } from '../auth/people/answers.ts';
 import { doors, type Door } from '../auth/people/doors.ts';
 import { AUTH_PATH } from '../auth/people/paths.ts';
 import type { People } from '../auth/people/people.ts';
+import { needStorableText } from '../storable-text.ts';
 import { readJsonBody } from './body.ts';
 import type { HttpEnv } from './rest.ts';
 
@@ -76,5 +77,6 @@ async function readBody(c: Context, door: Door): Promise<Record<string, unknown>
   if (parsed?.success === false) {
     throw fromZodError(parsed.error, 'invalid_request', door.path.slice(1));
   }
+  needStorableText(parsed?.data, door.path.slice(1));
   return parsed?.data;
 }

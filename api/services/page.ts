@@ -1,8 +1,11 @@
 import { sql } from '@armature/db';
 import { ArmatureError } from '@armature/sdk/contract';
 import { z } from 'zod';
+import { needStorableText } from '../storable-text.ts';
 
-const cursorSchema = z.tuple([z.iso.datetime(), z.string().max(200)]);
+/** Of a row: year 0 is none to the database. */
+const created = z.iso.datetime().refine((text) => !text.startsWith('0000'));
+const cursorSchema = z.tuple([created, z.string().max(200)]);
 
 interface Page {
   limit: number;
@@ -43,7 +46,9 @@ function encode(row: { createdAt: Date; id: string }): string {
 
 function decode(cursor: string): [string, string] {
   try {
-    return cursorSchema.parse(JSON.parse(Buffer.from(cursor, 'base64url').toString('utf8')));
+    const after = cursorSchema.parse(JSON.parse(Buffer.from(cursor, 'base64url').toString('utf8')));
+    needStorableText(after, 'cursor');
+    return after;
   } catch (cause) {
     throw new ArmatureError('invalid_request', 'cursor: is no cursor of this list', {
       field: 'cursor',

@@ -42,6 +42,8 @@ import {
   webhookSchema,
 } from './resources.ts';
 
+/** Greatest number of an episode, a step or an event. */
+const MAX_NUMBER = 2 ** 31 - 1;
 const name = z.string().min(1).max(120);
 const byId = z.strictObject({ id: z.string() });
 const pageQuery = z.strictObject({
@@ -262,7 +264,7 @@ export const routes = {
     'write',
     z.strictObject({
       id: z.string(),
-      without_episodes: z.array(z.number().int().nonnegative()).min(1).max(10_000),
+      without_episodes: z.array(z.number().int().min(0).max(MAX_NUMBER)).min(1).max(10_000),
     }),
     datasetSchema,
   ),
@@ -321,7 +323,7 @@ export const routes = {
     z.strictObject({
       id: z.string(),
       /** Events with a greater `seq`. */
-      after: z.coerce.number().int().min(0).default(0),
+      after: z.coerce.number().int().min(0).max(MAX_NUMBER).default(0),
       limit: z.coerce.number().int().min(1).max(1000).default(500),
     }),
     z.object({ items: z.array(jobEventSchema) }),
@@ -336,7 +338,7 @@ export const routes = {
       name: metricNameSchema.default('loss'),
       every: z.coerce.number().int().min(1).max(100_000).default(1),
       /** Points of later steps: `next_after` of the page before. */
-      after: z.coerce.number().int().min(0).default(0),
+      after: z.coerce.number().int().min(0).max(MAX_NUMBER).default(0),
       limit: z.coerce.number().int().min(1).max(1000).default(500),
     }),
     z.object({ items: z.array(metricPointSchema), next_after: z.number().int().nullable() }),
