@@ -1,14 +1,26 @@
-import { claimJob, enqueue, withTenant } from '@armature/db';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { claimJob, datasets, enqueue, eq, holdLease, withTenant } from '@armature/db';
+import postgres, { type Sql } from 'postgres';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { PLATFORM_KEY, startTestApi, type TestApi } from '../test/support/api.ts';
 import { armSpec, fileOf } from '../test/support/robots.ts';
 import { markDataset, markReady, passFinetune } from '../test/support/rows.ts';
 
 let api: TestApi;
+let admin: Sql;
 beforeAll(async () => {
   api = await startTestApi();
+  admin = postgres(api.db.adminUrl, { max: 1 });
 });
-afterAll(async () => api.stop());
+afterAll(async () => {
+  await admin.end();
+  await api.stop();
+});
+
+/** Resolves once a transaction waits for another's lock. */
+const blocked = () =>
+  vi.waitFor(async () => {
+    expect(await admin`select from pg_locks where not granted`).not.toEqual([]);
+  });
 
 async function world() {
   const { id: tenant, key } = await api.tenant();
@@ -130,6 +142,24 @@ describe('a data set that is deleted', () => {
       expect(await files()).toBe(0);
     }
     expect((await api.call('finetunes.retry', key, { id: job.id })).problem?.code).toBe('conflict');
+  });
+
+  it('waits for its worker to write, and is not what either of them fails for', async () => {
+    const { tenant, add, remove } = await world();
+    const set = await add();
+    await validating(tenant, set.id);
+    const job = await claim();
+    if (job === null) throw new Error('nothing was claimed');
+    const { removing } = await withTenant(api.db.worker, tenant, async (tx) => {
+      await holdLease(tx, job);
+      const removing = remove(set.id);
+      await blocked();
+      const row = eq(datasets.id, set.id);
+      await tx.update(datasets).set({ progress: 0.5 }).where(row);
+      // Not awaited before the transaction ends.
+      return { removing };
+    });
+    expect((await removing).problem).toMatchObject({ code: 'conflict', field: 'id' });
   });
 
   it('and a fine-tune of it that is made at the same time exclude each other', async () => {

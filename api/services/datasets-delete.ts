@@ -21,10 +21,14 @@ import { presentDataset } from './present.ts';
  */
 export const deleteDataset: Service<'datasets.delete'> = async (ctx, { id }) => {
   const { row, folder } = await mutate(ctx, async (tx, note) => {
+    await findDataset(tx, ctx.tenant, id);
+    // The job first, as its worker locks it.
+    const ended = await cancelJob(tx, { tenantId: ctx.tenant, kind: 'ingest', subjectId: id });
     const before = await findDataset(tx, ctx.tenant, id, 'id', 'update');
     const folder = before.prefix.replace(/files\/$/, '');
     if (before.status === 'deleted') return { row: before, folder };
-    if (before.status === 'validating') await endValidation(tx, ctx.tenant, id);
+    // Without a job: its upload was completed between the two looks.
+    if (before.status === 'validating' && ended !== 'cancelled') throw isValidated(id);
     await needUnused(tx, ctx.tenant, id);
     const [deleted] = await tx
       .update(datasets)
@@ -40,14 +44,8 @@ export const deleteDataset: Service<'datasets.delete'> = async (ctx, { id }) => 
   return presentDataset(row);
 };
 
-/**
- * Takes a set that waits for a worker, or for another after one that failed, out of the queue.
- * @throws ArmatureError `conflict` where a worker has it.
- */
-async function endValidation(tx: Tx, tenant: string, id: string): Promise<void> {
-  const ended = await cancelJob(tx, { tenantId: tenant, kind: 'ingest', subjectId: id });
-  if (ended !== 'requested') return;
-  throw new ArmatureError('conflict', `data set ${id} is being validated`, {
+function isValidated(id: string): ArmatureError {
+  return new ArmatureError('conflict', `data set ${id} is being validated`, {
     field: 'id',
     fix: 'Wait until it is ready or rejected.',
   });
