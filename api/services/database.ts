@@ -40,6 +40,14 @@ export function databaseTrouble(error: unknown): ArmatureError | null {
       cause: error,
     });
   }
+  // Two transactions that wait for each other: PostgreSQL undoes one.
+  if (error.code.startsWith('40')) {
+    return new ArmatureError('unavailable', 'the request stood in another one’s way', {
+      fix: 'Send it again.',
+      retryAfterS: 1,
+      cause: error,
+    });
+  }
   // Class 08 and 57P0x, and the driver's own codes: the server is gone, going or not there yet.
   if (/^(08|57P0|53)|^(CONNECT|CONNECTION_|ECONN|ETIMEDOUT)/.test(error.code)) {
     return new ArmatureError('unavailable', 'the database is not reachable', {
