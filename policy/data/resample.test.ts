@@ -1,7 +1,6 @@
-import { readFile } from 'node:fs/promises';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import wabt from 'wabt';
+import { assembledWat } from '../../test/support/assembled-wat.ts';
 import { resample, resampleInto, type ResampleFilter } from './resample.ts';
 
 const triangle = (x: number): number => Math.max(0, 1 - Math.abs(x));
@@ -114,17 +113,7 @@ describe('resample', () => {
 
   // `npx vitest run policy/data/resample.test.ts -u` assembles the text anew.
   it('has the passes that its text says', async () => {
-    const tools = await wabt();
-    const source = await readFile(new URL('resample.wat', import.meta.url), 'utf8');
-    const parsed = tools.parseWat('resample.wat', source, { simd: true });
-    parsed.validate();
-    const lines = Buffer.from(parsed.toBinary({}).buffer)
-      .toString('base64')
-      .match(/.{1,90}/g);
-    parsed.destroy();
-    const text = lines?.map((line) => `  '${line}'`).join(' +\n');
-    await expect(
-      `/** \`resample.wat\` assembled, in base64; the test beside it writes this. */\nexport const RESAMPLE_WASM =\n${text ?? ''};\n`,
-    ).toMatchFileSnapshot('resample-wasm.ts');
+    const text = await assembledWat(new URL('resample.wat', import.meta.url), 'RESAMPLE_WASM');
+    await expect(text).toMatchFileSnapshot('resample-wasm.ts');
   });
 });

@@ -1,7 +1,6 @@
-import { readFile } from 'node:fs/promises';
 import fc from 'fast-check';
-import wabt from 'wabt';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { assembledWat } from '../../test/support/assembled-wat.ts';
 import { add, div, Graph, mul, reduceSum, toOnnx } from '../tensor/index.ts';
 import { AdamWState, type AdamWStart, type AdamWStep } from './adamw.ts';
 import { Engine, type Value } from './index.ts';
@@ -71,18 +70,8 @@ describe('AdamWState', () => {
 
   // `npx vitest run policy/engine/adamw.test.ts -u` assembles the text anew.
   it('has the pass that its text says', async () => {
-    const tools = await wabt();
-    const source = await readFile(new URL('adamw.wat', import.meta.url), 'utf8');
-    const parsed = tools.parseWat('adamw.wat', source, { simd: true });
-    parsed.validate();
-    const lines = Buffer.from(parsed.toBinary({}).buffer)
-      .toString('base64')
-      .match(/.{1,90}/g);
-    parsed.destroy();
-    const text = lines?.map((line) => `  '${line}'`).join(' +\n');
-    await expect(
-      `/** \`adamw.wat\` assembled, in base64; the test beside it writes this. */\nexport const ADAMW_WASM =\n${text ?? ''};\n`,
-    ).toMatchFileSnapshot('adamw-wasm.ts');
+    const text = await assembledWat(new URL('adamw.wat', import.meta.url), 'ADAMW_WASM');
+    await expect(text).toMatchFileSnapshot('adamw-wasm.ts');
   });
 });
 

@@ -1,14 +1,18 @@
 import { ADAMW_WASM } from './adamw-wasm.ts';
 import { EngineError } from './errors.ts';
 
-/** What a step of AdamW goes by. */
-export interface AdamWStep {
+/** What AdamW goes by from its first step to its last. */
+export interface AdamWOptions {
   readonly beta1: number;
   readonly beta2: number;
   readonly eps: number;
   readonly weightDecay: number;
   /** Largest global norm of the gradient. */
   readonly clip: number;
+}
+
+/** What one step of it goes by. */
+export interface AdamWStep extends AdamWOptions {
   readonly learningRate: number;
   /** Share of the moving average that stays, 0 to 1. */
   readonly emaDecay: number;

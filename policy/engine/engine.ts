@@ -1,5 +1,6 @@
 import { Worker } from 'node:worker_threads';
 import { Graph, add, toOnnx } from '../tensor/index.ts';
+import type { FlatPart } from '../nn/flat.ts';
 import type { TensorData } from '../tensor/index.ts';
 import type { AdamWStart } from './adamw.ts';
 import { EngineError } from './errors.ts';
@@ -9,7 +10,6 @@ import type {
   DescendOptions,
   EngineStats,
   ExecutionProvider,
-  FlatPart,
   LoadOptions,
   Reply,
   Request,

@@ -1,4 +1,5 @@
 /** ONNX Runtime sessions in worker threads. The only room that imports onnxruntime-node. */
+export type { AdamWOptions } from './adamw.ts';
 export { Engine } from './engine.ts';
 export type { EngineOptions } from './engine.ts';
 export { EngineError } from './errors.ts';

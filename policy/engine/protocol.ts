@@ -1,5 +1,6 @@
 import type { AdamWStart, AdamWStep } from './adamw.ts';
 import type { EngineErrorCode } from './errors.ts';
+import type { FlatPart } from '../nn/flat.ts';
 import type { TensorData } from '../tensor/index.ts';
 import type { Values } from './value.ts';
 
@@ -52,14 +53,6 @@ export interface StepOptions {
   /** Further inputs bound to resident tensors: input name → 'key/name'. */
   readonly resident?: Readonly<Record<string, string>>;
   readonly move?: boolean;
-}
-
-/** A tensor that is a part of a flat vector. */
-export interface FlatPart {
-  readonly name: string;
-  readonly shape: readonly number[];
-  /** Of its first element. */
-  readonly offset: number;
 }
 
 export interface DescendOptions {

@@ -7,12 +7,12 @@ import { EngineError } from './errors.ts';
 import type {
   DescendOptions,
   EngineStats,
-  FlatPart,
   LoadOptions,
   RunOptions,
   StepOptions,
   WorkerSettings,
 } from './protocol.ts';
+import type { FlatPart } from '../nn/flat.ts';
 import { Residents, toOrt, toValue } from './residents.ts';
 import type { TensorData } from '../tensor/index.ts';
 import type { Values } from './value.ts';
@@ -104,7 +104,7 @@ export class Sessions {
       this.residents.set(address, resultOf(id, results, output));
     }
     const back = wanted.filter((name) => store[name] === undefined);
-    return Object.fromEntries(back.map((name) => [name, toValue(resultOf(id, results, name))]));
+    return valuesOf(id, results, back);
   }
 
   async step(id: string, feeds: Values, options: StepOptions): Promise<Values> {
@@ -128,27 +128,28 @@ export class Sessions {
     // Only now: a step that failed leaves the state as it was.
     this.residents.turn(options.keep, state);
     const back = loaded.session.outputNames.filter((name) => options.carry[name] === undefined);
-    return Object.fromEntries(back.map((name) => [name, toValue(resultOf(id, results, name))]));
+    return valuesOf(id, results, back);
   }
 
   async descend(id: string, feeds: Values, options: DescendOptions): Promise<Values> {
-    const { session } = this.find(id);
+    const loaded = this.find(id);
+    const { inputNames, outputNames } = loaded.session;
     const held = this.held.get(options.keep);
     if (held === undefined) {
       throw new EngineError('unknown_resident', `nothing is held as ${options.keep}`, id);
     }
     const inputs = this.bind(id, feeds, options.resident ?? {});
-    const wanted = new Set(session.inputNames);
+    const wanted = new Set(inputNames);
     for (const [name, tensor] of held.weights) if (wanted.has(name)) inputs[name] = tensor;
     const fetches: Record<string, OrtTensor | null> = Object.fromEntries(
-      session.outputNames.map((name) => [name, held.gradients.get(name) ?? null]),
+      outputNames.map((name) => [name, held.gradients.get(name) ?? null]),
     );
-    const results = await this.timed(id, this.find(id), inputs, fetches);
+    const results = await this.timed(id, loaded, inputs, fetches);
     // Only now: a run that failed leaves the weights as they were.
     const norm = held.state.step(options.optimiser);
-    const back = session.outputNames.filter((name) => !held.gradients.has(name));
+    const back = outputNames.filter((name) => !held.gradients.has(name));
     return {
-      ...Object.fromEntries(back.map((name) => [name, toValue(resultOf(id, results, name))])),
+      ...valuesOf(id, results, back),
       gradient_norm: { dtype: 'float32', shape: [], data: Float32Array.of(norm) },
     };
   }
@@ -282,6 +283,14 @@ async function orThrow<T>(
   } catch (error) {
     throw new EngineError(code, error instanceof Error ? error.message : String(error), id);
   }
+}
+
+function valuesOf(
+  id: string,
+  results: InferenceSession.ReturnType,
+  names: readonly string[],
+): Values {
+  return Object.fromEntries(names.map((name) => [name, toValue(resultOf(id, results, name))]));
 }
 
 function resultOf(id: string, results: InferenceSession.ReturnType, name: string): OrtTensor {

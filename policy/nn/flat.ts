@@ -18,6 +18,25 @@ export function flatLayout(specs: readonly ParamSpec[]): FlatLayout {
   return { size, specs, offsets };
 }
 
+/** A tensor that is a part of a flat vector. */
+export interface FlatPart {
+  readonly name: string;
+  readonly shape: readonly number[];
+  /** Of its first element. */
+  readonly offset: number;
+}
+
+/** Those of the tensors that `layout` holds, in the shapes that they are given in. */
+export function flatParts(
+  layout: FlatLayout,
+  tensors: readonly Pick<FlatPart, 'name' | 'shape'>[],
+): FlatPart[] {
+  return tensors.flatMap(({ name, shape }) => {
+    const offset = layout.offsets.get(name);
+    return offset === undefined ? [] : [{ name, shape, offset }];
+  });
+}
+
 /** The tensors of a flat vector by name: slices, for a parameter that `layout` holds. */
 export function slicedParams(
   flat: Tensor,

@@ -39,7 +39,7 @@ import {
 } from '../divla/model.ts';
 import { teacherForced } from '../divla/reasoning.ts';
 import { withPrefix } from '../rtc/index.ts';
-import type { AdamWOptions } from './optimiser.ts';
+import type { AdamWOptions } from '../engine/index.ts';
 import { BatchInputs } from './passes.ts';
 
 export interface TrainGraphOptions {
@@ -109,12 +109,9 @@ export function trainGraph(options: TrainGraphOptions): Graph {
   const counts = countsOf(graph, batch, options);
   const pass = (within: Graph, index?: Tensor): Pass => {
     const loss = losses(within, batch.share(index), params, options, counts);
-    const used = trainable.specs.filter(({ name }) => moving.has(name));
-    const found = gradients(
-      loss.total,
-      used.flatMap(({ name }) => moving.get(name) ?? []),
-    );
-    return { loss, gradient: new Map(used.map(({ name }, i) => [name, found[i] as Tensor])) };
+    const found = gradients(loss.total, [...moving.values()]);
+    const gradient = new Map([...moving.keys()].map((name, i) => [name, found[i] as Tensor]));
+    return { loss, gradient };
   };
   const { loss, gradient } = passes === 1 ? pass(graph) : summed(graph, options, moving, pass);
   graph.output('loss', loss.total);

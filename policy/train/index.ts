@@ -15,7 +15,6 @@ export { signatureOf } from './episodes.ts';
 export type { ReasoningLabel, TrainingEpisode } from './episodes.ts';
 export { rowsOf, trainGraph } from './graph.ts';
 export { adamW, stepScalarInputs } from './optimiser.ts';
-export type { AdamWOptions } from './optimiser.ts';
 export type { TrainGraphOptions } from './graph.ts';
 export { TrainSession } from './session.ts';
 export type { StepResult, TrainSettings, TrainState } from './session.ts';

@@ -35,7 +35,8 @@ import {
   sub,
   type Tensor,
 } from '../tensor/index.ts';
-import { adamW, stepScalarInputs, type AdamWOptions } from './optimiser.ts';
+import type { AdamWOptions } from '../engine/index.ts';
+import { adamW, stepScalarInputs } from './optimiser.ts';
 
 /** Fine-tuning of a DiVLA on published backbones: what is frozen is computed once, beforehand. */
 

@@ -3,7 +3,7 @@ import { readFixture, readFixtureJson } from '../../test/support/fixtures.ts';
 import { hold, largestDifference } from '../../test/support/parity.ts';
 import { readSafetensors, toFloat32 } from '../checkpoint/index.ts';
 import { Engine, type Value } from '../engine/index.ts';
-import { flatLayout, flatten, packFlat, slicedParams, unpackFlat } from '../nn/flat.ts';
+import { flatLayout, flatParts, flatten, packFlat, slicedParams, unpackFlat } from '../nn/flat.ts';
 import { paramsOf, zeros, type ParamSpec } from '../nn/params.ts';
 import { Graph, gradients, linear, mse, silu, toOnnx, type Tensor } from '../tensor/index.ts';
 import { adamW, stepScalarInputs } from './optimiser.ts';
@@ -109,10 +109,11 @@ it.each(['in the graph', 'in the engine'] as const)(
       new Float32Array(spec.shape.reduce((a, b) => a * b, 1)).fill(spec.decay ? 1 : 0),
     );
     if (where === 'in the engine') {
-      const parts = specs.map(({ name, shape }) => {
-        return { name, shape, offset: layout.offsets.get(name) ?? NaN };
-      });
-      await engine.hold('state', { theta: start, m: zero, v: zero, ema: start, decay }, parts);
+      await engine.hold(
+        'state',
+        { theta: start, m: zero, v: zero, ema: start, decay },
+        flatParts(layout, specs),
+      );
     } else {
       await engine.put('state', {
         theta: flat(start),

@@ -1,3 +1,4 @@
+import type { AdamWOptions } from '../engine/index.ts';
 import {
   add,
   div,
@@ -10,15 +11,6 @@ import {
   type Graph,
   type Tensor,
 } from '../tensor/index.ts';
-
-export interface AdamWOptions {
-  readonly beta1: number;
-  readonly beta2: number;
-  readonly eps: number;
-  readonly weightDecay: number;
-  /** Largest global norm of the gradient. */
-  readonly clip: number;
-}
 
 /** State of the optimiser as flat vectors [P]. */
 export interface AdamWState {

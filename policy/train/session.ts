@@ -1,5 +1,5 @@
 import { toOnnx } from '../tensor/index.ts';
-import { packFlat, type FlatLayout } from '../nn/flat.ts';
+import { flatParts, packFlat, type FlatLayout } from '../nn/flat.ts';
 import { elements } from '../nn/params.ts';
 import type { Engine, Value, Values } from '../engine/index.ts';
 import { trainGraph, type TrainGraphOptions } from './graph.ts';
@@ -83,10 +83,10 @@ export class TrainSession {
     const decay = perParameter(layout, (spec) => (spec.decay ? 1 : 0));
     const { theta, m, v, ema } = state;
     // A graph may see a parameter in another shape: that of one embodiment as a bank of one slot.
-    const parts = graph.inputs.flatMap(({ name, tensor: { shape } }) => {
-      const offset = layout.offsets.get(name);
-      return offset === undefined ? [] : [{ name, shape, offset }];
-    });
+    const parts = flatParts(
+      layout,
+      graph.inputs.map(({ name, tensor: { shape } }) => ({ name, shape })),
+    );
     await engine.hold(`${id}.state`, { theta, m, v, ema, decay }, parts);
     const frozen: Record<string, Value> = {};
     for (const { name, tensor } of graph.inputs) {

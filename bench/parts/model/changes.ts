@@ -1,6 +1,12 @@
 import type { BaseModel } from '@armature/policy/checkpoint';
-import type { Engine, Value, Values } from '@armature/policy/engine';
-import { elements, type ParamSpec } from '@armature/policy/nn';
+import type { AdamWOptions, Engine, Value, Values } from '@armature/policy/engine';
+import {
+  elements,
+  flatLayout,
+  type FlatLayout,
+  flatParts,
+  type ParamSpec,
+} from '@armature/policy/nn';
 import {
   concat,
   conv2d,
@@ -13,7 +19,7 @@ import {
   type Tensor,
   toOnnx,
 } from '@armature/policy/tensor';
-import { adamW, type AdamWOptions, stepScalarInputs } from '@armature/policy/train';
+import { adamW, stepScalarInputs } from '@armature/policy/train';
 import type { Compared, Figure } from '../../result.ts';
 import { quantile, timed } from '../../timing.ts';
 
@@ -27,8 +33,8 @@ interface Way {
   readonly graph: Graph;
   /** Inputs that come with every call; the others lie in the engine. */
   readonly fed: ReadonlySet<string>;
-  /** The engine moves weights by the gradient that comes out. */
-  readonly descends?: boolean;
+  /** The inputs are weights of this layout, which the engine moves by the gradients that come out. */
+  readonly descends?: FlatLayout;
 }
 
 /**
@@ -44,7 +50,10 @@ export async function whatChangesBring(
   const none = new Set<string>();
   const changes: Record<string, { taken: [string, Way]; other: [string, Way] }> = {
     optimiser: {
-      taken: ['one pass of its own', { graph: flatGradient(specs), fed: none, descends: true }],
+      taken: [
+        'one pass of its own',
+        { graph: slopes(specs), fed: none, descends: flatLayout(specs) },
+      ],
       other: ['one flat vector in the graph', { graph: flatOptimiser(specs), fed: none }],
     },
     'optimiser in the graph': {
@@ -86,9 +95,9 @@ function flatOptimiser(specs: readonly ParamSpec[]): Graph {
   return graph;
 }
 
-/** The same vector for the engine to step by. */
-function flatGradient(specs: readonly ParamSpec[]): Graph {
-  const graph = new Graph('gradient');
+/** Of each tensor a gradient, for the engine to step by. */
+function slopes(specs: readonly ParamSpec[]): Graph {
+  const graph = new Graph('slopes');
   for (const { name, shape } of specs) {
     graph.output(`gradient.${name}`, mul(graph.input(name, 'float32', shape), 1));
   }
@@ -183,12 +192,12 @@ async function byTurns(
       Object.fromEntries(values.filter(([name]) => fed.has(name) === isFed));
     const [feeds, lying] = [pick(true), pick(false)];
     await engine.load(id, toOnnx(graph));
-    await engine.put(id, lying);
-    const resident = Object.fromEntries(Object.keys(lying).map((name) => [name, `${id}/${name}`]));
-    if (descends === true) {
-      calls.push(await descending(engine, id, feeds, lying, resident));
+    if (descends !== undefined) {
+      calls.push(await descending(engine, id, descends));
       continue;
     }
+    await engine.put(id, lying);
+    const resident = Object.fromEntries(Object.keys(lying).map((name) => [name, `${id}/${name}`]));
     const store = Object.fromEntries(
       graph.outputs.map(({ name }) => [name, `${id} results/${name}`]),
     );
@@ -209,23 +218,16 @@ async function byTurns(
 async function descending(
   engine: Engine,
   id: string,
-  feeds: Values,
-  lying: Readonly<Record<string, Value>>,
-  resident: Readonly<Record<string, string>>,
+  layout: FlatLayout,
 ): Promise<() => Promise<unknown>> {
-  let offset = 0;
-  const parts = Object.entries(lying).map(([name, { shape, data }]) => {
-    const at = offset;
-    offset += data.length;
-    return { name, shape, offset: at };
-  });
-  const [theta, none] = [new Float32Array(offset).fill(0.5), new Float32Array(offset)];
+  const [theta, none] = [new Float32Array(layout.size).fill(0.5), new Float32Array(layout.size)];
   const keep = `${id} weights`;
-  await engine.hold(keep, { theta, ema: theta, m: none, v: none, decay: none }, parts);
+  const start = { theta, ema: theta, m: none, v: none, decay: none };
+  await engine.hold(keep, start, flatParts(layout, layout.specs));
   let t = 0;
   return () => {
     const optimiser = { ...OPTIMISER, learningRate: 1e-3, emaDecay: 0.99, t: (t += 1) };
-    return engine.descend(id, feeds, { keep, optimiser, resident });
+    return engine.descend(id, {}, { keep, optimiser });
   };
 }
 
