@@ -2,10 +2,12 @@ import { randomBytes } from 'node:crypto';
 import {
   claimJob,
   computeUsedS,
+  enqueue,
   eq,
   finetunes,
   heartbeat,
   holdLease,
+  newId,
   Queue,
   Sealing,
   sql,
@@ -499,6 +501,29 @@ describe('a sweep', () => {
     expect(await statuses()).toEqual(['dataset.rejected pending', 'dataset.ready failed']);
     expect(await sweep('ended-deliveries', 31 * DAY)).toBe('completed');
     expect(await statuses()).toEqual(['dataset.rejected pending']);
+  });
+
+  it('sends overdue jobs to the queue again that it lost, each once', async () => {
+    const { tenant } = await tenantWithArm('uncarried');
+    const send = () =>
+      withTenant(api.db.app, tenant, (tx) =>
+        enqueue(tx, { tenantId: tenant, kind: 'finetune', subjectId: newId('ft') }),
+      );
+    const [overdue, carried, recent] = [await send(), await send(), await send()];
+    await admin`update jobs set run_at = now() - interval '2 minutes' where id in ${admin([overdue, carried])}`;
+    const pieces = async () => {
+      const rows = await admin<{ job: string }[]>`
+        select data->>'job_id' as job from pgboss.job
+        where name = 'finetune' and state < 'active' and data->>'tenant_id' = ${tenant}`;
+      return rows.map(({ job }) => job).sort();
+    };
+    await admin`delete from pgboss.job where data->>'job_id' in ${admin([overdue, recent])}`;
+    const before = await pieces();
+    expect(new Set(before)).toEqual(new Set([carried]));
+    for (let round = 0; round < 2; round++) {
+      expect(await sweep('uncarried-jobs')).toBe('completed');
+      expect(await pieces()).toEqual([overdue, ...before].sort());
+    }
   });
 
   it('seals secrets anew, so that an earlier key can go, and forgets those that are replaced', async () => {

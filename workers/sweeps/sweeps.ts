@@ -11,10 +11,12 @@ import { resealSecrets } from './reseal-secrets.ts';
 import { retiredVersions } from './retired-versions.ts';
 import { spentCompute } from './spent-compute.ts';
 import type { Sweep } from './sweep.ts';
+import { uncarriedJobs } from './uncarried-jobs.ts';
 
 /** Every sweep of the platform. */
 export const sweeps: readonly Sweep[] = [
   spentCompute,
+  uncarriedJobs,
   openUsage,
   idleSessions,
   abandonedUploads,
