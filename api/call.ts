@@ -1,6 +1,7 @@
 import {
   ArmatureError,
   fromZodError,
+  IDEMPOTENCY_KEY,
   routes,
   type RouteName,
   type RouteOutput,
@@ -38,8 +39,6 @@ export interface CallDeps {
   readonly pepper: string;
   readonly log: Logger;
 }
-
-const IDEMPOTENCY_KEY = /^[\x21-\x7e]{8,200}$/;
 
 /**
  * Who calls, rate, scope, input, service, output, in this order, and one line in the log.

@@ -1,5 +1,6 @@
 import {
   errorCodes,
+  IDEMPOTENCY_KEY,
   problemSchema,
   routes,
   schemaNames,
@@ -86,7 +87,7 @@ function operation(name: RouteName, components: Map<string, unknown>): Json {
       in: 'header',
       required: false,
       description: 'A random id of the request: sent again within a day it gets the first answer.',
-      schema: { type: 'string', minLength: 8, maxLength: 200 },
+      schema: { type: 'string', pattern: IDEMPOTENCY_KEY.source },
     });
   }
   if (!APART.has(scope)) {

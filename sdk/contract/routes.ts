@@ -49,7 +49,7 @@ const byId = z.strictObject({ id: z.string() });
 const pageQuery = z.strictObject({
   limit: z.coerce.number().int().min(1).max(200).default(50),
   /** `next_cursor` of the page before. */
-  cursor: z.string().optional(),
+  cursor: z.string().min(1).optional(),
 });
 const page = <T extends z.ZodType>(item: T) =>
   z.object({ items: z.array(item), next_cursor: z.string().nullable() });
@@ -68,8 +68,9 @@ const overlap = z
   .max(30 * 86_400)
   .default(86_400);
 /** Of a receiver: https, or http on the machine itself, which only a development setting reaches. */
+/** Kept as browsers would write it. */
 const receiver = z
-  .url()
+  .url({ normalize: true })
   .max(2000)
   .regex(
     /^(https:\/\/|http:\/\/(localhost|127\.0\.0\.1)[:/])[^@]*$/,
@@ -78,6 +79,9 @@ const receiver = z
 const events = z.array(webhookEventSchema).min(1).max(50);
 const withSecret = z.object({ webhook: webhookSchema, /** Shown once. */ secret: z.string() });
 const period = { from: z.iso.datetime().optional(), to: z.iso.datetime().optional() };
+
+/** Random ids of requests, by which one that is sent again gets the first answer: printable ASCII. */
+export const IDEMPOTENCY_KEY = /^[\x21-\x7e]{8,200}$/;
 
 /**
  * The control plane's verbs: one entry each, from which the REST routes, the tRPC procedures and
