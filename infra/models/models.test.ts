@@ -117,7 +117,32 @@ describe('armature models plan', () => {
     expect(code).toBe(0);
     const report = JSON.parse(stdout) as ReturnType<typeof tools.planModel>;
     const fits = Object.fromEntries(report.formats.map((plan) => [plan.format, plan.fits]));
-    expect(fits).toEqual({ float16: false, int8: true, int4: true });
+    expect(fits).toEqual({ float16: false, int8: false, int4: true });
+  });
+
+  it('tells people how much is left or short, and where a format runs', async () => {
+    const { stdout } = await armature('plan', '2b', '--gpu-memory', '16', '--batch', '1');
+    const row = (name: string) => stdout.split('\n').find((line) => line.startsWith(name)) ?? '';
+    expect(stdout).toMatch(/^2b, batch 1, policies 64, adapters of rank 16\n/);
+    const numbers = (name: string) => (row(name).match(/\d+(\.\d+)?/g) ?? []).map(Number);
+    const [, ...left] = numbers('fits 16 GiB');
+    expect(left).toHaveLength(3);
+    numbers('total').forEach((total, i) => expect(total + (left[i] ?? NaN)).toBeCloseTo(16, 1));
+    expect(row('runs on').split(/\s{2,}/)).toEqual([
+      'runs on',
+      'GPU, CPU',
+      'CPU alone',
+      'GPU, CPU',
+    ]);
+    const short = await armature('plan', '2b', '--gpu-memory', '1', '--batch', '1');
+    expect(short.stdout).toMatch(/fits 1 GiB\s+no, \d+\.\d\d short/);
+  });
+
+  it('refuses a robot without views', async () => {
+    const none = ['--external', '0', '--wrist', '0'];
+    const { code, stderr } = await armature('plan', '2b', '--gpu-memory', '80', ...none);
+    expect(code).not.toBe(0);
+    expect(stderr).toContain('views: a row has at least one');
   });
 
   it('refuses a preset that it does not know', async () => {

@@ -4,7 +4,7 @@ import {
   PLANNED_FORMATS,
   planMemory,
   type LargePresetName,
-  type MemoryPlan,
+  type MemoryPart,
   type PlannedFormat,
 } from '@armature/policy/plan';
 import { ArmatureError } from '@armature/sdk/contract';
@@ -30,7 +30,18 @@ export interface PlanRequest {
 export interface PlanReport {
   readonly preset: LargePresetName;
   readonly gpu_memory_gib: number;
-  readonly formats: readonly (MemoryPlan & { readonly format: PlannedFormat })[];
+  readonly batch: number;
+  readonly policies: number;
+  readonly lora_rank: number;
+  readonly formats: readonly {
+    readonly format: PlannedFormat;
+    readonly runs_on_gpus: boolean;
+    readonly parts: readonly MemoryPart[];
+    readonly bytes: number;
+    readonly fits: boolean;
+    readonly largest_batch: number;
+    readonly most_policies: number;
+  }[];
 }
 
 /** Layers of the language model that an adapter is given. */
@@ -53,10 +64,23 @@ export function planModel(request: PlanRequest): PlanReport {
     return {
       preset,
       gpu_memory_gib: gpuMemory,
-      formats: PLANNED_FORMATS.map((format) => ({
-        format,
-        ...planMemory(LARGE_PRESETS[preset], { ...options, format }),
-      })),
+      batch: rest.batch,
+      policies,
+      lora_rank: loraRank,
+      formats: PLANNED_FORMATS.map((format) => {
+        const { largestBatch, largestSlots, ...plan } = planMemory(LARGE_PRESETS[preset], {
+          ...options,
+          format,
+        });
+        return {
+          format,
+          // Its products of 8 bits have no kernel there.
+          runs_on_gpus: format !== 'int8',
+          ...plan,
+          largest_batch: largestBatch,
+          most_policies: largestSlots,
+        };
+      }),
     };
   } catch (error) {
     if (!(error instanceof RangeError)) throw error;

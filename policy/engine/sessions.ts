@@ -76,9 +76,11 @@ export class Sessions {
     if (this.loaded.has(id)) throw new EngineError('load_failed', 'is loaded already', id);
     const started = performance.now();
     const settings = sessionOptions(this.settings, options);
+    // A model in a file is a large one. Laying its values out beforehand would keep room for them twice: the
+    // first run's, and one block of the layout's.
     const session = await orThrow('load_failed', id, () =>
       typeof model === 'string'
-        ? InferenceSession.create(model, settings)
+        ? InferenceSession.create(model, { ...settings, enableMemPattern: false })
         : InferenceSession.create(model, settings),
     );
     const loadMs = performance.now() - started;

@@ -1,6 +1,5 @@
-import { plainProject, type LanguageModel } from '../backbones/index.ts';
+import type { LanguageModel } from '../backbones/index.ts';
 import { OWN_SCOPE, largeParams, type LargeConfig } from '../divla/large/index.ts';
-import { lora, type LoraConfig } from '../lora/index.ts';
 import { collectParams, elements, type ParamSpec } from '../nn/params.ts';
 import { causalBias } from '../tensor/index.ts';
 
@@ -33,19 +32,6 @@ export function languageParameters(model: LanguageModel): ParamSpec[] {
     });
     model.logits(params, hidden);
   });
-}
-
-/** Parameters of one tenant's adapter. */
-export function adapterParameters(model: LanguageModel, config: LoraConfig): number {
-  const specs = collectParams((params, graph) => {
-    model.decode(params, {
-      x: graph.input('x', 'float32', [1, 1, model.shape.hidden]),
-      positions: graph.input('positions', 'int64', [model.shape.positionAxes, 1, 1]),
-      mask: causalBias(graph, 1, 1),
-      project: lora(config, params, plainProject),
-    });
-  });
-  return countOf(specs.filter(({ name }) => /\.lora_[AB]\.weight$/.test(name)));
 }
 
 export function presetParameters(config: LargeConfig): PresetParameters {

@@ -9,7 +9,6 @@ import { toOnnx, type Graph } from '../tensor/index.ts';
 import { modelProto } from '../tensor/onnx-schema.ts';
 import {
   LARGE_PRESETS,
-  adapterParameters,
   countOf,
   languageParameters,
   planMemory,
@@ -63,8 +62,10 @@ describe('a plan', () => {
     const part = (name: string) => parts.find((p) => p.name === name)?.bytes;
     // 28,672 bytes a token in float16, as 2 · 28 layers · 2 heads · 128 wide · 2 bytes.
     expect(part('cache')).toBe(8 * (336 + 16 + 48 + 64) * 28_672);
-    // r·(in + out) of each of a layer's seven matrices; 73.9 M at rank 64.
-    const own = adapterParameters(LARGE_PRESETS['2b'].language, { ...lora, rank: 64 });
+    // r·(in + out) of each of a layer's seven matrices in float16; 73.9 M at rank 64.
+    const adapted = planMemory(LARGE_PRESETS['2b'], { ...OPTIONS, lora: { ...lora, rank: 64 } });
+    const banks = adapted.parts.find(({ name }) => name === 'banks')?.bytes ?? NaN;
+    const own = (banks - (part('banks') ?? NaN)) / (2 * OPTIONS.slots);
     expect(own).toBe(28 * 64 * (2 * (1536 + 1536) + 2 * (1536 + 256) + 3 * (1536 + 8960)));
     expect(own / 1e6).toBeCloseTo(73.9, 1);
   });
@@ -74,10 +75,11 @@ describe('a plan', () => {
       planMemory(LARGE_PRESETS[name], { ...OPTIONS, lora, format, gpuMemory }).fits;
     expect(fits('2b', 'float16', 24)).toBe(true);
     expect(fits('7b', 'float16', 80)).toBe(true);
-    expect(fits('7b', 'float16', 16)).toBe(false);
-    expect(fits('7b', 'int4', 16)).toBe(true);
+    expect(fits('7b', 'float16', 24)).toBe(false);
+    expect(fits('7b', 'int4', 24)).toBe(true);
     expect(fits('72b', 'float16', 80)).toBe(false);
-    expect(fits('72b', 'int4', 80)).toBe(true);
+    expect(fits('72b', 'int4', 80)).toBe(false);
+    expect(fits('72b', 'int4', 96)).toBe(true);
   });
 
   it('fills what is left with rows or policies, and no more', () => {

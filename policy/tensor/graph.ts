@@ -84,6 +84,8 @@ export class Graph {
   readonly externals: External[] = [];
   readonly origins = new Map<number, Origin>();
   private readonly shared = new Map<string, Tensor>();
+  /** Names of inputs, outputs and externals. */
+  private readonly taken = new Set<string>();
   private nextId = 0;
 
   /** `parent` is given for the body of a loop, which may use the parent's tensors. */
@@ -105,14 +107,13 @@ export class Graph {
 
   /** A graph input. Throws ShapeError if the name is taken or a dimension is not a whole number ≥ 0. */
   input(name: string, dtype: DType, shape: readonly number[]): Tensor {
-    if (this.names().includes(name)) {
-      throw new ShapeError('input', `the name ${name} is taken`);
-    }
+    if (this.taken.has(name)) throw new ShapeError('input', `the name ${name} is taken`);
     const least = this.parent === undefined ? 0 : -1;
     if (shape.some((d) => !Number.isInteger(d) || d < least)) {
       throw new ShapeError('input', `${name} has a dimension that is no size`, [shape]);
     }
     const tensor = this.tensor(dtype, shape);
+    this.taken.add(name);
     this.inputs.push({ name, tensor });
     return tensor;
   }
@@ -148,24 +149,18 @@ export class Graph {
    */
   external(name: string, dtype: DType, shape: readonly number[]): Tensor {
     const { root } = this;
-    if (root.names().includes(name) || root.externals.some((known) => known.name === name)) {
-      throw new ShapeError('external', `the name ${name} is taken`);
-    }
+    if (root.taken.has(name)) throw new ShapeError('external', `the name ${name} is taken`);
     const tensor = root.tensor(dtype, shape);
+    root.taken.add(name);
     root.externals.push({ name, tensor });
     return tensor;
   }
 
   /** Names a result. Throws ShapeError if the name is taken. */
   output(name: string, tensor: Tensor): void {
-    if (this.names().includes(name)) {
-      throw new ShapeError('output', `the name ${name} is taken`);
-    }
+    if (this.taken.has(name)) throw new ShapeError('output', `the name ${name} is taken`);
+    this.taken.add(name);
     this.outputs.push({ name, tensor });
-  }
-
-  private names(): string[] {
-    return [...this.inputs, ...this.outputs].map(({ name }) => name);
   }
 
   /** Appends an ONNX node as it is; `vjp` makes it differentiable in its present inputs. */

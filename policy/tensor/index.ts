@@ -8,6 +8,7 @@ export type { DType, TensorData } from './dtype.ts';
 export { elementBytes, isFloat } from './dtype.ts';
 export { fromBfloat, fromHalf, toBfloat, toHalf } from './half.ts';
 export { GradientError, ShapeError } from './errors.ts';
+export { peakBytes } from './peak-bytes.ts';
 export { sizeOf } from './shapes.ts';
 export type { Operand } from './emit.ts';
 export { expand, filled, reduceSum, reshape } from './broadcast.ts';

@@ -1,6 +1,7 @@
 import { elementBytes, onnxType } from './dtype.ts';
 import { ShapeError } from './errors.ts';
 import type { Attribute, Constant, External, Graph, Node, Tensor } from './graph.ts';
+import { needs } from './needs.ts';
 import { attributeType, modelProto, outside } from './onnx-schema.ts';
 import { sizeOf } from './shapes.ts';
 
@@ -40,22 +41,6 @@ export function toOnnx(graph: Graph, options: OnnxOptions = {}): Uint8Array {
     ],
   };
   return modelProto.encode(modelProto.fromObject(message)).finish();
-}
-
-/** Ids of the tensors that the outputs depend on, bodies of loops included. */
-function needs(graph: Graph): ReadonlySet<number> {
-  const found = new Set<number>();
-  mark(graph, found);
-  return found;
-}
-
-function mark(graph: Graph, found: Set<number>): void {
-  for (const o of graph.outputs) found.add(o.tensor.id);
-  for (const node of [...graph.nodes].reverse()) {
-    if (!node.outputs.some((t) => found.has(t.id))) continue;
-    for (const t of node.inputs) if (t !== undefined) found.add(t.id);
-    for (const a of Object.values(node.attributes)) if ('graph' in a) mark(a.graph, found);
-  }
 }
 
 /** `outer` holds the names of the surrounding graphs' tensors. */

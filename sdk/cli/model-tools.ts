@@ -32,14 +32,18 @@ export interface PlanRequest {
 export interface PlanReport {
   readonly preset: string;
   readonly gpu_memory_gib: number;
+  readonly batch: number;
+  readonly policies: number;
+  readonly lora_rank: number;
   readonly formats: readonly {
     readonly format: string;
+    readonly runs_on_gpus: boolean;
     readonly parts: readonly { readonly name: string; readonly bytes: number }[];
     readonly bytes: number;
     readonly fits: boolean;
     /** Rows of a batch, and policies, that fit with everything else as asked. */
-    readonly largestBatch: number;
-    readonly largestSlots: number;
+    readonly largest_batch: number;
+    readonly most_policies: number;
   }[];
 }
 

@@ -37,7 +37,7 @@ function addPlan(models: Command, run: Runner): void {
     .description('say what a model takes of a GPU’s memory, and what fits beside it')
     .addArgument(preset)
     .requiredOption('--gpu-memory <gib>', 'memory of the GPU, GiB', decimal(1))
-    .option('--reserve <gib>', 'kept for driver and workspace, GiB', decimal(0), 2)
+    .option('--reserve <gib>', 'kept for driver, libraries and workspace, GiB', decimal(0), 2)
     .option('--batch <n>', 'robots in a batch', integer(1), 8)
     .option('--external <n>', 'external views of a robot', integer(0), 1)
     .option('--wrist <n>', 'wrist views of a robot', integer(0), 1)
@@ -140,19 +140,27 @@ async function importFolder(
 
 const GIB = 2 ** 30;
 
-function describePlan({ preset, gpu_memory_gib: memory, formats }: PlanReport): string {
+function describePlan({ preset, gpu_memory_gib: memory, formats, ...asked }: PlanReport): string {
   const gib = (count: number): string => (count / GIB).toFixed(2);
   const names = formats[0]?.parts.map(({ name }) => name) ?? [];
-  return table(
-    [`${preset}, GiB`, ...formats.map(({ format }) => format)],
+  const left = (used: number): string => {
+    const room = memory * GIB - used;
+    return room < 0 ? `no, ${gib(-room)} short` : `yes, ${gib(room)} left`;
+  };
+  const adapters = asked.lora_rank === 0 ? 'no adapters' : `adapters of rank ${asked.lora_rank}`;
+  const title = `${preset}, batch ${asked.batch}, policies ${asked.policies}, ${adapters}`;
+  const plans = table(
+    ['GiB', ...formats.map(({ format }) => format)],
     [
       ...names.map((name, i) => [name, ...formats.map(({ parts }) => gib(parts[i]?.bytes ?? 0))]),
       ['total', ...formats.map((plan) => gib(plan.bytes))],
-      [`fits ${memory} GiB`, ...formats.map(({ fits }) => (fits ? 'yes' : 'no'))],
-      ['robots that fit', ...formats.map(({ largestBatch }) => largestBatch)],
-      ['policies that fit', ...formats.map(({ largestSlots }) => largestSlots)],
+      [`fits ${memory} GiB`, ...formats.map((plan) => left(plan.bytes))],
+      ['largest batch', ...formats.map((plan) => plan.largest_batch)],
+      ['most policies', ...formats.map((plan) => plan.most_policies)],
+      ['runs on', ...formats.map((plan) => (plan.runs_on_gpus ? 'GPU, CPU' : 'CPU alone'))],
     ],
   );
+  return `${title}\n\n${plans}`;
 }
 
 function describeImport(report: ImportReport): string {
