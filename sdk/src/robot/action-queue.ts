@@ -24,11 +24,6 @@ export interface NextAction<S extends EmbodimentShape> {
   readonly mixed: boolean;
 }
 
-interface Planned<S extends EmbodimentShape> {
-  readonly row: ActionRow<S>;
-  readonly mixed: boolean;
-}
-
 /**
  * The steps that are still to be executed, and how far the robot has come. Step 0 of a chunk belongs
  * to the moment of its observation: as many of its steps are past as actions were executed since
@@ -37,7 +32,7 @@ interface Planned<S extends EmbodimentShape> {
 export class ActionQueue<S extends EmbodimentShape> {
   private readonly share: number;
   private chunk: Chunk<S> | undefined;
-  private plan: readonly Planned<S>[] = [];
+  private plan: readonly ActionRow<S>[] = [];
   private step = 0;
   private executed = 0;
 
@@ -79,8 +74,7 @@ export class ActionQueue<S extends EmbodimentShape> {
     this.step = past;
     this.plan = chunk.rows.map((row, i) => {
       const old = i < past ? undefined : before[i - past];
-      if (old === undefined || this.share === 1) return { row, mixed: false };
-      return { row: mix(old.row, row, this.share), mixed: true };
+      return old === undefined || this.share === 1 ? row : mix(old, row, this.share);
     });
     return true;
   }
@@ -88,14 +82,14 @@ export class ActionQueue<S extends EmbodimentShape> {
   /** The next action; undefined when none is left. */
   get upcoming(): NextAction<S> | undefined {
     const { chunk, step } = this;
-    const planned = this.plan[step];
-    if (chunk === undefined || planned === undefined) return undefined;
-    return { chunk, step, ...planned };
+    const row = this.plan[step];
+    if (chunk === undefined || row === undefined) return undefined;
+    return { chunk, step, row, mixed: row !== chunk.rows[step] };
   }
 
   /** What is to be executed at every step of the chunk in hand, those that are past as it had them. */
-  get rows(): ActionRow<S>[] {
-    return this.plan.map(({ row }) => row);
+  get rows(): readonly ActionRow<S>[] {
+    return this.plan;
   }
 
   /** The next action, taken as executed; undefined when none is left. */

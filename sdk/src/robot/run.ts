@@ -242,7 +242,7 @@ class ControlLoop<S extends EmbodimentShape> {
     if (upcoming === undefined) return undefined;
     const { chunk, step, row: wanted } = upcoming;
     try {
-      const row = this.limits.next({ rows: this.queue.rows }, step, wanted);
+      const row = this.limits.next(this.queue, step, wanted);
       this.queue.take();
       if (row === wanted) return upcoming;
       this.counter.actionsLimited += 1;
