@@ -49,7 +49,8 @@ export function depsOf(
   };
 }
 
-function mailerOf(mail: MailConfig, log: Logger): Mailer {
+/** What sends the mails of a configuration. */
+export function mailerOf(mail: MailConfig, log: Logger): Mailer {
   switch (mail.kind) {
     case 'smtp':
       return smtpMailer(mail);

@@ -140,6 +140,7 @@ describe('a data set', () => {
     }
   });
 
+  // It takes the API's own store in hand.
   const inOneProcess = it.skipIf(wantsTwoProcesses());
   inOneProcess(
     'hashes the bytes itself, a piece at a time, where the store knows no checksum',

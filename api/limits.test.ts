@@ -10,7 +10,6 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { PLATFORM_KEY, requestFor, startTestApi, type TestApi } from '../test/support/api.ts';
 import { armSpec, fileOf } from '../test/support/robots.ts';
 import { addPolicyVersion, addServeWorker, addUsage, markReady } from '../test/support/rows.ts';
-import { wantsTwoProcesses } from '../test/support/two-processes.ts';
 
 let api: TestApi;
 let sql: Sql;
@@ -226,27 +225,24 @@ describe('quotas', () => {
     await refused('sessions.create', key, input, 'concurrent_robots');
   });
 
-  it.skipIf(wantsTwoProcesses())(
-    'count the computation of closed windows once, and give no robot another token',
-    async () => {
-      const { id, key, embodiment } = await world();
-      const policy = await addPolicyVersion(api.db.worker, id, embodiment);
-      await addServeWorker(api.db.worker);
-      const input = { robot: 'r', embodiment_id: embodiment, policy_version_id: policy };
-      const { session } = await api.must('sessions.create', key, input);
-      // Eight chunks of 12.5 ms in this quarter of an hour, which is closed twice as late.
-      await addUsage(api.db.worker, id, session.id, 8);
-      await limit(id, 'compute_s_per_month', 0.1);
-      await api.must('sessions.resume', key, { id: session.id });
-      api.clock.skewMs = 45 * 60_000;
-      const { items } = await api.must('usage.lines', key, {});
-      api.clock.skewMs = 0;
-      expect(items).toMatchObject([{ session_id: session.id, chunks: 8 }]);
-      await api.must('sessions.resume', key, { id: session.id });
-      await limit(id, 'compute_s_per_month', 0.099);
-      await refused('sessions.resume', key, { id: session.id }, 'compute_s_per_month');
-    },
-  );
+  it('count the computation of closed windows once, and give no robot another token', async () => {
+    const { id, key, embodiment } = await world();
+    const policy = await addPolicyVersion(api.db.worker, id, embodiment);
+    await addServeWorker(api.db.worker);
+    const input = { robot: 'r', embodiment_id: embodiment, policy_version_id: policy };
+    const { session } = await api.must('sessions.create', key, input);
+    // Eight chunks of 12.5 ms in this quarter of an hour, which is closed twice as late.
+    await addUsage(api.db.worker, id, session.id, 8);
+    await limit(id, 'compute_s_per_month', 0.1);
+    await api.must('sessions.resume', key, { id: session.id });
+    api.clock.skewMs = 45 * 60_000;
+    const { items } = await api.must('usage.lines', key, {});
+    api.clock.skewMs = 0;
+    expect(items).toMatchObject([{ session_id: session.id, chunks: 8 }]);
+    await api.must('sessions.resume', key, { id: session.id });
+    await limit(id, 'compute_s_per_month', 0.099);
+    await refused('sessions.resume', key, { id: session.id }, 'compute_s_per_month');
+  });
 });
 
 describe('quotas of a key', () => {

@@ -1,27 +1,55 @@
-import { afterAll, describe } from 'vitest';
+import { readdirSync, readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { holdTwoProcesses } from './support/two-processes.ts';
 
-/**
- * The API's suites once more, each against two processes behind a round robin of which one is
- * restarted while requests are under way. What needs the API's clock in hand is left out there.
- */
-const before = process.env['ARMATURE_TEST_API'];
-process.env['ARMATURE_TEST_API'] = 'two';
-afterAll(() => {
-  if (before === undefined) delete process.env['ARMATURE_TEST_API'];
-  else process.env['ARMATURE_TEST_API'] = before;
+/** Suites of `api` that are not run here, and why. */
+const ELSEWHERE: Readonly<Record<string, string>> = {
+  'auth/auth.test.ts': 'of keys and tokens in one process; nothing is asked',
+  'auth/people/address.test.ts': 'of a function',
+  'config.test.ts': 'of the reading of settings',
+  'errors.test.ts': 'of a function',
+  'openapi/document.test.ts': 'of a file',
+  'rate-limiter.test.ts': 'has several limiters on one database itself',
+  'services/dataset-files.test.ts': 'of a function',
+};
+/** Suites of other rooms that are run here too, by their path from this folder. */
+const BESIDES = ['isolation/tenants.test.ts'];
+
+const api = fileURLToPath(new URL('../api/', import.meta.url));
+const suites = readdirSync(api, { recursive: true, encoding: 'utf8' })
+  .filter((file) => file.endsWith('.test.ts') && !file.includes('node_modules'))
+  .sort();
+const here = suites.filter((file) => !(file in ELSEWHERE));
+
+it.each(here)('%s asks an API, or the list says why it is not run here', (file) => {
+  expect(readFileSync(`${api}${file}`, 'utf8')).toContain('startTestApi(');
 });
 
-describe('two processes, isolation of tenants', () =>
-  import('./isolation/tenants.test.ts').then(registered));
-describe('two processes, idempotency', () => import('../api/idempotency.test.ts').then(registered));
-describe('two processes, limits', () => import('../api/limits.test.ts').then(registered));
-describe('two processes, flow', () => import('../api/flow.test.ts').then(registered));
-describe('two processes, fine-tunes', () => import('../api/finetunes.test.ts').then(registered));
-describe('two processes, policies', () => import('../api/policies.test.ts').then(registered));
-describe('two processes, deleting sets', () =>
-  import('../api/datasets-delete.test.ts').then(registered));
-describe('two processes, metering', () =>
-  import('../api/metering/metering.test.ts').then(registered));
+it.each(Object.keys(ELSEWHERE))('%s is there, and asks no API', (file) => {
+  expect(suites).toContain(file);
+  expect(readFileSync(`${api}${file}`, 'utf8')).not.toContain('startTestApi(');
+});
 
-/** A file registers its tests when it is imported; nothing of its exports is wanted. */
-function registered(): void {}
+/**
+ * Each suite once more, against two processes behind a round robin of which one is restarted while
+ * requests are under way.
+ */
+describe('two processes', () => {
+  vi.stubEnv('ARMATURE_TEST_API', 'two');
+  let stop: () => Promise<void>;
+  beforeAll(async () => {
+    stop = await holdTwoProcesses();
+  });
+  afterAll(async () => {
+    vi.unstubAllEnvs();
+    await stop();
+  });
+
+  for (const file of [...BESIDES, ...here.map((name) => `../api/${name}`)]) {
+    // A file registers its tests when it is imported.
+    describe(file, async () => {
+      await import(new URL(file, import.meta.url).href);
+    });
+  }
+});

@@ -23,12 +23,15 @@ export type Actor =
   | { kind: 'member'; tenantId: string; memberId: string; scopes: readonly Grant[] }
   | { kind: 'person'; person: Person };
 
+/** How long a look-up is believed, ms: the longest that a key works elsewhere after it was revoked. */
+export const LOOK_UP_MS = 5_000;
+
 export interface AuthenticatorOptions {
   pepper: string;
   platformKey: string;
   find: (kind: SecretKind, hash: Buffer) => Promise<FoundKey | null>;
   clock: () => Date;
-  /** How long a look-up is believed, in ms: the longest that a revoked key works elsewhere. */
+  /** In place of `LOOK_UP_MS`. */
   ttlMs?: number;
   /** Look-ups kept, of keys that exist and of keys that do not. */
   capacity?: number;
@@ -45,7 +48,7 @@ export class Authenticator {
   private readonly entries = new Map<string, Entry>();
 
   constructor(options: AuthenticatorOptions) {
-    this.options = { ttlMs: 5_000, capacity: 10_000, ...options };
+    this.options = { ttlMs: LOOK_UP_MS, capacity: 10_000, ...options };
   }
 
   /** @throws ArmatureError `missing_key`, `invalid_key` or `expired_key`. */

@@ -117,6 +117,7 @@ describe('the stream of a fine-tune', () => {
     const doomed = await api.keyWith(key, ['read']);
     const stream = await open(doomed.key, { 'last-event-id': '4' });
     await api.must('keys.revoke', key, { id: doomed.id });
+    api.othersLearn();
     const last = await stream.next();
     expect(last?.event).toBe('problem');
     expect(problemSchema.parse(JSON.parse(last?.data ?? ''))).toMatchObject({

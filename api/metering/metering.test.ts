@@ -17,7 +17,6 @@ import fc from 'fast-check';
 import postgres from 'postgres';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { PLATFORM_KEY, startTestApi, type TestApi } from '../../test/support/api.ts';
-import { wantsTwoProcesses } from '../../test/support/two-processes.ts';
 import { armSpec, fileOf } from '../../test/support/robots.ts';
 import {
   addPolicyVersion,
@@ -194,42 +193,39 @@ describe('windows', () => {
     });
   });
 
-  it.skipIf(wantsTwoProcesses())(
-    'lose and double nothing while writers and closers run at the same time',
-    async () => {
-      const { tenant, key, sessions, serve } = await fleet();
-      const base = Date.now() - 10 * HOUR;
-      const writers = sessions.map(async (session, w) => {
-        for (let i = 0; i < 40; i += 1) await serve(session, new Date(base + i * 600_000 + w), 3);
-      });
-      const closers = [0, 1].map(async () => {
-        for (let i = 0; i < 40; i += 1) {
-          const until = new Date(base + i * 600_000);
-          await withTenant(api.db.app, tenant, (tx) => closeUsageWindows(tx, tenant, until));
-        }
-      });
-      await Promise.all([...writers, ...closers]);
-      api.clock.skewMs = 24 * HOUR;
-      const usage = await api.must('usage.get', key, {});
-      expect(usage.totals).toMatchObject({ chunks: 240, actions: 240 * 16 });
-      const lines = [];
-      for (let cursor: string | undefined; ;) {
-        const input = { limit: 7, ...(cursor === undefined ? {} : { cursor }) };
-        const page = await api.must('usage.lines', key, input);
-        lines.push(...page.items);
-        if (page.next_cursor === null) break;
-        cursor = page.next_cursor;
+  it('lose and double nothing while writers and closers run at the same time', async () => {
+    const { tenant, key, sessions, serve } = await fleet();
+    const base = Date.now() - 10 * HOUR;
+    const writers = sessions.map(async (session, w) => {
+      for (let i = 0; i < 40; i += 1) await serve(session, new Date(base + i * 600_000 + w), 3);
+    });
+    const closers = [0, 1].map(async () => {
+      for (let i = 0; i < 40; i += 1) {
+        const until = new Date(base + i * 600_000);
+        await withTenant(api.db.app, tenant, (tx) => closeUsageWindows(tx, tenant, until));
       }
-      api.clock.skewMs = 0;
-      expect(new Set(lines.map(({ id }) => id)).size).toBe(lines.length);
-      expect(lines.reduce((sum, { chunks }) => sum + chunks, 0)).toBe(240);
-      const [raw] = await admin<{ chunks: number }[]>`
+    });
+    await Promise.all([...writers, ...closers]);
+    api.clock.skewMs = 24 * HOUR;
+    const usage = await api.must('usage.get', key, {});
+    expect(usage.totals).toMatchObject({ chunks: 240, actions: 240 * 16 });
+    const lines = [];
+    for (let cursor: string | undefined; ;) {
+      const input = { limit: 7, ...(cursor === undefined ? {} : { cursor }) };
+      const page = await api.must('usage.lines', key, input);
+      lines.push(...page.items);
+      if (page.next_cursor === null) break;
+      cursor = page.next_cursor;
+    }
+    api.clock.skewMs = 0;
+    expect(new Set(lines.map(({ id }) => id)).size).toBe(lines.length);
+    expect(lines.reduce((sum, { chunks }) => sum + chunks, 0)).toBe(240);
+    const [raw] = await admin<{ chunks: number }[]>`
       select count(*)::int as chunks from usage_events where tenant_id = ${tenant}`;
-      expect(raw?.chunks).toBe(240);
-    },
-  );
+    expect(raw?.chunks).toBe(240);
+  });
 
-  it.skipIf(wantsTwoProcesses())('hold what fine-tunes took, once an attempt', async () => {
+  it('hold what fine-tunes took, once an attempt', async () => {
     const { tenant, key, embodiment } = await fleet();
     const finetune = await startFinetune(tenant, key, embodiment);
     for (const id of ['job:1', 'job:1', 'job:2']) {

@@ -39,7 +39,7 @@ describe('the matrix', () => {
     const verbs = new Set<string>(
       names.map((name) => `${routes[name].method} ${routes[name].path}`),
     );
-    const served = new Set(api.app.routes.map(({ method, path }) => `${method} ${path}`));
+    const served = new Set(api.app?.routes.map(({ method, path }) => `${method} ${path}`));
     expect([...served].filter((route) => !verbs.has(route) && !BESIDE.has(route))).toEqual([]);
     expect([...verbs].filter((route) => !served.has(route))).toEqual([]);
   });

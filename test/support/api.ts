@@ -19,13 +19,16 @@ import pino from 'pino';
 import { createApp } from '../../api/app.ts';
 import type { OidcSettings } from '../../api/auth/people/oidc.ts';
 import { People } from '../../api/auth/people/people.ts';
+import type { MailConfig } from '../../api/config.ts';
+import { mailerOf } from '../../api/deps.ts';
 import { listen } from '../../api/listen.ts';
 import { readPriceSheets } from '../../api/metering/price-sheets.ts';
-import type { Mailer } from '../../api/mail/mailer.ts';
 import { identityStore } from '../../api/services/identity.ts';
-import { mailBox, signUp, type Browser, type MailBox } from './people.ts';
+import { differentAddresses } from './addresses.ts';
+import { mailBox, signUp, type Browser, type Inbox } from './people.ts';
 import { startTestPostgres, type TestDatabase } from './postgres.ts';
 import { AUTH_SECRET, KEY_PEPPER, PLATFORM_KEY, SEALING_KEYS, STORE_SECRET } from './secrets.ts';
+import { settingsOf } from './settings.ts';
 import { startTwoProcesses, wantsTwoProcesses } from './two-processes.ts';
 
 export { PLATFORM_KEY, SEALING_KEYS };
@@ -56,9 +59,9 @@ export function credentialHeaders(credential: Credential): Record<string, string
 }
 
 export interface TestApiOptions {
-  /** `superuser`: no policy binds the API, so that only its own predicates keep tenants apart. */
+  /** `superuser`: no policy binds the API, so that only its own predicates keep tenants apart; in one process. */
   databaseRole?: 'app' | 'superuser';
-  /** In place of the disk store. */
+  /** In place of the disk store, in one process. */
   objectStore?: ObjectStore;
   /** Requests that the API fetches from a tenant's rate at a time. */
   requestBatch?: number;
@@ -66,25 +69,31 @@ export interface TestApiOptions {
   sessionTokenLifeS?: number;
   oidc?: OidcSettings;
   /** In place of the box that keeps mails. */
-  mailer?: Mailer;
+  mail?: MailConfig;
   /** As which the API is known to those outside; where it listens unless told. */
   publicUrl?: string;
 }
 
 export interface TestApi {
   url: string;
-  app: Awaited<ReturnType<typeof createApp>>;
+  /** Where it is in the test's own process. */
+  app?: Awaited<ReturnType<typeof createApp>>;
   storeRoot: string;
   db: TestDatabase;
   store: DiskStore;
-  /** Lines of the log. */
-  log: string[];
+  /** Lines of the log, those of all that was answered among them. */
+  log(): Promise<readonly string[]>;
   /** As which it is known to those outside. */
   publicUrl: string;
   /** The clock of the API, which tests may move. */
   clock: { skewMs: number };
+  /**
+   * Lets the seconds pass for which another process may believe what it has looked up of a key, where
+   * there is another.
+   */
+  othersLearn(): void;
   /** Mails that were sent. */
-  box: MailBox;
+  box: Inbox;
   /** Where connections seem to come from: another address each time unless a test sets one. */
   caller: { address: string | undefined };
   /** A person who has signed up with this address and is signed in. */
@@ -116,61 +125,36 @@ export interface TestApi {
 }
 
 /**
- * The control plane on loopback with a PostgreSQL and a disk store of this test file's own: one app in
+ * The control plane on loopback with a PostgreSQL and a disk store of this suite's own: one app in
  * this process, or two processes behind a round robin where `ARMATURE_TEST_API` is `two`.
  */
 export async function startTestApi(options: TestApiOptions = {}): Promise<TestApi> {
+  const api = wantsTwoProcesses() ? await behindRoundRobin(options) : await inThisProcess(options);
+  const publicUrl = options.publicUrl ?? api.url;
+  const person: TestApi['person'] = (email) => signUp(api.url, api.box, email, publicUrl);
+  return Object.assign(api, { publicUrl, person }, clientOf(api.url, person));
+}
+
+/** What of a `TestApi` depends on where the API runs. */
+type Running = Omit<TestApi, 'publicUrl' | 'person' | keyof ReturnType<typeof clientOf>>;
+
+async function behindRoundRobin({
+  databaseRole,
+  objectStore,
+  ...options
+}: TestApiOptions): Promise<Running> {
+  for (const [name, value] of Object.entries({ databaseRole, objectStore })) {
+    if (value !== undefined)
+      throw new Error(`${name}: only an API in the test's own process has it`);
+  }
+  return startTwoProcesses(settingsOf(options));
+}
+
+async function inThisProcess(options: TestApiOptions): Promise<Running> {
   const postgres = await startTestPostgres();
   const db = await postgres.database();
   const storeRoot = await mkdtemp(path.join(tmpdir(), 'armature-objects-'));
-  const start = wantsTwoProcesses() ? behindRoundRobin : inThisProcess;
-  const api = await start({ db, storeRoot, options });
-  const stop = async (): Promise<void> => {
-    await api.stop();
-    await postgres.stop();
-    await rm(storeRoot, { recursive: true, force: true });
-  };
-  // Not spread, since what an API lacks throws when it is looked at.
-  return Object.assign(Object.create(api) as Running, {
-    ...clientOf(api.url, api.person),
-    storeRoot,
-    db,
-    stop,
-  });
-}
-
-interface Surroundings {
-  readonly db: TestDatabase;
-  readonly storeRoot: string;
-  readonly options: TestApiOptions;
-}
-/** What of a `TestApi` depends on where the API runs. */
-type Running = Omit<TestApi, keyof ReturnType<typeof clientOf> | 'db' | 'storeRoot'>;
-
-async function behindRoundRobin({ db, storeRoot, options }: Surroundings): Promise<Running> {
-  const { requestBatch, ...others } = options;
-  if (Object.keys(others).length > 0) throw oneProcessOnly(Object.keys(others).join(', '));
-  const two = await startTwoProcesses({ databaseUrl: db.appUrl, storeRoot, requestBatch });
-  const absent = (what: string) => ({
-    get: (): never => {
-      throw oneProcessOnly(what);
-    },
-  });
-  return Object.defineProperties({ ...two, publicUrl: two.url } as Running, {
-    app: absent('app'),
-    log: absent('log'),
-    clock: absent('clock'),
-    box: absent('box'),
-    caller: absent('caller'),
-  });
-}
-
-function oneProcessOnly(what: string): Error {
-  return new Error(`${what}: only an API in the test's own process has it`);
-}
-
-async function inThisProcess({ db, storeRoot, options }: Surroundings): Promise<Running> {
-  const log: string[] = [];
+  const lines: string[] = [];
   const clock = { skewMs: 0 };
   const held: { app?: Awaited<ReturnType<typeof createApp>> } = {};
   const server = await listen(
@@ -191,31 +175,27 @@ async function inThisProcess({ db, storeRoot, options }: Surroundings): Promise<
   const { privateKey } = generateKeyPairSync('ed25519');
   const asSuperuser =
     options.databaseRole === 'superuser' ? connect(db.adminUrl, { max: 8 }) : undefined;
-  const publicUrl = options.publicUrl ?? server.url;
-  const logger = pino({ level: 'trace' }, { write: (line: string) => void log.push(line) });
+  const log = pino({ level: 'trace' }, { write: (line: string) => void lines.push(line) });
   const box = mailBox();
   const caller: TestApi['caller'] = { address: undefined };
-  let callers = 0;
   const people = new People({
     secret: AUTH_SECRET,
-    publicUrl,
+    publicUrl: options.publicUrl ?? server.url,
     origins: [],
     trustedProxies: [],
     oidc: options.oidc ?? null,
     outlivesAnswers: true,
     store: identityStore(asSuperuser ?? db.app),
-    mailer: options.mailer ?? box,
-    log: logger,
+    mailer: options.mail === undefined ? box : mailerOf(options.mail, log),
+    log,
   });
+  const anyAddress = differentAddresses();
   const app = await createApp({
     db: asSuperuser ?? db.app,
     store: options.objectStore ?? store,
-    log: logger,
+    log,
     people,
-    connectionAddress: () => {
-      callers += 1;
-      return caller.address ?? `192.0.${Math.floor(callers / 250) % 250}.${callers % 250}`;
-    },
+    connectionAddress: () => caller.address ?? anyAddress(),
     keyPepper: KEY_PEPPER,
     platformKey: PLATFORM_KEY,
     prices: readPriceSheets(undefined),
@@ -230,18 +210,21 @@ async function inThisProcess({ db, storeRoot, options }: Surroundings): Promise<
   held.app = app;
   return {
     url: server.url,
-    publicUrl,
     app,
+    storeRoot,
+    db,
     store,
-    log,
+    log: () => Promise.resolve([...lines]),
     clock,
+    othersLearn: () => undefined,
     box,
     caller,
-    person: (email) => signUp(server.url, box, email, publicUrl),
     stop: async () => {
       await server.close();
       await people.close();
       await asSuperuser?.close();
+      await postgres.stop();
+      await rm(storeRoot, { recursive: true, force: true });
     },
   };
 }

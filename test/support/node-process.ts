@@ -1,5 +1,6 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
+import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 
 export interface NodeProcess {
@@ -15,10 +16,12 @@ export interface NodeProcess {
  * Starts a process of the platform from its entry, with this environment and PATH alone; it is ready
  * when this resolves.
  * @param entry relative to the repository, e.g. `api/main.ts`
+ * @param onLine told every line that it writes to standard error
  */
 export async function startNodeProcess(
   entry: string,
   environment: Readonly<Record<string, string>>,
+  onLine?: (line: string) => void,
 ): Promise<NodeProcess> {
   const file = fileURLToPath(new URL(`../../${entry}`, import.meta.url));
   const child: ChildProcess = spawn(process.execPath, ['--import', 'tsx', file], {
@@ -30,6 +33,7 @@ export async function startNodeProcess(
   if (stdout === null || stderr === null) throw new Error('the process has no output');
   let log = '';
   stderr.on('data', (piece: Buffer) => (log += piece.toString()));
+  if (onLine !== undefined) createInterface({ input: stderr }).on('line', onLine);
   await Promise.race([
     once(stdout, 'data'),
     exit.then(() => {

@@ -24,18 +24,17 @@ export async function startRoundRobin(
   const left = new Set<number>();
   let turn = 0;
   const forward = async (from: IncomingMessage, to: ServerResponse): Promise<void> => {
-    const pieces: Buffer[] = [];
-    for await (const piece of from) pieces.push(piece as Buffer);
-    const body = Buffer.concat(pieces);
     turn += 1;
     const first = turn;
     for (let i = 0; i < ports.length; i += 1) {
       const port = ports[(first + i) % ports.length] ?? 0;
       if (left.has(port)) continue;
-      const answer = await send(from, body, port, client?.());
+      const answer = await send(from, to, port, client?.());
       if (answer === null) continue;
       answered.set(port, (answered.get(port) ?? 0) + 1);
       to.writeHead(answer.statusCode ?? 502, answer.headers);
+      // The head of a stream does not wait for the first of its body.
+      to.flushHeaders();
       answer.pipe(to);
       return;
     }
@@ -58,10 +57,10 @@ export async function startRoundRobin(
   };
 }
 
-/** The answer, or null where nothing listens. */
+/** The answer, or null where nothing listens; given up once the caller is gone. */
 function send(
   from: IncomingMessage,
-  body: Buffer,
+  back: ServerResponse,
   port: number,
   client: string | undefined,
 ): Promise<IncomingMessage | null> {
@@ -72,11 +71,15 @@ function send(
       ...(client === undefined ? {} : { 'x-forwarded-for': client }),
     };
     const to = request({ port, host: '127.0.0.1', method, path: from.url, headers, agent: false });
+    back.once('close', () => to.destroy());
+    to.once('socket', (socket) => socket.once('connect', () => from.pipe(to)));
     to.once('response', resolve);
-    to.once('error', (error: NodeJS.ErrnoException) => {
-      if (error.code === 'ECONNREFUSED') resolve(null);
-      else reject(error);
+    to.on('error', (error: NodeJS.ErrnoException) => {
+      if (error.code === 'ECONNREFUSED') return resolve(null);
+      // An answer may come before all of the body was read.
+      from.unpipe(to);
+      from.resume();
+      return reject(error);
     });
-    to.end(body);
   });
 }

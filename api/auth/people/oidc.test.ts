@@ -12,6 +12,7 @@ import {
   type OpenIdProvider,
 } from '../../../test/support/openid.ts';
 import { Browser, signUp } from '../../../test/support/people.ts';
+import { wantsTwoProcesses } from '../../../test/support/two-processes.ts';
 
 /** Begins a sign-in, and gives where the provider is asked. */
 async function begin(browser: Browser, more: object = {}): Promise<URL> {
@@ -253,7 +254,9 @@ describe('a provider that lies', () => {
     expect(await land(browser, mixed)).toBe('issuer_mismatch');
   });
 
-  it('does not become another by its discovery document', async () => {
+  // Of how one process starts, so that two more processes for each would show nothing.
+  const inOneProcess = it.skipIf(wantsTwoProcesses());
+  inOneProcess('does not become another by its discovery document', async () => {
     liar.issuer = 'https://elsewhere.example';
     const turned = await startTestApi({ oidc: liar.settings });
     const browser = new Browser(turned.url);
@@ -266,13 +269,16 @@ describe('a provider that lies', () => {
     await turned.stop();
   });
 
-  it('that is silent while the platform starts holds up no password, and is asked later', async () => {
-    liar.silent = true;
-    const patient = await startTestApi({ oidc: liar.settings });
-    const browser = await signUp(patient.url, patient.box, 'karl@example.com');
-    expect(await whoIs(browser)).toMatchObject({ person: { email: 'karl@example.com' } });
-    liar.silent = false;
-    expect((await begin(new Browser(patient.url))).origin).toBe(liar.settings.issuer);
-    await patient.stop();
-  });
+  inOneProcess(
+    'that is silent while the platform starts holds up no password, and is asked later',
+    async () => {
+      liar.silent = true;
+      const patient = await startTestApi({ oidc: liar.settings });
+      const browser = await signUp(patient.url, patient.box, 'karl@example.com');
+      expect(await whoIs(browser)).toMatchObject({ person: { email: 'karl@example.com' } });
+      liar.silent = false;
+      expect((await begin(new Browser(patient.url))).origin).toBe(liar.settings.issuer);
+      await patient.stop();
+    },
+  );
 });
