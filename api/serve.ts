@@ -28,8 +28,6 @@ export function processDeps(config: Config): AppDeps {
 export async function serve(deps: AppDeps, env: Config['env']): Promise<void> {
   const { log } = deps;
   const server = await listen(await createApp(deps), { hostname: env.HOST, port: env.PORT });
-  process.stdout.write(`${JSON.stringify({ ready: true, url: env.PUBLIC_URL })}\n`);
-
   let stopping: Promise<void> | undefined;
   const stop = (signal: string): void => {
     if (stopping !== undefined) return;
@@ -37,11 +35,13 @@ export async function serve(deps: AppDeps, env: Config['env']): Promise<void> {
     stopping = server
       .close()
       .then(() => deps.people.close())
-      .then(() => deps.db.close());
-    stopping.catch((error: unknown) => {
-      log.error({ err: error }, 'did not stop cleanly');
-      process.exitCode = 1;
-    });
+      .then(() => deps.db.close())
+      .catch((error: unknown) => {
+        log.error({ err: error }, 'did not stop cleanly');
+        process.exitCode = 1;
+      })
+      // What still waits is for nobody, such as the discovery of a provider that does not answer.
+      .then(() => process.exit());
   };
   // One query is never answered then and keeps its connection, so that a fresh process takes the place.
   process.on('uncaughtException', (error) => {
@@ -53,4 +53,6 @@ export async function serve(deps: AppDeps, env: Config['env']): Promise<void> {
   });
   process.on('SIGTERM', stop);
   process.on('SIGINT', stop);
+  // Last, since whoever reads it may tell the process to stop at once.
+  process.stdout.write(`${JSON.stringify({ ready: true, url: env.PUBLIC_URL })}\n`);
 }

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import postgres, { type Sql } from 'postgres';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { freePort } from '../../../test/support/api-process.ts';
+import { apiEnvironment, freePort, startApiProcess } from '../../../test/support/api-process.ts';
 import { startTestApi, type TestApi } from '../../../test/support/api.ts';
 import {
   passProvider,
@@ -11,7 +11,8 @@ import {
   type LyingProvider,
   type OpenIdProvider,
 } from '../../../test/support/openid.ts';
-import { Browser, signUp } from '../../../test/support/people.ts';
+import { Browser, signIn, signUp } from '../../../test/support/people.ts';
+import { settingsOf } from '../../../test/support/settings.ts';
 import { wantsTwoProcesses } from '../../../test/support/two-processes.ts';
 
 /** Begins a sign-in, and gives where the provider is asked. */
@@ -270,15 +271,21 @@ describe('a provider that lies', () => {
   });
 
   inOneProcess(
-    'that is silent while the platform starts holds up no password, and is asked later',
+    'that is silent while the platform starts holds up no password and no stop, and is asked later',
     async () => {
+      await api.person('karl@example.com');
+      const port = await freePort();
+      const publicUrl = `http://127.0.0.1:${port}`;
+      const place = { databaseUrl: api.db.appUrl, storeRoot: api.storeRoot, publicUrl };
+      const settings = { ...apiEnvironment(place), ...settingsOf({ oidc: liar.settings }) };
       liar.silent = true;
-      const patient = await startTestApi({ oidc: liar.settings });
-      const browser = await signUp(patient.url, patient.box, 'karl@example.com');
+      const patient = await startApiProcess(settings, port);
+      const browser = new Browser(publicUrl);
+      await signIn(browser, 'karl@example.com');
       expect(await whoIs(browser)).toMatchObject({ person: { email: 'karl@example.com' } });
       liar.silent = false;
-      expect((await begin(new Browser(patient.url))).origin).toBe(liar.settings.issuer);
-      await patient.stop();
+      expect((await begin(browser)).origin).toBe(liar.settings.issuer);
+      expect(await patient.stop()).toBe(0);
     },
   );
 });
