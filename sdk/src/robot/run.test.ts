@@ -140,6 +140,16 @@ describe('the control loop', () => {
     expect(slow.asked.length).toBe(even.asked.length);
   });
 
+  it.each([100, 130, 141, 150, 159, 161, 200, 330])(
+    'asks for no chunk that comes with all its steps past, on a way of %i ms',
+    async (ms) => {
+      const { executed, stats } = await simulate(() => ms, { executeSteps: 2 });
+      expect(stats.chunks).toBeGreaterThan(10);
+      expect(stats.staleChunks).toBe(0);
+      expect(executed).toEqual(counting(executed.length));
+    },
+  );
+
   it('drops the steps that are past when a chunk arrives', async () => {
     const { reported } = await simulate(() => 70, { ticks: 30 });
     // 70 ms is 3 to 4 ticks of 20 ms: later chunks begin at their step 4, reported as 5 of 8.

@@ -87,7 +87,8 @@ const MAX_REFUSALS = 10;
 /**
  * The control loop: executes one action a tick and keeps the queue filled. The next chunk is asked
  * for when the queue will last no longer than an answer takes (95 % of the recent ones) and one tick
- * more, one question at a time. Steps past when a chunk arrives are dropped by counting executed
+ * more, one question at a time, and not before the first action of the chunk in hand: a chunk that
+ * takes as long as all of that one would come with every step past. Steps past when a chunk arrives are dropped by counting executed
  * actions; a chunk that is too old or all past is never executed, nor what is left of one after the
  * robot or its computer stood still for longer than a chunk may be old. When nothing is left the robot
  * holds or stops until a chunk comes. No command differs from the one before by more than the
@@ -279,6 +280,8 @@ class ControlLoop<S extends EmbodimentShape> {
 
   private due(): boolean {
     if (this.asking !== undefined || this.clock.now() < this.askAgainAt) return false;
+    // All of this chunk may be executed before the next comes, which is then to have a step more.
+    if (this.queue.next === 0) return false;
     const unknown = (this.period * this.executeSteps) / 2;
     const lead = (this.latency.quantile(PLANNED_QUANTILE) ?? unknown) + this.period;
     return this.queue.left(this.executeSteps) * this.period <= lead;
