@@ -1,4 +1,7 @@
-import type { LoopLag } from './loop-lag.ts';
+import { systemClock } from './clock.ts';
+import { LoopLag } from './loop-lag.ts';
+import type { ServeMetrics } from './metrics.ts';
+import type { SessionLog } from './session/index.ts';
 
 /** How late the event loop may be, ms: p99 under full load is to stay within it. */
 const MAY_BE_LATE_MS = 10;
@@ -47,4 +50,17 @@ export class LagWatch {
     this.longestMs = 0;
     this.lateMs = 0;
   }
+}
+
+/** Watches the event loop of this process: counted in its metrics, and told in its log. */
+export function watchLag(
+  { loopLate }: Pick<ServeMetrics, 'loopLate'>,
+  log: Pick<SessionLog, 'warn'>,
+): LagWatch {
+  return new LagWatch({
+    lag: new LoopLag(),
+    now: () => systemClock.now(),
+    onLate: (ms) => loopLate.inc(ms / 1000),
+    onAlarm: (alarm) => log.warn(alarm, 'the event loop was late'),
+  });
 }

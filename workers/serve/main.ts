@@ -18,8 +18,7 @@ import {
   isBrokenConnection,
   Ledger,
 } from './ledger/index.ts';
-import { LagWatch } from './lag-watch.ts';
-import { LoopLag } from './loop-lag.ts';
+import { watchLag } from './lag-watch.ts';
 import { MemoryWatch } from './memory-watch.ts';
 import { serveMetrics } from './metrics.ts';
 import { startServe } from './start.ts';
@@ -183,12 +182,7 @@ if (config.MEMORY_BUDGET_MB !== undefined) {
   });
   setInterval(() => watch.read(), MEMORY_EVERY_MS).unref();
 }
-const lagWatch = new LagWatch({
-  lag: new LoopLag(),
-  now: () => systemClock.now(),
-  onLate: (ms) => metrics.loopLate.inc(ms / 1000),
-  onAlarm: (alarm) => log.warn(alarm, 'the event loop was late'),
-});
+const lagWatch = watchLag(metrics, log);
 setInterval(() => lagWatch.read(), LAG_EVERY_MS).unref();
 process.stdout.write(`${JSON.stringify({ ready: true, url: config.PUBLIC_URL })}\n`);
 log.info({ port: gateway.port, worker: config.WORKER_ID }, 'serving');

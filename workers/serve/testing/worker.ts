@@ -9,6 +9,7 @@ import { startIssuer, type Issuer } from '../gateway/testing/issuer.ts';
 import { ImagePool } from '../images/index.ts';
 import { Ledger } from '../ledger/index.ts';
 import { MemorySink, silent } from '../ledger/testing/entries.ts';
+import { serveMetrics } from '../metrics.ts';
 import type { PolicyManifest, PolicyPort } from '../policies/index.ts';
 import { startServe, type ServeParts } from '../start.ts';
 import { FakeRuntime } from './fake-runtime.ts';
@@ -82,7 +83,7 @@ export interface WorkerOptions {
   readonly readManifest?: (bytes: Uint8Array) => PolicyManifest;
   readonly openpi?: (issuer: Issuer) => Pick<OpenpiAccess, 'open'>;
   /** Image threads to use, and to leave running at the end. */
-  readonly images?: ImagePool;
+  readonly images?: Pick<ImagePool, 'prepare'>;
 }
 
 /** A whole worker on a loopback port, with real sockets, keys, pictures and spool. */
@@ -94,8 +95,10 @@ export async function startWorker(options: WorkerOptions = {}) {
   const store = new MemoryStore();
   const sink = new MemorySink();
   const dir = mkdtempSync(path.join(tmpdir(), 'armature-serve-'));
-  const ledger = new Ledger({ dir, sink, log: silent, flushMs: 5 });
-  const { gateway, metrics, waiting } = await startServe({
+  const metrics = serveMetrics();
+  const onFlushed = (entries: number) => metrics.flushed.inc(entries);
+  const ledger = new Ledger({ dir, sink, log: silent, flushMs: 5, onFlushed });
+  const { gateway, waiting } = await startServe({
     worker,
     host: options.host ?? '127.0.0.1',
     port: 0,
@@ -113,6 +116,7 @@ export async function startWorker(options: WorkerOptions = {}) {
     ...(options.openpi === undefined ? {} : { openpi: options.openpi(issuer) }),
     images,
     ledger,
+    metrics,
     clock: options.clock ?? systemClock,
     log: silent,
   });
@@ -141,7 +145,7 @@ export async function startWorker(options: WorkerOptions = {}) {
       await gateway.close(0, 0);
       await ledger.flush(1000);
       await ledger.close();
-      if (options.images === undefined) await images.close();
+      if (images instanceof ImagePool && images !== options.images) await images.close();
       await issuer.close();
       rmSync(dir, { recursive: true });
     },

@@ -166,13 +166,17 @@ export class OpenpiConnection implements LiveConnection {
     this.next();
   }
 
+  /** What the session has not refused itself, which counts that. */
   private fail(error: unknown): void {
-    if (error instanceof ArmatureError) {
-      this.failWith(error);
-      return;
+    const isKnown = error instanceof ArmatureError;
+    if (!isKnown) {
+      this.deps.log.error({ err: error, session: this.session.claims.sub }, 'a request failed');
     }
-    this.deps.log.error({ err: error, session: this.session.claims.sub }, 'a request failed');
-    this.failWith({ code: 'internal', message: 'the request could not be computed' });
+    const known = isKnown
+      ? error
+      : new ArmatureError('internal', 'the request could not be computed');
+    this.deps.metrics.countError(known.code);
+    this.failWith(known);
   }
 
   private failWith(error: {
