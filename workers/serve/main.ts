@@ -115,6 +115,7 @@ const { gateway } = await startServe({
     embodimentId: config.OPENPI_EMBODIMENT,
     defaultKey: config.OPENPI_KEY,
     verify,
+    log,
   }),
   images,
   ledger,

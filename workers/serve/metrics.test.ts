@@ -60,6 +60,14 @@ async function robot(over = unreasoned, policy = 'one') {
   return Object.assign(await TestRobot.ready(worker.port, await tokenOf(claims)), { claims });
 }
 
+/** A client of the other dialect, once it was welcomed with its metadata. */
+async function openpiClient(): Promise<WebSocket> {
+  const headers = { authorization: `Api-Key ${await tokenOf(newClaims())}` };
+  const client = new WebSocket(`ws://127.0.0.1:${worker.port}/`, { headers });
+  await new Promise((resolve) => client.once('message', resolve));
+  return client;
+}
+
 /** One observation and its answer. */
 async function ask(made: TestRobot, seq: number, over: Parameters<typeof observation>[2] = {}) {
   made.send(observation(seq, jpeg, over));
@@ -197,13 +205,7 @@ const DRIVEN: Readonly<Record<string, () => Promise<void>>> = {
     await ask(await robot({ ...unreasoned, embodiment: strict }), 0);
     // Four at once and no more: the clock stands.
     for (let seq = 3; seq < 6; seq++) await ask(made, seq);
-    const token = await tokenOf(newClaims());
-    const openpi = new WebSocket(`ws://127.0.0.1:${worker.port}/`, {
-      headers: { authorization: `Api-Key ${token}` },
-    });
-    // Its metadata.
-    await new Promise((resolve) => openpi.once('message', resolve));
-    openpi.send('words');
+    (await openpiClient()).send('words');
     worker.ledger.refusal = () => 'records of 9 bytes wait';
     const refused = await TestRobot.open(worker.port, await tokenOf(newClaims()));
     expect((await refused.next('error')).message).toContain('records of 9 bytes wait');
@@ -327,13 +329,14 @@ const DRIVEN: Readonly<Record<string, () => Promise<void>>> = {
     const other = await robot();
     await robot({ ...made.claims, epoch: 2 });
     await made.closed;
-    await says({ sessions: 2, sessions_opened_total: 3, sessions_replaced_total: 1 });
+    await openpiClient();
+    await says({ sessions: 3, sessions_opened_total: 4, sessions_replaced_total: 1 });
     worker.ledger.refusal = () => 'full';
     await (
       await TestRobot.open(worker.port, await tokenOf(newClaims()))
     ).closed;
     other.close();
-    await says({ sessions: 1, sessions_opened_total: 3 });
+    await says({ sessions: 2, sessions_opened_total: 4 });
   },
   session_closed_total: async () => {
     await start();
@@ -342,12 +345,13 @@ const DRIVEN: Readonly<Record<string, () => Promise<void>>> = {
     (await robot()).socket.terminate();
     const ended = await robot();
     worker.gateway.endSessions([ended.claims.sub]);
-    const closed = {
+    (await openpiClient()).close(1001);
+    await says({
       'session_closed_total{code="1000"}': 1,
+      'session_closed_total{code="1001"}': 1,
       'session_closed_total{code="1006"}': 1,
       'session_closed_total{code="1008"}': 1,
-    };
-    await says(closed);
+    });
     // Two are there when the worker leaves.
     for (let n = 0; n < 2; n++) await robot();
     const { registry } = worker.metrics;

@@ -163,13 +163,18 @@ export async function startServe(parts: ServeParts): Promise<Serve> {
   return { gateway, metrics, waiting: () => queue.size };
 }
 
-function tokensOnly({ verify, worker }: Pick<ServeParts, 'verify' | 'worker'>): OpenpiAccess {
+function tokensOnly({
+  verify,
+  worker,
+  log,
+}: Pick<ServeParts, 'verify' | 'worker' | 'log'>): OpenpiAccess {
   return new OpenpiAccess({
     worker,
     apiUrl: undefined,
     embodimentId: undefined,
     defaultKey: undefined,
     verify,
+    log,
   });
 }
 

@@ -18,7 +18,7 @@ import { Connection, type ConnectionDeps } from './connection.ts';
 import { credentials } from './credentials.ts';
 import { pathOf, refuseRequest, refuseUpgrade } from './http-answers.ts';
 import { answerMetrics, isLocal, METRICS_PATH } from './metrics-server.ts';
-import { endGrant, type OpenpiAccess } from './openpi/access.ts';
+import type { OpenpiAccess } from './openpi/access.ts';
 import { OpenpiConnection } from './openpi/connection.ts';
 import { SessionTable, type LiveConnection } from './session-table.ts';
 
@@ -227,7 +227,7 @@ export class Gateway {
     return {
       claims: grant.token.claims,
       connect: (socket, onEnd) => new OpenpiConnection(socket, grant, options, onEnd),
-      leave: () => endGrant(grant, options.log),
+      leave: () => grant.end?.(),
     };
   }
 

@@ -31,7 +31,7 @@ async function grant(): Promise<OpenpiGrant> {
   const claims = worker.claims({ sub: `ses_h${++sessions}` });
   made.push(claims.sub);
   await answer();
-  const end = async () => void ended.push(claims.sub);
+  const end = () => void ended.push(claims.sub);
   return { token: { claims, expiresAt: Date.now() + 600_000 }, end };
 }
 const token = async () =>

@@ -13,7 +13,7 @@ import { RobotSession, type SessionOutlet } from '../../session/index.ts';
 import { flooding, MAX_CLIENT_VALUES, type ConnectionDeps } from '../connection.ts';
 import { Inflow, type RawFrame } from '../inflow.ts';
 import type { LiveConnection } from '../session-table.ts';
-import { endGrant, type OpenpiGrant } from './access.ts';
+import type { OpenpiGrant } from './access.ts';
 
 /** Requests that may wait behind the one that is computed; a client that keeps to the wire has none. */
 const MAX_WAITING = 8;
@@ -70,7 +70,7 @@ export class OpenpiConnection implements LiveConnection {
       this.session.end();
       deps.metrics.sessionsClosed.inc({ code: String(code) });
       onEnd();
-      endGrant(grant, deps.log);
+      grant.end?.();
     });
     this.scheduleRenewal(grant.token.expiresAt);
     void this.open();

@@ -8,6 +8,7 @@ import {
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { WebSocket } from 'ws';
 import { FakeApi } from '../../../../sdk/src/testing/fake-api.ts';
+import { silent } from '../../ledger/testing/entries.ts';
 import { tokenVerifier } from '../session-token.ts';
 import { sessionOf } from '../../testing/grant.ts';
 import { observation, jpegOf, TEST_WORKER, TestRobot } from '../../testing/robots.ts';
@@ -33,6 +34,7 @@ beforeAll(async () => {
         embodimentId: undefined,
         defaultKey: undefined,
         verify: tokenVerifier(issuer.jwksUrl),
+        log: silent,
       }),
   });
   const grant = async () => {
