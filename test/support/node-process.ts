@@ -8,6 +8,8 @@ export interface NodeProcess {
   log(): string;
   /** SIGTERM, and the exit code once it has ended. */
   stop(): Promise<number | null>;
+  /** The exit code once it has ended by itself. */
+  readonly ended: Promise<number | null>;
   /** SIGKILL: whatever it was doing is cut off. */
   kill(): Promise<void>;
 }
@@ -29,6 +31,7 @@ export async function startNodeProcess(
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   const exit = once(child, 'exit');
+  const ended = exit.then(([code]) => code as number | null);
   const { stdout, stderr } = child;
   if (stdout === null || stderr === null) throw new Error('the process has no output');
   let log = '';
@@ -42,10 +45,10 @@ export async function startNodeProcess(
   ]);
   return {
     log: () => log,
-    stop: async () => {
+    ended,
+    stop: () => {
       child.kill('SIGTERM');
-      const [code] = (await exit) as [number | null];
-      return code;
+      return ended;
     },
     kill: async () => {
       child.kill('SIGKILL');

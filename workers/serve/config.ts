@@ -57,6 +57,9 @@ const envSchema = z.object({
   LOG_LEVEL: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info'),
 });
 
+/** Names of the variables that are read, but for those of the object store. */
+export const SETTINGS: readonly string[] = Object.keys(envSchema.shape);
+
 export type ServeConfig = z.infer<typeof envSchema> & { readonly store: StoreConfig };
 
 /**

@@ -1,4 +1,5 @@
 import { readFile } from 'node:fs/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { baseWeightsUrl, loadBase, readManifest } from '@armature/policy/checkpoint';
 import { Engine } from '@armature/policy/engine';
 import { PolicyRuntime } from '@armature/policy/runtime';
@@ -27,6 +28,8 @@ import { ThreadWatch } from './thread-watch.ts';
 const HEARTBEAT_MS = 2_000;
 /** What the ledger gets to reach the database before the process ends; the spool keeps the rest. */
 const LAST_FLUSH_MS = 5_000;
+/** How long the process waits at its end for a word with the database, which may be away; ms. */
+const LAST_WORD_MS = 3_000;
 const CLOSE_JITTER_MS = 250;
 const MEMORY_EVERY_MS = 5_000;
 const MEMORY_READINGS = 3;
@@ -204,15 +207,14 @@ function end(why: string, code = 0): void {
 async function stop(why: string): Promise<void> {
   log.info({ why, sessions: gateway.sessions }, 'draining');
   gateway.beginDrain('the worker is stopping');
-  await heartbeat.beat();
+  await atMost(LAST_WORD_MS, heartbeat.beat());
   await gateway.close(config.DRAIN_GRACE_MS, CLOSE_JITTER_MS);
   const flushed = await ledger.flush(LAST_FLUSH_MS);
   if (!flushed) log.warn({ dir: config.SPOOL_DIR }, 'records stay in the spool for the next start');
-  await ledger.close();
   clearInterval(looking);
-  await ended.look();
-  await heartbeat.stop();
-  await db.close();
+  await atMost(LAST_WORD_MS, Promise.all([ended.look(), heartbeat.stop()]));
+  // What is being written still fails with the connections, and is written again by the next process.
+  await Promise.all([ledger.close(), db.close()]);
   await images.close();
   await graphs.close();
   await engine.close();
@@ -220,6 +222,10 @@ async function stop(why: string): Promise<void> {
   metricsServer?.closeAllConnections();
   metricsServer?.close();
   log.info('stopped');
+}
+
+async function atMost(ms: number, work: Promise<unknown>): Promise<void> {
+  await Promise.race([work, sleep(ms)]);
 }
 
 /** Batch sizes that graphs are built for: powers of two up to the largest, and that itself. */

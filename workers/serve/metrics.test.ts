@@ -429,9 +429,10 @@ const DRIVEN: Readonly<Record<string, () => Promise<void>>> = {
   },
   'event_loop_lag_seconds event_loop_late_seconds_total': async () => {
     await start();
-    const watch = watchLag(worker.metrics, silent);
     // A delay shows between two ticks of the one who measures, which begins anew with every reading.
+    await exported(worker.port);
     const from = performance.now();
+    const watch = watchLag(worker.metrics, silent);
     await sleep(50);
     block(600);
     await sleep(50);
@@ -439,11 +440,12 @@ const DRIVEN: Readonly<Record<string, () => Promise<void>>> = {
     const took = (performance.now() - from) / 1000;
     const told = await exported(worker.port);
     expect(told['event_loop_late_seconds_total']).toBeGreaterThan(0.6);
-    expect(told['event_loop_late_seconds_total']).toBeLessThan(took + 0.02);
+    expect(told['event_loop_late_seconds_total']).toBeLessThan(took);
     const lags = [0.5, 0.9, 0.99, 1].map(
       (q) => told[`event_loop_lag_seconds{quantile="${q}"}`] ?? 0,
     );
-    expect(lags[3]).toBeGreaterThan(0.55);
+    // It is one of a few dozen ticks.
+    expect(lags[2]).toBeGreaterThan(0.55);
     expect(lags).toEqual([...lags].sort((a, b) => a - b));
     // Since the last reading.
     const since = performance.now();

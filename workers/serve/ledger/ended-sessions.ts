@@ -1,6 +1,7 @@
 import { endedSessions, type Db } from '@armature/db';
 import { SESSION_TOKEN_MAX_LIFE_S } from '@armature/sdk/contract';
 import type { LedgerLog } from './ledger.ts';
+import { Turns } from './turns.ts';
 
 /** Added to the time since the last look, for clocks and transactions that take their time, s. */
 const OVERLAP_S = 30;
@@ -21,7 +22,7 @@ export interface EndedSessionsOptions {
 export class EndedSessions {
   private readonly options: EndedSessionsOptions;
   private lookedAt: number | undefined;
-  private turn: Promise<void> = Promise.resolve();
+  private readonly turns = new Turns(() => this.tryOnce());
 
   constructor(options: EndedSessionsOptions) {
     this.options = options;
@@ -29,14 +30,15 @@ export class EndedSessions {
 
   /** Looks now; resolves when it has, or when it has failed, which the log says. */
   look(): Promise<void> {
-    this.turn = this.turn.then(async () => {
-      try {
-        await this.lookOnce();
-      } catch (error) {
-        this.options.log.warn({ err: error }, 'sessions that have ended could not be looked up');
-      }
-    });
-    return this.turn;
+    return this.turns.ask();
+  }
+
+  private async tryOnce(): Promise<void> {
+    try {
+      await this.lookOnce();
+    } catch (error) {
+      this.options.log.warn({ err: error }, 'sessions that have ended could not be looked up');
+    }
   }
 
   private async lookOnce(): Promise<void> {

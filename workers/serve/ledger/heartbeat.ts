@@ -1,5 +1,6 @@
 import { removeServeWorker, reportServeWorker, type Db } from '@armature/db';
 import type { LedgerLog } from './ledger.ts';
+import { Turns } from './turns.ts';
 
 export interface WorkerStatus {
   readonly id: string;
@@ -14,7 +15,7 @@ export class Heartbeat {
   private readonly status: () => WorkerStatus;
   private readonly log: LedgerLog;
   private readonly timer: NodeJS.Timeout;
-  private turn: Promise<void> = Promise.resolve();
+  private readonly turns = new Turns(() => this.report());
 
   constructor(db: Db, status: () => WorkerStatus, log: LedgerLog, intervalMs: number) {
     this.db = db;
@@ -26,20 +27,21 @@ export class Heartbeat {
 
   /** Reports now; resolves when it is written or has failed, which the log says. */
   beat(): Promise<void> {
-    this.turn = this.turn.then(async () => {
-      await reportServeWorker(this.db, this.status()).catch((error: unknown) =>
-        this.log.warn({ err: error }, 'the heartbeat could not be written'),
-      );
-    });
-    return this.turn;
+    return this.turns.ask();
   }
 
   /** Takes the worker off the list. */
   async stop(): Promise<void> {
     clearInterval(this.timer);
-    await this.turn;
+    await this.turns.idle();
     await removeServeWorker(this.db, this.status().id).catch((error: unknown) =>
       this.log.warn({ err: error }, 'the worker could not be taken off the list'),
+    );
+  }
+
+  private async report(): Promise<void> {
+    await reportServeWorker(this.db, this.status()).catch((error: unknown) =>
+      this.log.warn({ err: error }, 'the heartbeat could not be written'),
     );
   }
 }
