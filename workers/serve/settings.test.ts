@@ -318,7 +318,7 @@ const REACHES: Readonly<Record<string, () => Promise<void>>> = {
   ADMISSION_FILL: async () => {
     const full = await start('full', { ADMISSION_FILL: '0.001' });
     const reasoned: Partial<SessionClaims> = { reasoning: { when: 'every_chunk' } };
-    const fleet = [await welcomed(full, reasoned), await welcomed(full, reasoned)];
+    const fleet = await Promise.all(Array.from({ length: 6 }, () => welcomed(full, reasoned)));
     const driven = fleet.map(({ robot }) => drive(robot, Infinity).catch(() => undefined));
     const refusal = async () => {
       const other = await robotAt(full);
@@ -327,7 +327,7 @@ const REACHES: Readonly<Record<string, () => Promise<void>>> = {
       return said?.message;
     };
     // The engines have to have been busy for a while.
-    await expect.poll(refusal, { timeout: 60_000 }).toContain('cannot hold the robot');
+    await expect.poll(refusal, { timeout: 90_000 }).toContain('cannot hold the robot');
     await full.process.kill();
     await Promise.all(driven);
   },
