@@ -50,6 +50,8 @@ let policies: readonly [SessionClaims['policy'], SessionClaims['policy']];
 let told: Told;
 /** One without a database, whose spool held more than it may when it began, and which is to be silent. */
 let away: Told;
+/** One that may have less memory than it takes, so that it goes after a while. */
+let large: Told;
 const started: NodeProcess[] = [];
 let sessions = 0;
 
@@ -91,6 +93,7 @@ beforeAll(async () => {
     TENANT_MAX_IN_FLIGHT: '2',
     MAX_SESSIONS: '9',
   });
+  large = await start('large', { MEMORY_BUDGET_MB: '256' });
   await fill(`${dir}/away`);
   away = await start('away', { JWKS_COOLDOWN_S: '0.1', SPOOL_MAX_MB: '1', LOG_LEVEL: 'silent' });
 });
@@ -319,7 +322,12 @@ const REACHES: Readonly<Record<string, () => Promise<void>>> = {
     const full = await start('full', { ADMISSION_FILL: '0.001' });
     const reasoned: Partial<SessionClaims> = { reasoning: { when: 'every_chunk' } };
     const fleet = await Promise.all(Array.from({ length: 6 }, () => welcomed(full, reasoned)));
-    const driven = fleet.map(({ robot }) => drive(robot, Infinity).catch(() => undefined));
+    // More than the engines can take, whatever answers come.
+    let seq = 0;
+    const flood = setInterval(() => {
+      seq += 1;
+      for (const { robot } of fleet) robot.send(observation(seq, jpeg));
+    }, 25);
     const refusal = async () => {
       const other = await robotAt(full);
       const said = await other.next('error', 500).catch(() => undefined);
@@ -328,12 +336,11 @@ const REACHES: Readonly<Record<string, () => Promise<void>>> = {
     };
     // The engines have to have been busy for a while.
     await expect.poll(refusal, { timeout: 90_000 }).toContain('cannot hold the robot');
+    clearInterval(flood);
     await full.process.kill();
-    await Promise.all(driven);
   },
   MEMORY_BUDGET_MB: async () => {
     // It goes although its database does not answer.
-    const large = await start('large', { MEMORY_BUDGET_MB: '256' });
     expect(await large.process.ended).toBe(0);
   },
   MAX_SESSIONS: async () => {
