@@ -7,6 +7,9 @@ import type { ObjectStore } from '@armature/storage';
  */
 export type Interruption = 'freeze' | 'fail' | 'kill';
 
+/** Calls of the store that change nothing in it. */
+const READS = /^(get|head|listParts|localPath)$/;
+
 /**
  * Counts the points at which a worker meets the world: before each transaction and each call of the object store
  * is sent, and after its answer is there but not yet known. At one of them it interrupts. Whatever a worker awaits
@@ -16,6 +19,7 @@ export class Interruptions {
   private readonly at: number | RegExp;
   private readonly how: Interruption;
   private met = 0;
+  private readonly reads = new Set<number>();
   private past = false;
   private place = 'nowhere';
   private frozen: Promise<void> | undefined;
@@ -32,6 +36,11 @@ export class Interruptions {
 
   get points(): number {
     return this.met;
+  }
+
+  /** The points around what may change something: each transaction and each call of the store but a read. */
+  get changes(): number[] {
+    return numbered(this.met).filter((point) => !this.reads.has(point));
   }
 
   /** Where the interruption was, in words. */
@@ -67,9 +76,10 @@ export class Interruptions {
         const call = value as (...args: unknown[]) => Promise<unknown>;
         return async (...args: unknown[]) => {
           const what = `${String(property)} of ${String(args[0])}`;
-          await this.meet(`before ${what}`);
+          const reads = READS.test(String(property));
+          await this.meet(`before ${what}`, reads);
           const result = await call(...args);
-          await this.meet(`after ${what}`);
+          await this.meet(`after ${what}`, reads);
           return result;
         };
       },
@@ -80,8 +90,9 @@ export class Interruptions {
     return typeof this.at === 'number' ? this.met === this.at : this.at.test(place);
   }
 
-  private async meet(place: string): Promise<void> {
+  private async meet(place: string, reads = false): Promise<void> {
     this.met += 1;
+    if (reads) this.reads.add(this.met);
     if (!this.past && this.isAt(place)) {
       this.past = true;
       this.place = `point ${this.met}, ${place}`;
@@ -95,15 +106,27 @@ export class Interruptions {
 }
 
 /**
- * Those of a run's points whose check takes a process of its own: one in `ARMATURE_KILL_EVERY` (9; 1 for all),
- * from `ARMATURE_KILL_FROM` (0) on, which `.ci/run` moves on with every change.
+ * Some of a run's points, where a check of each takes long or differs little from its neighbours': one in
+ * `ARMATURE_KILL_EVERY` (9; 1 for all), from `ARMATURE_KILL_FROM` (0) on, which `.ci/run` moves on with every change.
  * @param costs how many times as long as others each takes; so many times fewer are tried, unless all are
  */
 export function somePoints(points: number, costs = 1): number[] {
   const told = Number(process.env['ARMATURE_KILL_EVERY'] ?? 9);
   const every = told === 1 ? 1 : told * costs;
   const from = Number(process.env['ARMATURE_KILL_FROM'] ?? 0) % every;
-  return Array.from({ length: points }, (_, i) => i + 1).filter((point) => point % every === from);
+  return numbered(points).filter((point) => point % every === from);
+}
+
+/**
+ * The points of an uninterrupted run at which it changes something, and some of the others: between two changes the
+ * world is the same wherever a worker is interrupted.
+ */
+export function mostPoints({ points, changes }: Interruptions): number[] {
+  return [...new Set([...changes, ...somePoints(points)])].sort((a, b) => a - b);
+}
+
+function numbered(points: number): number[] {
+  return Array.from({ length: points }, (_, i) => i + 1);
 }
 
 function bound(target: object, property: string | symbol): unknown {

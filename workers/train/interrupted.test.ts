@@ -18,7 +18,7 @@ import { pino } from 'pino';
 import postgres from 'postgres';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { type Cut, CuttingProxy } from '../../test/support/cutting-proxy.ts';
-import { Interruptions, somePoints } from '../../test/support/interruptions.ts';
+import { Interruptions, mostPoints, somePoints } from '../../test/support/interruptions.ts';
 import { runKilled } from '../../test/support/killed-claim.ts';
 import {
   startTestPostgres,
@@ -32,8 +32,9 @@ import type { JobServices } from './job/services.ts';
 import type { Workshop } from './job/workshop.ts';
 
 /**
- * A fine-tune that is interrupted at every point at which it meets the database or the object store ends as one that
- * is not, and whoever comes back to life afterwards changes nothing.
+ * A fine-tune that is interrupted where it meets the database or the object store ends as one that is not, and
+ * whoever comes back to life afterwards changes nothing. Every point at which it may change something is tried, and
+ * of those at which it reads some with each change of the code.
  */
 
 const STEPS = 2;
@@ -45,8 +46,8 @@ let admin: postgres.Sql;
 let folder: string;
 let training: { directory: string; remove: () => Promise<void> };
 let store: DiskStore;
-/** The digest and the points of a run without interruption. */
-let wanted: { digest: string; points: number };
+/** The digest and the points of a run without interruption, and those at which every change of the code is tried. */
+let wanted: { digest: string; points: number; most: number[] };
 
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'armature-interrupted-'));
@@ -61,8 +62,13 @@ beforeAll(async () => {
   const interruptions = new Interruptions(0, 'fail');
   await attempt(interruptions);
   const { versions } = await look(queued);
-  wanted = { digest: versions[0]?.digest ?? '', points: interruptions.points };
-  expect(wanted.points).toBeGreaterThan(40);
+  wanted = {
+    digest: versions[0]?.digest ?? '',
+    points: interruptions.points,
+    most: mostPoints(interruptions),
+  };
+  expect(wanted.points).toBeGreaterThan(100);
+  expect(interruptions.changes.length).toBeGreaterThan(30);
 });
 afterAll(async () => {
   await admin.end();
@@ -187,10 +193,8 @@ it('leaves the objects of an equal fine-tune alone when it is cancelled while bo
   await expectAsUndisturbed(one, 'an equal one cancelled');
 });
 
-const points = (): number[] => Array.from({ length: wanted.points }, (_, i) => i + 1);
-
 it('ends as undisturbed wherever a call fails once', async () => {
-  for (const point of points()) {
+  for (const point of wanted.most) {
     const queued = await queue();
     const failing = new Interruptions(point, 'fail');
     await attempt(failing);
@@ -200,7 +204,7 @@ it('ends as undisturbed wherever a call fails once', async () => {
 }, 600_000);
 
 it('ends as undisturbed wherever a worker freezes, and its coming back changes nothing', async () => {
-  for (const point of points()) {
+  for (const point of wanted.most) {
     const queued = await queue();
     const zombie = new Interruptions(point, 'freeze');
     const frozen = attempt(zombie);
