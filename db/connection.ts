@@ -23,6 +23,8 @@ export interface ConnectOptions {
   max: number;
   /** Shown in pg_stat_activity, e.g. `armature-api`. */
   name?: string;
+  /** Longest that opening a connection may take, s; 10. */
+  connectTimeoutS?: number;
   onSystemAccess?: (reason: string) => void;
 }
 
@@ -32,7 +34,7 @@ export function connect(url: string, options: ConnectOptions): Db {
     max: options.max,
     prepare: false,
     idle_timeout: 60,
-    connect_timeout: 10,
+    connect_timeout: options.connectTimeoutS ?? 10,
     onnotice: () => undefined,
     connection: { application_name: options.name ?? 'armature' },
   });

@@ -235,7 +235,8 @@ it('ends as undisturbed wherever its connection to the database is lost, within 
   const url = new URL(database.workerUrl);
   const proxy = await CuttingProxy.to(Number(url.port));
   url.port = String(proxy.port);
-  const db = connect(url.href, { max: 1 });
+  // A lost connection is opened anew once its time to open is over.
+  const db = connect(url.href, { max: 1, connectTimeoutS: 1 });
   const lost = async (piece: number, how: Cut): Promise<QueuedFinetune> => {
     const queued = await queue();
     proxy.cut(piece, how);
