@@ -1,9 +1,9 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { fileURLToPath } from 'node:url';
 import { claimJob, connect, type ClaimedJob, type Db } from '@armature/db';
 import { DiskStore, type ObjectStore } from '@armature/storage';
 import { z } from 'zod';
+import { bundled } from './bundle.ts';
 import { Interruptions } from './interruptions.ts';
 
 /** What a process that kills itself works on: a job, and a database and a store that end it at its point. */
@@ -62,8 +62,7 @@ export async function runKilled(
     readonly env: Readonly<Record<string, string>>;
   },
 ): Promise<NodeJS.Signals | null> {
-  const entry = fileURLToPath(new URL(script, import.meta.url));
-  const worker = spawn(process.execPath, ['--import', 'tsx', entry], {
+  const worker = spawn(process.execPath, [await bundled(`test/support/${script}`)], {
     env: {
       PATH: process.env['PATH'],
       DATABASE_URL: at.databaseUrl,

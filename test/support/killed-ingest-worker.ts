@@ -5,7 +5,9 @@ import { runIngest } from '../../workers/ingest/job.ts';
 import { claimToKill } from './killed-claim.ts';
 
 /** A process that takes one data set and kills itself at a point of its validation. */
-const { SCRATCH: scratch } = z.object({ SCRATCH: z.string() }).parse(process.env);
+const { SCRATCH: scratch, CHECKER: checker } = z
+  .object({ SCRATCH: z.string(), CHECKER: z.string() })
+  .parse(process.env);
 await mkdir(scratch, { recursive: true });
 const { job, db, store, close } = await claimToKill('ingest');
 const services = {
@@ -14,6 +16,7 @@ const services = {
   scratch,
   lanes: 1,
   memoryMib: 1_024,
+  checker,
   beatMs: 1_000_000,
   nowMs: () => 0,
   log: pino({ level: 'silent' }),

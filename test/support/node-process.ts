@@ -1,7 +1,7 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
-import { fileURLToPath } from 'node:url';
+import { bundled } from './bundle.ts';
 
 export interface NodeProcess {
   /** What it has written to standard error. */
@@ -25,8 +25,7 @@ export async function startNodeProcess(
   environment: Readonly<Record<string, string>>,
   onLine?: (line: string) => void,
 ): Promise<NodeProcess> {
-  const file = fileURLToPath(new URL(`../../${entry}`, import.meta.url));
-  const child: ChildProcess = spawn(process.execPath, ['--import', 'tsx', file], {
+  const child: ChildProcess = spawn(process.execPath, [await bundled(entry)], {
     env: { PATH: process.env['PATH'], ...environment },
     stdio: ['ignore', 'pipe', 'pipe'],
   });

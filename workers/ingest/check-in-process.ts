@@ -11,6 +11,7 @@ import {
 import { reasonOf } from '../jobs/reasons.ts';
 import { type FromChecker, type ToChecker, toFault } from './protocol.ts';
 
+const CHECKER = fileURLToPath(new URL('./checker.mjs', import.meta.url));
 /** Time between two looks at the memory of the process, ms. */
 const WATCH_MS = 50;
 /**
@@ -34,6 +35,8 @@ export interface SetToCheck {
   readonly memoryMib: number;
   readonly scratch: string;
   readonly signal: AbortSignal;
+  /** Entry of the process; the sources' own if absent. */
+  readonly checker?: string | undefined;
   onProgress(fraction: number): void;
 }
 
@@ -91,7 +94,7 @@ function tooLarge(episodes: readonly number[], memoryMib: number): DatasetReport
 
 async function checkOnce(set: SetToCheck): Promise<DatasetReport> {
   set.signal.throwIfAborted();
-  const child = fork(fileURLToPath(new URL('./checker.mjs', import.meta.url)), {
+  const child = fork(set.checker ?? CHECKER, {
     env: { MALLOC_MMAP_THRESHOLD_: MAPPED_FROM },
     execArgv: [`--max-old-space-size=${set.memoryMib}`],
     serialization: 'advanced',

@@ -7,6 +7,7 @@ import { DiskStore } from '@armature/storage';
 import { pino } from 'pino';
 import postgres from 'postgres';
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import { bundled } from '../../test/support/bundle.ts';
 import { Interruptions, somePoints } from '../../test/support/interruptions.ts';
 import { runKilled } from '../../test/support/killed-claim.ts';
 import {
@@ -33,6 +34,7 @@ let good: Awaited<ReturnType<typeof writeSmallDataset>>;
 let store: DiskStore;
 let owner: Awaited<ReturnType<typeof addOwner>>;
 let workers = 0;
+let checker: string;
 /** What a validation without interruption comes to, and its points. */
 let wanted: Awaited<ReturnType<typeof look>>;
 let points: number;
@@ -44,6 +46,7 @@ beforeAll(async () => {
     writeSmallDataset(smallRecording(2, 8)),
   ]);
   database = await server.database();
+  checker = await bundled('workers/ingest/checker.ts');
   admin = postgres(database.adminUrl, { max: 1 });
   store = new DiskStore({ kind: 'disk', root: join(folder, 'store'), ...STORE });
   owner = await addOwner(database.app, smallSpec);
@@ -81,6 +84,7 @@ async function attempt(interruptions: Interruptions): Promise<void> {
     scratch,
     lanes: 1,
     memoryMib: 1_024,
+    checker,
     // Neither a heartbeat nor a line of progress comes between, so that points are the same in every run.
     beatMs: 1_000_000,
     nowMs: () => 0,
@@ -154,7 +158,7 @@ it('ends as undisturbed where a process is killed', async () => {
       point,
       databaseUrl: database.workerUrl,
       store: { root: join(folder, 'store'), ...STORE },
-      env: { SCRATCH: join(folder, `killed-${point}`) },
+      env: { SCRATCH: join(folder, `killed-${point}`), CHECKER: checker },
     });
     expect(signal, `killed at point ${point}`).toBe('SIGKILL');
     await settle(set);

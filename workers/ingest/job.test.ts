@@ -25,6 +25,7 @@ import {
 import { fromDirectory, fromStore, openDataset, withoutEpisodes } from '@armature/datasets';
 import { ArmatureError, datasetReportSchema, storedEpisodesSchema } from '@armature/sdk/contract';
 import { DiskStore, type ObjectStore } from '@armature/storage';
+import { bundled } from '../../test/support/bundle.ts';
 import {
   startTestPostgres,
   type TestDatabase,
@@ -49,12 +50,14 @@ describe('runIngest', () => {
   let store: DiskStore;
   let tenantId: string;
   let prefix: string;
+  let checker: string;
   const video = 'videos/chunk-000/observation.images.top/episode_000001.mp4';
   const running = new AbortController().signal;
 
   beforeAll(async () => {
     server = await startTestPostgres();
     set = await writeSmallDataset();
+    checker = await bundled('workers/ingest/checker.ts');
   });
   afterAll(async () => {
     await server.stop();
@@ -85,6 +88,7 @@ describe('runIngest', () => {
     scratch: join(folder, 'scratch'),
     lanes: 2,
     memoryMib: 1_024,
+    checker,
     beatMs: 100,
     nowMs: () => performance.now(),
     log: pino({ level: 'silent' }),

@@ -32,6 +32,8 @@ export interface IngestServices {
   readonly lanes: number;
   /** Resident memory that the process that checks a set may take, MiB. */
   readonly memoryMib: number;
+  /** Entry of that process; the sources' own if absent. */
+  readonly checker?: string;
   readonly beatMs: number;
   /** A monotonic clock, milliseconds. */
   readonly nowMs: () => number;
@@ -98,6 +100,7 @@ async function validate(
         without: input.without,
         lanes: services.lanes,
         memoryMib: services.memoryMib,
+        checker: services.checker,
         scratch,
         signal: lease.signal,
         onProgress: progress.advance,

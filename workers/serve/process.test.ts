@@ -12,6 +12,7 @@ import { Ndarray, type SessionClaims, type SessionGrant } from '@armature/sdk/co
 import { openStore } from '@armature/storage';
 import postgres from 'postgres';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { bundled } from '../../test/support/bundle.ts';
 import {
   startTestPostgres,
   type TestDatabase,
@@ -29,7 +30,6 @@ import { armSpec, claimsFor, jpegOf, observation, TestRobot } from './testing/ro
 import { recordSession } from '../../test/support/session-rows.ts';
 
 const SECRET = 'only-for-tests-and-long-enough-so';
-const entry = new URL('./main.ts', import.meta.url).pathname;
 const base = loadBase(readFileSync(baseWeightsUrl('nano')));
 let server: TestPostgres;
 let database: TestDatabase;
@@ -108,7 +108,7 @@ async function start(
   { id = 'serve-1', at = port, environment = {}, preload }: Started = {},
 ): Promise<ChildProcess> {
   const before = preload === undefined ? [] : ['--import', preload];
-  const child = spawn(process.execPath, ['--import', 'tsx', ...before, entry], {
+  const child = spawn(process.execPath, [...before, await bundled('workers/serve/main.ts')], {
     stdio: ['ignore', 'pipe', 'inherit'],
     env: {
       PATH: process.env['PATH'],
@@ -431,8 +431,9 @@ describe('the serve process', () => {
     await admin`
       update embodiments set active_policy_version_id = ${stable.version_id},
         canary_policy_version_id = ${canary.version_id}, canary_share = 0.5,
-        canary_since = date_trunc('minute', now()) where tenant_id = ${tenant}`;
-    const child = await start(database.workerUrl);
+        canary_since = now() + interval '1 hour' where tenant_id = ${tenant}`;
+    const preload = new URL('./testing/minute-on.mjs', import.meta.url).href;
+    const child = await start(database.workerUrl, { preload });
     const jpeg = await jpegOf();
     /** Two chunks of one robot, which ends `off` rad from the last step of the first. */
     const act = async (
@@ -489,10 +490,11 @@ describe('the serve process', () => {
       .poll(
         async () => {
           // Its worker looks once a minute.
+          child.kill('SIGUSR2');
           if (robot !== undefined) await act(robot, (epoch += 1));
           return canaryNow();
         },
-        { timeout: 150_000, interval: 2_000 },
+        { timeout: 60_000, interval: 500 },
       )
       .toBeNull();
     const [line] = await admin`
