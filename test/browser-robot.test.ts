@@ -54,6 +54,7 @@ const darkScript = `(async ({ grant, spec }) => {
 /** A way to a port that can be made to go dark: what is open then passes nothing, and is told nothing. */
 function darkWay(port: number) {
   const ends: Socket[] = [];
+  const open = new Set<Socket>();
   const proxy = createProxy((client) => {
     const worker = connect(port, '127.0.0.1');
     for (const [from, to] of [
@@ -63,12 +64,19 @@ function darkWay(port: number) {
       from.on('error', () => to.destroy());
       from.pipe(to);
       ends.push(from);
+      open.add(from);
+      from.on('close', () => open.delete(from));
     }
   });
   const darken = (): void => {
     for (const end of ends.splice(0)) end.unpipe().resume();
   };
-  return { proxy, darken };
+  /** Ends what is open, dark or not: the worker would wait for it. */
+  const close = (): void => {
+    for (const end of open) end.destroy();
+    proxy.close();
+  };
+  return { proxy, darken, close };
 }
 
 /** What the page does with the SDK, whose bundle is the global `armature`. */
@@ -157,7 +165,7 @@ describe.skipIf(!hasBrowser)('the browser bundle, in a browser', () => {
   });
 
   it('leaves a connection that went dark, which a browser is never told', async () => {
-    const { proxy, darken } = darkWay(worker.port);
+    const { proxy, darken, close } = darkWay(worker.port);
     await once(proxy.listen(0, '127.0.0.1'), 'listening');
     const { port } = proxy.address() as AddressInfo;
     let epoch = 0;
@@ -170,6 +178,6 @@ describe.skipIf(!hasBrowser)('the browser bundle, in a browser', () => {
     const given = JSON.stringify({ grant: await renew(), spec: armSpec() });
     const outcome = await page.evaluate(`${darkScript}(${given})`);
     expect(outcome).toEqual({ before: 0, after: 1, lost: ['timeout'] });
-    proxy.close();
+    close();
   });
 });

@@ -18,7 +18,7 @@ import { startRoundRobin, type RoundRobin } from './support/round-robin.ts';
 import { addPolicyVersion } from './support/rows.ts';
 
 /** What takes minutes in production, shortened by the processes' own settings; s. */
-const TOKEN_LIFE_S = 12;
+const TOKEN_LIFE_S = 10;
 const CLOCK_TOLERANCE_S = 5;
 const KEY_AGES = { cacheS: 1.5, cooldownS: 0.3 };
 const STAYING = 10;
