@@ -11,7 +11,7 @@ import { addPolicyVersion, addServeWorker } from './support/rows.ts';
 /** What a session token that somebody else got hold of opens, on a real control plane and two workers. */
 const SLOW = 120_000;
 /** Longer than a test needs a token, shorter than one waits for its renewal; s. */
-const TOKEN_LIFE_S = 12;
+const TOKEN_LIFE_S = 6;
 const IDS = ['serve-a', 'serve-b'] as const;
 type Id = (typeof IDS)[number];
 

@@ -4,10 +4,10 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
 import { asc, eq, finetunes, jobEvents, jobs, policyVersions, withTenant } from '@armature/db';
 import { DiskStore } from '@armature/storage';
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import { bundled } from '../../test/support/bundle.ts';
 import {
   startTestPostgres,
   type TestDatabase,
@@ -44,8 +44,7 @@ afterAll(async () => {
 });
 
 async function startWorker(): Promise<ChildProcess> {
-  const entry = fileURLToPath(new URL('../../test/support/train-worker.ts', import.meta.url));
-  const worker = spawn(process.execPath, ['--import', 'tsx', entry], {
+  const worker = spawn(process.execPath, [await bundled('test/support/train-worker.ts')], {
     env: {
       PATH: process.env['PATH'],
       WORKER_ID: `w${workers.length}`,
