@@ -148,8 +148,8 @@ describe('webhooks, from a change of state to a receiver', () => {
       }
 
       const receiver = await startReceiver(secret, port);
-      await letTheNextTryBegin();
       await vi.waitFor(async () => {
+        await letTheNextTryBegin();
         expect(await latest(webhook.id)).toMatchObject({ status: 'delivered', answer_status: 204 });
       }, settle);
       const delivery = await latest(webhook.id);
