@@ -13,7 +13,9 @@ import { toHalf } from '@armature/policy/tensor';
 import { fixturePath } from '../../test/support/fixtures.ts';
 import { largestDifference, readReference } from '../../test/support/parity.ts';
 import { feedOf } from '../../test/support/tiny-models.ts';
+import { bundled } from '../../test/support/bundle.ts';
 import { loadModelTools, type ModelTools } from '../../sdk/cli/model-tools.ts';
+import { runCli } from '../../sdk/cli/run-cli.ts';
 import * as tools from './index.ts';
 
 const BIN = path.resolve(import.meta.dirname, '../../sdk/bin/armature.mjs');
@@ -30,11 +32,27 @@ beforeAll(async () => {
 });
 afterAll(() => rm(scratch, { recursive: true, force: true }));
 
-const armature = async (...args: string[]) =>
-  run(process.execPath, [BIN, 'models', ...args]).then(
-    ({ stdout, stderr }) => ({ code: 0, stdout, stderr }),
-    (error: unknown) => error as { code: number; stdout: string; stderr: string },
-  );
+/** One command, as its process runs it. */
+async function armature(
+  ...args: string[]
+): Promise<{ code: number; stdout: string; stderr: string }> {
+  let [stdout, stderr] = ['', ''];
+  const unasked = () => Promise.reject(new Error('a model needs no answer'));
+  const code = await runCli({
+    argv: ['models', ...args],
+    out: (text) => (stdout += text),
+    err: (text) => (stderr += text),
+    interactive: false,
+    interrupted: () => null,
+    env: {},
+    cwd: scratch,
+    signal: new AbortController().signal,
+    onInterrupt: () => () => undefined,
+    ask: unasked,
+    readInput: unasked,
+  });
+  return { code, stdout, stderr };
+}
 
 /** A Llama of random bfloat16 weights, some 270 MB, in one file. */
 async function syntheticFolder(): Promise<{ dir: string; bytes: number }> {
@@ -268,16 +286,8 @@ describe('armature models import', () => {
 
   /** Peak memory of an import in a process of its own, bytes. */
   async function peak(from: string, out: string, check: boolean): Promise<number> {
-    // A file of its own: the engine's thread starts with the process's options, which -e adds to.
-    const script = path.join(scratch, `${out}.mjs`);
-    const source = `
-      const { importModel } = await import(${JSON.stringify(path.join(import.meta.dirname, 'index.ts'))});
-      await importModel({ dir: ${JSON.stringify(from)}, out: ${JSON.stringify(path.join(scratch, out))},
-        weights: 'int4', check: ${check}, policy: null, batch: 1, views: 1, imageSize: 56, textTokens: 8,
-        reasoningTokens: 2, signal: new AbortController().signal, onProgress: () => {} });
-      console.log(process.resourceUsage().maxRSS * 1024);`;
-    await writeFile(script, source);
-    const args = ['--import', import.meta.resolve('tsx'), script];
+    const script = await bundled('test/support/import-peak.ts');
+    const args = [script, from, path.join(scratch, out), String(check)];
     return Number((await run(process.execPath, args)).stdout);
   }
 
@@ -335,11 +345,20 @@ describe('armature models import', () => {
     const named = (host: string, pid: number) => `killed.partial-${host}-${pid}-${randomUUID()}`;
     const kept = [named(os.hostname(), process.pid), named('elsewhere', 999_999_999)];
     for (const name of kept) await mkdir(path.join(scratch, name));
-    const { code } = await armature(
-      ...['import', TINY, '--out', path.join(scratch, 'killed'), '--no-check'],
-      ...['--image-size', '56', '--parts'],
-    );
-    expect(code).toBe(0);
+    const out = path.join(scratch, 'killed');
+    // By a process of its own: a folder with its own number that it does not fill is an earlier one's.
+    const args = [
+      'models',
+      'import',
+      TINY,
+      '--out',
+      out,
+      '--no-check',
+      '--image-size',
+      '56',
+      '--parts',
+    ];
+    await run(process.execPath, [BIN, ...args]);
     expect(await left('killed')).toEqual(['killed', ...kept].sort());
   });
 });
