@@ -2,15 +2,16 @@ import { execFile } from 'node:child_process';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import type { EmbodimentSpec } from '@armature/sdk/contract';
 import { DiskStore } from '@armature/storage';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { bundled } from '../../test/support/bundle.ts';
 import { smallSpec } from '../../test/support/small-dataset.ts';
 import { episodeParquet } from '../lerobot/write-parquet.ts';
 
-const ROWS = 30_000;
+/** Few enough that what one episode leaves to be collected is little beside what a set would hold. */
+const ROWS = 6000;
 const WIDTH = 14;
 const FPS = 50;
 const names = Array.from({ length: WIDTH }, (_, i) => `joint_${i}`);
@@ -73,25 +74,19 @@ describe('validation of a large set', () => {
   afterAll(async () => rm(folder, { recursive: true, force: true }));
 
   const validate = async (episodes: number): Promise<{ frames: number; peakMib: number }> => {
-    const script = fileURLToPath(new URL('../../test/support/validate-store.ts', import.meta.url));
-    const { stdout } = await promisify(execFile)(process.execPath, [
-      '--import',
-      'tsx',
-      script,
-      folder,
-      String(episodes),
-    ]);
+    const args = [await bundled('test/support/validate-store.ts'), folder, String(episodes)];
+    const { stdout } = await promisify(execFile)(process.execPath, args);
     return JSON.parse(stdout) as { frames: number; peakMib: number };
   };
 
-  it('takes no more memory for eighty episodes than for six', { timeout: 600_000 }, async () => {
-    const few = await validate(6);
-    const many = await validate(80);
-    expect(few.frames).toBe(6 * ROWS);
-    expect(many.frames).toBe(80 * ROWS);
-    // The 74 episodes more are 237 MiB of numbers.
+  it('takes no more memory for 200 episodes than for 50', { timeout: 600_000 }, async () => {
+    const few = await validate(50);
+    const many = await validate(200);
+    expect(few.frames).toBe(50 * ROWS);
+    expect(many.frames).toBe(200 * ROWS);
+    // The 150 episodes more are 96 MiB of numbers; of a column they take a few, in one piece.
     const more = ((many.frames - few.frames) * WIDTH * 2 * 4) / 2 ** 20;
-    expect(more).toBeGreaterThan(230);
-    expect(many.peakMib - few.peakMib).toBeLessThan(more / 2);
+    expect(more).toBeGreaterThan(90);
+    expect(many.peakMib - few.peakMib).toBeLessThan((3 / 4) * more);
   });
 });

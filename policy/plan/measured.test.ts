@@ -4,6 +4,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { bundled } from '../../test/support/bundle.ts';
 import type { MeasuredSession, SessionMemory } from '../../test/support/session-memory.ts';
 import { languageModel, siglipShape } from '../backbones/index.ts';
 import { nano, serveGraph, type ServeGraph } from '../divla/index.ts';
@@ -47,14 +48,8 @@ async function measure(
   await writeFile(session.model, model);
   const asked = path.join(scratch, 'session.json');
   await writeFile(asked, JSON.stringify(session));
-  const script = path.resolve(import.meta.dirname, '../../test/support/session-memory.ts');
-  const { stdout } = await promisify(execFile)(process.execPath, [
-    '--expose-gc',
-    '--import',
-    'tsx',
-    script,
-    asked,
-  ]);
+  const script = await bundled('test/support/session-memory.ts');
+  const { stdout } = await promisify(execFile)(process.execPath, ['--expose-gc', script, asked]);
   return JSON.parse(stdout) as SessionMemory;
 }
 

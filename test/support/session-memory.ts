@@ -1,7 +1,7 @@
 /**
  * What a session of an engine takes of a process's memory, in a process of its own that prints it as JSON: bytes
  * held when the model is loaded and its resident inputs are there, and bytes beside at most over four runs.
- * `node --expose-gc --import tsx session-memory.ts FILE`, FILE a MeasuredSession as JSON. Linux alone.
+ * `node --expose-gc session-memory.ts FILE`, FILE a MeasuredSession as JSON. Linux alone.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { Engine, type Value } from '@armature/policy/engine';

@@ -1,6 +1,6 @@
 /**
  * Validates a set that lies in an object store, in a process of its own, and prints its peak resident
- * memory in MiB. `node --import tsx validate-store.ts FOLDER EPISODES`: the store's only set has one
+ * memory in MiB. `validate-store.ts FOLDER EPISODES`: the store's only set has one
  * file of rows, which each of its EPISODES is.
  */
 import { readFile } from 'node:fs/promises';
