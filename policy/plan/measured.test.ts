@@ -82,7 +82,7 @@ describe.runIf(process.platform === 'linux')('what a model takes in all', () => 
       model_type: 'qwen2_vl',
       hidden_size: 512,
       intermediate_size: 2560,
-      num_hidden_layers: 8,
+      num_hidden_layers: 4,
       num_attention_heads: 8,
       num_key_value_heads: 2,
       vocab_size: 30_000,
@@ -123,7 +123,7 @@ describe.runIf(process.platform === 'linux')('what a model takes in all', () => 
   const lora = { rank: 8, scaling: 1, targets: ['q_proj', 'v_proj', 'down_proj'] };
 
   it.each([2, 8])('a batch of %i with policies of their own', async (batch) => {
-    const options = { external: 1, wrist: 1, textTokens: 24, reasoningTokens: 24, slots: 64, lora };
+    const options = { external: 1, wrist: 1, textTokens: 24, reasoningTokens: 12, slots: 64, lora };
     const store = new StoredWeights({ weights: 'float32', rest: 'float32' });
     const graph = largeGraph('reason_and_act', {
       config,
