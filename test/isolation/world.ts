@@ -177,7 +177,7 @@ export async function openSnapshots(adminUrl: string): Promise<Snapshots> {
   const query = `${selects.join(' union all ')} order by 1`;
   return {
     of: async (tenant) => {
-      const rows = await admin.unsafe<{ row: string }[]>(query, [tenant]);
+      const rows = await admin.unsafe<{ row: string }[]>(query, [tenant], { prepare: true });
       if (rows.length < 10) throw new Error(`tenant ${tenant} has but ${rows.length} rows`);
       return rows.map(({ row }) => row).join('\n');
     },
