@@ -21,6 +21,8 @@ import { addPolicyVersion } from './support/rows.ts';
 const TOKEN_LIFE_S = 10;
 const CLOCK_TOLERANCE_S = 5;
 const KEY_AGES = { cacheS: 1.5, cooldownS: 0.3 };
+/** Between two observations of a robot. */
+const PACE_S = 0.3;
 const STAYING = 10;
 const COMING = 10;
 const SLOW = 420_000;
@@ -149,7 +151,7 @@ async function act(robot: Robot): Promise<void> {
     instruction: 'lift the cup',
   });
   chunks += 1;
-  await seconds(0.1);
+  await seconds(PACE_S);
 }
 
 const codeOf = async (grant: Pick<SessionGrant, 'token'>): Promise<string> =>
