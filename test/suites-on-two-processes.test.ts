@@ -21,14 +21,19 @@ const suites = readdirSync(api, { recursive: true, encoding: 'utf8' })
   .filter((file) => file.endsWith('.test.ts') && !file.includes('node_modules'))
   .sort();
 const here = suites.filter((file) => !(file in ELSEWHERE));
+const textOf = (file: string): string => readFileSync(`${api}${file}`, 'utf8');
+/** What a suite asks its API to be, as it writes it; nothing for most. */
+const wishesOf = (file: string): string => /startTestApi\((.*?)\)/.exec(textOf(file))?.[1] ?? '';
+/** Suites of equal wishes follow each other, as both processes are started anew where these change. */
+const inOrder = here.toSorted((a, b) => wishesOf(a).localeCompare(wishesOf(b)));
 
 it.each(here)('%s asks an API, or the list says why it is not run here', (file) => {
-  expect(readFileSync(`${api}${file}`, 'utf8')).toContain('startTestApi(');
+  expect(textOf(file)).toContain('startTestApi(');
 });
 
 it.each(Object.keys(ELSEWHERE))('%s is there, and asks no API', (file) => {
   expect(suites).toContain(file);
-  expect(readFileSync(`${api}${file}`, 'utf8')).not.toContain('startTestApi(');
+  expect(textOf(file)).not.toContain('startTestApi(');
 });
 
 /**
@@ -46,7 +51,7 @@ describe('two processes', () => {
     await stop();
   });
 
-  for (const file of [...BESIDES, ...here.map((name) => `../api/${name}`)]) {
+  for (const file of [...BESIDES, ...inOrder.map((name) => `../api/${name}`)]) {
     // A file registers its tests when it is imported.
     describe(file, async () => {
       await import(new URL(file, import.meta.url).href);

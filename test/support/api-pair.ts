@@ -6,6 +6,7 @@ import { startRoundRobin, type RoundRobin } from './round-robin.ts';
 
 /** Requests from which on the first process is restarted, so that some are under way. */
 const BEFORE_RESTART = 5;
+const ENTRY = 'test/support/api-main.ts';
 const MARKER = /"request_id":"(log-marker-[^"]+)"/;
 
 type Environment = Readonly<Record<string, string>>;
@@ -109,11 +110,12 @@ export class ApiPair {
   async #restart(port: number): Promise<void> {
     await this.#stop(port);
     const environment = { ...this.#environment, PORT: String(port) };
-    const started = await startNodeProcess('test/support/api-main.ts', environment, (line) => {
+    const onLine = (line: string): void => {
       const marker = MARKER.exec(line)?.[1];
       if (marker === undefined) this.log.push(line);
       else this.#markers.add(marker);
-    });
+    };
+    const started = await startNodeProcess(ENTRY, environment, onLine, 'inside');
     this.#running.set(port, started);
   }
 

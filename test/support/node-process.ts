@@ -19,13 +19,15 @@ export interface NodeProcess {
  * when this resolves.
  * @param entry relative to the repository, e.g. `api/main.ts`
  * @param onLine told every line that it writes to standard error
+ * @param modules of packages, as `bundled` has them
  */
 export async function startNodeProcess(
   entry: string,
   environment: Readonly<Record<string, string>>,
   onLine?: (line: string) => void,
+  modules?: Parameters<typeof bundled>[1],
 ): Promise<NodeProcess> {
-  const child: ChildProcess = spawn(process.execPath, [await bundled(entry)], {
+  const child: ChildProcess = spawn(process.execPath, [await bundled(entry, modules)], {
     env: { PATH: process.env['PATH'], ...environment },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
