@@ -4,10 +4,10 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { reportServeWorker } from '@armature/db';
 import { Armature, connectRobot, type RobotSession } from '@armature/sdk';
-import { ArmatureError, type SessionClaims, type SessionGrant } from '@armature/sdk/contract';
+import { ArmatureError, type SessionClaims } from '@armature/sdk/contract';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { sessionTokens, type JWK } from '../api/auth/session-tokens.ts';
-import { tokenVerifier } from '../workers/serve/gateway/index.ts';
+import { tokenVerifier, type TokenVerifier } from '../workers/serve/gateway/index.ts';
 import { armSpec, jpegOf } from '../workers/serve/testing/robots.ts';
 import { startWorker, type TestWorker } from '../workers/serve/testing/worker.ts';
 import { PLATFORM_KEY } from './support/api.ts';
@@ -154,11 +154,34 @@ async function act(robot: Robot, paceS = PACE_S.coming): Promise<void> {
   await seconds(paceS);
 }
 
-const codeOf = async (grant: Pick<SessionGrant, 'token'>): Promise<string> =>
-  tokenVerifier(`${balancer.url}/.well-known/jwks.json`)(grant.token).then(
+const verifier = (): TokenVerifier =>
+  tokenVerifier(`${balancer.url}/.well-known/jwks.json`, KEY_AGES);
+const codeOf = (token: string, verify: TokenVerifier): Promise<string> =>
+  verify(token).then(
     () => 'accepted',
     (error: unknown) => (error instanceof ArmatureError ? error.code : String(error)),
   );
+
+/**
+ * Takes tokens for as long as it is wanted, and looks at each as a worker does, when it is new and once more
+ * shortly before it ends: a robot may connect with it at any time between.
+ */
+async function holdTokens(isWanted: () => boolean): Promise<void> {
+  const verify = verifier();
+  const look = async (token: string, age: string): Promise<void> => {
+    const code = await codeOf(token, verify);
+    if (code !== 'accepted') refusals.push(`a token that is ${age}: ${code}`);
+  };
+  const later: Promise<void>[] = [];
+  while (isWanted()) {
+    const { session: held, token } = await client.sessions.create({ ...session, robot: 'holds' });
+    await look(token, 'new');
+    later.push(seconds(TOKEN_LIFE_S - 2).then(() => look(token, 'about to end')));
+    await client.sessions.end({ id: held.id });
+    await seconds(0.1);
+  }
+  await Promise.all(later);
+}
 
 describe('the key that signs session tokens, with robots at two workers and an API of two processes', () => {
   let staying: Robot[];
@@ -206,6 +229,7 @@ describe('the key that signs session tokens, with robots at two workers and an A
         }
       }),
     ).catch((error: unknown) => failures.push(error));
+    const holder = holdTokens(() => coming).catch((error: unknown) => failures.push(error));
     await restart(signing(first, [second]));
     await seconds(KEY_AGES.cacheS);
     await restart(signing(second, [first]));
@@ -225,13 +249,14 @@ describe('the key that signs session tokens, with robots at two workers and an A
     expect(refusals).toEqual([]);
     for (const worker of workers) expect(worker.gateway.sessions).toBeGreaterThan(0);
     coming = false;
-    await comers;
+    await Promise.all([comers, holder]);
     expect(failures).toEqual([]);
+    expect(refusals).toEqual([]);
 
     // Whoever still signs with the first key gets in nowhere.
     const claims: SessionClaims = workers[0]?.claims() ?? expect.fail('there is no worker');
     const { token } = await (await sessionTokens(first)).issue(claims, new Date());
-    expect(await codeOf({ token })).toBe('invalid_token');
+    expect(await codeOf(token, verifier())).toBe('invalid_token');
   });
 
   it(
@@ -241,15 +266,9 @@ describe('the key that signs session tokens, with robots at two workers and an A
       mayBeRefused = true;
       const stolen = await sessionTokens(signer);
       const claims: SessionClaims = workers[0]?.claims() ?? expect.fail('there is no worker');
-      const ages = { cacheS: KEY_AGES.cacheS, cooldownS: KEY_AGES.cooldownS };
-      const verify = tokenVerifier(`${balancer.url}/.well-known/jwks.json`, ages);
-      const tried = async (): Promise<string> => {
-        const { token } = await stolen.issue(claims, new Date());
-        return verify(token).then(
-          () => 'accepted',
-          (error: unknown) => (error instanceof ArmatureError ? error.code : String(error)),
-        );
-      };
+      const verify = verifier();
+      const tried = async (): Promise<string> =>
+        codeOf((await stolen.issue(claims, new Date())).token, verify);
       expect(await tried()).toBe('accepted');
       const others = otherPorts.map((port) => startApiProcess(signing(third), port));
       const [before, after] = [processes, await Promise.all(others)];
