@@ -23,6 +23,8 @@ const CLOCK_TOLERANCE_S = 5;
 const KEY_AGES = { cacheS: 1.5, cooldownS: 0.3 };
 /** Between two observations of a robot; one that stays shows its token but when it is renewed. */
 const PACE_S = { staying: 0.3, coming: 0.1 };
+/** Between two processes of a roll-out. */
+const ROLLING_S = 1;
 const STAYING = 10;
 const COMING = 10;
 const SLOW = 420_000;
@@ -123,9 +125,10 @@ function signing(by: JWK, beside: readonly JWK[] = []): Record<string, string> {
   };
 }
 
-/** One process after the other, so that one always answers. */
+/** One process after the other, so that one always answers; for a while the two differ, as in a roll-out. */
 async function restart(env: Record<string, string>): Promise<void> {
   for (const [index, port] of ports.entries()) {
+    if (index > 0) await seconds(ROLLING_S);
     expect(await processes[index]?.stop()).toBe(0);
     processes[index] = await startApiProcess(env, port);
   }
