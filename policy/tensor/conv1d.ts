@@ -6,10 +6,11 @@ import { gemm, overRows, rows, sumRows } from './linalg.ts';
 import { concat, pad, slice, transpose } from './shape.ts';
 import { dim } from './shapes.ts';
 import { windows } from './windows.ts';
+import { paysInTiles, tiledConv1d, withBias } from './winograd.ts';
 
 /**
  * Convolutions over sequences, channels last: windows side by side and one product, which in
- * training beats the runtime's Conv (its weight gradient above all). Inside, weights are [k, in, out].
+ * training beats the runtime's Conv (its weight gradient above all); with large batches tiles beat both. Inside, weights are [k, in, out].
  */
 
 export interface Conv1dOptions {
@@ -52,6 +53,10 @@ export function conv1d(x: Tensor, w: Tensor, options: Conv1dOptions = {}): Tenso
     short < 1
   ) {
     throw new ShapeError('conv1d', 'x is [B, L, in], the weight fits it', [x.shape, w.shape]);
+  }
+  const axis = { kernel, padding, from: long, to: short };
+  if (stride === 1 && paysInTiles(x, [axis], dim(weight.shape, 2))) {
+    return withBias(tiledConv1d(x, weight, axis), bias);
   }
   const geometry = { kernel, stride, padding, long, short };
   const { y, columns } = gathered(x, weight, bias, geometry);

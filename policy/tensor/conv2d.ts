@@ -7,10 +7,11 @@ import { after, isLarge } from './order.ts';
 import { concat, pad, slice, transpose } from './shape.ts';
 import { dim } from './shapes.ts';
 import { windows } from './windows.ts';
+import { paysInTiles, tiledConv2d, withBias, type Axis } from './winograd.ts';
 
 /**
- * Convolutions over images with square kernels. Channels last: windows side by side and one product. Channels second:
- * the runtime's Conv, its input gradient by ConvTranspose. The weight gradient is one product in both.
+ * Convolutions over images with square kernels. Channels last: windows side by side and one product, or in
+ * training of large batches tiles. Channels second: the runtime's Conv, its input gradient by ConvTranspose. The weight gradient is one product in both.
  */
 
 export interface Conv2dOptions {
@@ -67,6 +68,12 @@ export function conv2d(x: Tensor, w: Tensor, options: Conv2dOptions = {}): Tenso
 
 function convLast(x: Tensor, w: Tensor, bias: Tensor | undefined, geometry: Geometry): Tensor {
   const features = dim(w.shape, 3);
+  const { kernel, stride, padding, from, to } = geometry;
+  const along = (i: 0 | 1): Axis => ({ kernel, padding, from: from[i], to: to[i] });
+  const [down, across] = [along(0), along(1)];
+  if (stride === 1 && paysInTiles(x, [down, across], features)) {
+    return withBias(tiledConv2d(x, w, down, across), bias);
+  }
   const columns = columnsOf(x, geometry);
   const product = gemm(rows(columns), reshape(w, [-1, features]), {}, bias);
   const y = reshape(product, [dim(x.shape, 0), ...geometry.to, features]);

@@ -69,7 +69,7 @@ export interface External {
 }
 
 /** Elements of a constant up to which equal constants are one. */
-const SHARED_LIMIT = 64;
+const SHARED_LIMIT = 1 << 14;
 
 /** A tensor graph under construction. Operations append nodes; `toOnnx` writes what the outputs need. */
 export class Graph {

@@ -9,6 +9,7 @@ import {
 } from '@armature/policy/nn';
 import {
   concat,
+  conv1d,
   conv2d,
   Graph,
   gradients,
@@ -27,6 +28,8 @@ const [TURNS, CALLS] = [6, 4];
 const OPTIMISER: AdamWOptions = { beta1: 0.9, beta2: 0.98, eps: 1e-8, weightDecay: 0.01, clip: 1 };
 /** Pictures of a batch, cells of the stem's grid and its channels. */
 const [PICTURES, SIDE, CHANNELS] = [32, 16, 64];
+/** Chunks of a batch, positions of the decoder's inner level and its channels. */
+const SEQUENCES = [256, 8, 192] as const;
 
 /** One way of building the same thing. */
 interface Way {
@@ -61,8 +64,16 @@ export async function whatChangesBring(
       other: ['a tensor each', { graph: optimiserByTensor(specs), fed: none }],
     },
     'convolution of the stem with its gradients': {
-      taken: ['windows and products', { graph: convolution('NHWC'), fed: none }],
-      other: ['Conv and ConvTranspose', { graph: convolution('NCHW'), fed: none }],
+      taken: ['tiles', { graph: convolution('tiles'), fed: none }],
+      other: ['windows', { graph: convolution('windows'), fed: none }],
+    },
+    'windows of the stem': {
+      taken: ['windows', { graph: convolution('windows'), fed: none }],
+      other: ['Conv and ConvTranspose', { graph: convolution('Conv'), fed: none }],
+    },
+    'convolution of the decoder with its gradients': {
+      taken: ['tiles', { graph: sequences('tiles'), fed: none }],
+      other: ['windows', { graph: sequences('windows'), fed: none }],
     },
     'weights in the engine': {
       taken: ['resident', { graph: readers(specs), fed: none }],
@@ -143,8 +154,8 @@ function optimised(
 }
 
 /** 3×3 over the grid of the stem, with the gradients to its input and its weight. */
-function convolution(layout: 'NHWC' | 'NCHW'): Graph {
-  const graph = new Graph(layout);
+function convolution(way: 'tiles' | 'windows' | 'Conv'): Graph {
+  const layout = way === 'Conv' ? 'NCHW' : 'NHWC';
   const shapes = {
     NHWC: [
       [PICTURES, SIDE, SIDE, CHANNELS],
@@ -155,12 +166,27 @@ function convolution(layout: 'NHWC' | 'NCHW'): Graph {
       [CHANNELS, CHANNELS, 3, 3],
     ],
   } as const;
-  const [images, kernel] = shapes[layout];
+  return withGradients(way, shapes[layout], (x, w) => conv2d(x, w, { padding: 1, layout }));
+}
+
+/** Kernel 5 over the inner level of the decoder, likewise. */
+function sequences(way: 'tiles' | 'windows'): Graph {
+  const shapes = [SEQUENCES, [5, SEQUENCES[2], SEQUENCES[2]]] as const;
+  return withGradients(way, shapes, (x, w) => conv1d(x, w, { padding: 2 }));
+}
+
+function withGradients(
+  way: 'tiles' | 'windows' | 'Conv',
+  [images, kernel]: readonly [readonly number[], readonly number[]],
+  make: (x: Tensor, w: Tensor) => Tensor,
+): Graph {
+  // A graph that is said to run forward alone takes no tiles.
+  const graph = new Graph(way, undefined, { inference: way === 'windows' });
   const inputs = [
     graph.input('x', 'float32', images),
     graph.input('w', 'float32', kernel),
   ] as const;
-  const y = conv2d(inputs[0], inputs[1], { padding: 1, layout });
+  const y = make(...inputs);
   gradients(reduceSum(mul(y, y)), inputs).forEach((gradient, i) => {
     graph.output(`gradient${i}`, gradient);
   });
