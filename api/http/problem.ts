@@ -1,6 +1,6 @@
 import type { ArmatureError } from '@armature/sdk/contract';
 
-/** The error as an HTTP answer (RFC 9457). @param origin where the API is reached */
+/** The error as an HTTP answer (RFC 9457). @param origin as which those outside reach the API, whatever name a proxy asked for */
 export function problemResponse(error: ArmatureError, requestId: string, origin: string): Response {
   const headers = new Headers({
     'content-type': 'application/problem+json',

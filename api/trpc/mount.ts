@@ -13,7 +13,13 @@ import { createRouter } from './router.ts';
 const MAX_BATCH_SIZE = 20;
 const ENDPOINT = '/trpc';
 
-export function mountTrpc(app: Hono<HttpEnv>, call: Call, log: Logger): void {
+export interface TrpcMount {
+  /** As which those outside reach the API. */
+  readonly origin: string;
+  readonly log: Logger;
+}
+
+export function mountTrpc(app: Hono<HttpEnv>, call: Call, { origin, log }: TrpcMount): void {
   app.use(
     `${ENDPOINT}/*`,
     bodyLimit({
@@ -27,7 +33,7 @@ export function mountTrpc(app: Hono<HttpEnv>, call: Call, log: Logger): void {
     }),
     trpcServer({
       endpoint: ENDPOINT,
-      router: createRouter(call),
+      router: createRouter(call, origin),
       maxBatchSize: MAX_BATCH_SIZE,
       createContext: (_options, c) => ({
         ...callerOf(String(c.get('requestId')), (header) => c.req.header(header)),

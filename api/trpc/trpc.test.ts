@@ -34,7 +34,9 @@ async function problemOf(call: Promise<unknown>) {
   if (!(error instanceof TRPCClientError)) throw new Error('the call did not fail');
   const data = error.data as { problem: unknown; httpStatus: number; stack?: unknown };
   expect(data).not.toHaveProperty('stack');
-  return { ...problemSchema.parse(data.problem), http: data.httpStatus };
+  const problem = problemSchema.parse(data.problem);
+  expect(problem.type).toBe(`${api.publicUrl}/errors/${problem.code}`);
+  return { ...problem, http: data.httpStatus };
 }
 
 describe('tRPC', () => {
