@@ -189,6 +189,11 @@ describe('validateSource', () => {
       { action: smallSpec.action.slice(0, 2) },
       { code: 'action_dimensions', feature: 'action' },
     ],
+    [
+      'dimensions of the state',
+      { state: smallSpec.state.slice(0, 2) },
+      { code: 'state_dimensions', feature: 'state' },
+    ],
     ['names', { state: [...smallSpec.state].reverse() }, { code: 'state_names', feature: 'state' }],
     [
       'cameras',
@@ -204,6 +209,14 @@ describe('validateSource', () => {
       expect(report.findings).toMatchObject([{ severity: 'error', ...finding }]);
     },
   );
+
+  it('warns of a camera that the embodiment does not have', async () => {
+    const report = await check(good.directory, { ...smallSpec, cameras: [] });
+    expect(isUsable(report)).toBe(true);
+    expect(report.findings).toMatchObject([
+      { severity: 'warning', code: 'unused_camera', feature: 'top' },
+    ]);
+  });
 
   it('warns of what looks wrong but can be used', async () => {
     const directory = join(scratch, 'odd');
