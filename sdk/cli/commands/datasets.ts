@@ -69,7 +69,7 @@ export function addDatasets(program: Command, run: Runner): void {
     .argument('<id>', 'id of the set')
     .requiredOption(
       '--without <episodes>',
-      'numbers as the report has them: 3,20-24',
+      'all that are to be left out, as the report has them: 3,20-24',
       numbersAndRuns,
     )
     .action((id: string, { without }: { without: number[] }) =>
