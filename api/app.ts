@@ -39,6 +39,8 @@ export interface AppDeps {
   platformKey: string;
   /** What is charged for what was used. */
   prices: PriceSheets;
+  /** As which those outside reach the API: where problems link what they mean. */
+  publicUrl: string;
   /** Ed25519 private JWK with a kid. */
   sessionSigningKey: JWK;
   /** Public JWKs that verifiers accept beside it, while keys change. */
@@ -60,6 +62,7 @@ export interface AppDeps {
 export async function createApp(deps: AppDeps): Promise<Hono<HttpEnv>> {
   const { db, store, log, keyPepper, people } = deps;
   const clock = deps.clock ?? (() => new Date());
+  const origin = deps.publicUrl.replace(/\/+$/, '');
   const tokens = await sessionTokens(
     deps.sessionSigningKey,
     deps.alsoPublishedKeys,
@@ -114,13 +117,13 @@ export async function createApp(deps: AppDeps): Promise<Hono<HttpEnv>> {
     const error = classifyError(thrown);
     const line = { path: c.req.path, request_id: c.get('requestId'), code: error.code };
     if (error.status >= 500) log.error({ ...line, err: error.cause ?? error }, 'request failed');
-    return problemResponse(error, c.get('requestId'), new URL(c.req.url).origin);
+    return problemResponse(error, c.get('requestId'), origin);
   });
   app.notFound((c) => {
     const error = new ArmatureError('not_found', `no route ${c.req.method} ${c.req.path}`, {
       fix: 'Check method and path.',
     });
-    return problemResponse(error, c.get('requestId'), new URL(c.req.url).origin);
+    return problemResponse(error, c.get('requestId'), origin);
   });
   app.get('/healthz', (c) => c.json({ status: 'ok' }));
   app.get('/readyz', async (c) => {
@@ -134,8 +137,8 @@ export async function createApp(deps: AppDeps): Promise<Hono<HttpEnv>> {
   mountErrorPages(app);
   mountStore(app, store, clock);
   mountAuth(app, { people, connectionAddress: deps.connectionAddress });
-  if (deps.eventStreams ?? true) mountEventStream(app, call);
+  if (deps.eventStreams ?? true) mountEventStream(app, call, origin);
   mountRest(app, call);
-  mountTrpc(app, call, log);
+  mountTrpc(app, call, { origin, log });
   return app;
 }

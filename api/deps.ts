@@ -33,6 +33,7 @@ export function depsOf(
     sealing: openSealing(env.SEALING_KEYS),
     platformKey: env.PLATFORM_KEY,
     prices,
+    publicUrl: env.PUBLIC_URL,
     requestBatch: env.REQUEST_BATCH,
     sessionSigningKey: env.SESSION_SIGNING_JWK,
     alsoPublishedKeys: env.SESSION_ALSO_PUBLISHED_JWKS ?? [],

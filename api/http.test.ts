@@ -1,6 +1,9 @@
+import { once } from 'node:events';
+import { request, type IncomingMessage } from 'node:http';
 import { connect as connectSocket } from 'node:net';
 import { readdir } from 'node:fs/promises';
 import path from 'node:path';
+import { json } from 'node:stream/consumers';
 import {
   errorCodes,
   errorCodeSchema,
@@ -28,7 +31,7 @@ const problemOf = async (answer: Response) => {
   expect(answer.headers.get('content-type')).toBe('application/problem+json');
   const problem = problemSchema.parse(await answer.json());
   expect(problem.status).toBe(answer.status);
-  expect(problem.type).toBe(`${api.url}/errors/${problem.code}`);
+  expect(problem.type).toBe(`${api.publicUrl}/errors/${problem.code}`);
   expect(answer.headers.get('x-request-id')).toBe(problem.request_id);
   return problem;
 };
@@ -52,6 +55,13 @@ describe('problem details', () => {
       expect(all).toContain(`<code>${code}</code>`);
     }
     await problemOf(await fetch(`${api.url}/errors/nothing`));
+  });
+
+  it('link the platform as it is known outside, whatever name a proxy asks for', async () => {
+    const asked = request(`${api.url}/v1/tenant`, { headers: { host: 'inside.example:8080' } });
+    const [answer] = (await once(asked.end(), 'response')) as [IncomingMessage];
+    const { type } = problemSchema.parse(await json(answer));
+    expect(type).toBe(`${api.publicUrl}/errors/missing_key`);
   });
 
   it('answer a route that is not there, and a method that is not', async () => {

@@ -55,6 +55,23 @@ describe('the rate of requests', () => {
     await expect.poll(async () => (await ask(other.key)).status, { timeout: 20_000 }).toBe(200);
   });
 
+  it('is used up for every key where it is for the tenant, and named as it is set', async () => {
+    const { id, key } = await api.tenant();
+    const first = await api.keyWith(key, ['read']);
+    const second = await api.keyWith(key, ['read']);
+    const third = await api.keyWith(key, ['read']);
+    await limit(id, 'requests_burst', 20);
+    await limit(id, 'requests_per_s', 0.001);
+    for (const half of [first.key, second.key]) {
+      for (let i = 0; i < 10; i += 1) await api.call('tenants.current', half, {});
+    }
+    const refused = await fetch(...requestFor(api.url, 'tenants.current', third.key, {}));
+    expect(refused.status).toBe(429);
+    const problem = problemSchema.parse(await refused.json());
+    expect(problem).toMatchObject({ code: 'rate_limited', limit: 'requests_per_s' });
+    expect(Number(refused.headers.get('retry-after'))).toBe(Math.ceil(problem.retry_after_s ?? 0));
+  });
+
   it('is one over all processes', async () => {
     const { id, key } = await api.tenant();
     await limit(id, 'requests_burst', 20);

@@ -69,10 +69,11 @@ export class RateLimiter {
 
   /** @throws ArmatureError `rate_limited` with the limit's name and when to try again. */
   async admit(tenantId: string, keyId: string): Promise<void> {
+    const ofTenant = { name: 'requests', share: 1 };
     const ofKey = { name: `requests:${keyId}`, share: this.#options.keyShare };
     const lease = await this.#take(await this.#hold(tenantId, 'requests_per_key', ofKey));
     try {
-      await this.#take(await this.#hold(tenantId, 'requests', { name: 'requests', share: 1 }));
+      await this.#take(await this.#hold(tenantId, 'requests_per_s', ofTenant));
     } catch (error) {
       // Not admitted, so the key has used nothing.
       lease.tokens += 1;

@@ -122,6 +122,7 @@ describe('the stream of a fine-tune', () => {
     expect(last?.event).toBe('problem');
     expect(problemSchema.parse(JSON.parse(last?.data ?? ''))).toMatchObject({
       code: 'invalid_key',
+      type: `${api.publicUrl}/errors/invalid_key`,
     });
     expect(await stream.next()).toBeNull();
   });

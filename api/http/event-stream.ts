@@ -20,7 +20,12 @@ const ENDED: ReadonlySet<string> = new Set(endedFinetuneStatuses);
  * stream; one with a problem tells why it broke off (the key or the sign-in may have ended meanwhile: every look
  * is a call of `finetunes.events` of its own). To the rate of requests a stream is one.
  */
-export function mountEventStream(app: Hono<HttpEnv>, call: Call, pollMs = POLL_MS): void {
+export function mountEventStream(
+  app: Hono<HttpEnv>,
+  call: Call,
+  origin: string,
+  pollMs = POLL_MS,
+): void {
   app.get(EVENT_STREAM_PATH, async (c) => {
     const id = c.req.param('id');
     const requestId = c.get('requestId');
@@ -57,7 +62,7 @@ export function mountEventStream(app: Hono<HttpEnv>, call: Call, pollMs = POLL_M
           if (waiting.length === 0) await stream.sleep(pollMs);
         }
       } catch (thrown) {
-        const problem = classifyError(thrown).toProblem(requestId);
+        const problem = classifyError(thrown).toProblem(requestId, origin);
         await stream.writeSSE({ event: 'problem', data: JSON.stringify(problem) });
       }
     });

@@ -9,6 +9,7 @@ import {
   type RouteName,
 } from '@armature/sdk/contract';
 import { z } from 'zod';
+import { EVENT_STREAM_PATH } from '../http/event-stream.ts';
 
 type Json = Record<string, unknown>;
 
@@ -16,19 +17,20 @@ const registry = z.registry<{ id: string }>();
 for (const [id, schema] of Object.entries(schemaNames)) registry.add(schema, { id });
 
 /**
- * The REST interface as an OpenAPI 3.1 document, made from the contract's table of routes. It lies
- * beside this file as `openapi.json`; a test fails when the two differ.
+ * The REST interface as an OpenAPI 3.1 document, made from the contract's table of routes, with the stream
+ * of a fine-tune's progress. It lies beside this file as `openapi.json`; a test fails when the two differ.
  */
 export function openApiDocument(): Json {
   const components = new Map<string, unknown>();
   const paths: Record<string, Json> = {};
   for (const name of Object.keys(routes) as RouteName[]) {
-    const path = routes[name].path.replaceAll(/:(\w+)/g, '{$1}');
+    const path = templateOf(routes[name].path);
     paths[path] = {
       ...paths[path],
       [routes[name].method.toLowerCase()]: operation(name, components),
     };
   }
+  paths[templateOf(EVENT_STREAM_PATH)] = { get: eventStream() };
   const problem = schemaOf(problemSchema, 'output', components);
   return {
     openapi: '3.1.0',
@@ -56,6 +58,46 @@ export function openApiDocument(): Json {
         },
       },
       schemas: Object.fromEntries([...components].sort(([a], [b]) => (a < b ? -1 : 1))),
+    },
+  };
+}
+
+const templateOf = (path: string): string => path.replaceAll(/:(\w+)/g, '{$1}');
+
+const PROBLEM = { $ref: '#/components/responses/Problem' } as const;
+const CHOSEN_TENANT = {
+  name: TENANT_HEADER,
+  in: 'header',
+  required: false,
+  description: 'The tenant that a person who is signed in has chosen; a key has its own.',
+  schema: { type: 'string' },
+} as const;
+
+/** What `finetunes.events` tells, as it happens: in no table, since a client reads it in another way. */
+function eventStream(): Json {
+  return {
+    operationId: 'finetunes.stream',
+    tags: ['finetunes'],
+    description:
+      `Needs ${needOf('read')}. Each event of the history has its \`seq\` as \`id\` and its \`kind\` as \`event\`; ` +
+      '`end` with the fine-tune closes the stream, `problem` says why it broke off. A function does not serve it.',
+    parameters: [
+      { name: 'id', in: 'path', required: true, schema: { type: 'string' } },
+      {
+        name: 'Last-Event-ID',
+        in: 'header',
+        required: false,
+        description: 'Goes on behind this event.',
+        schema: { type: 'string' },
+      },
+      CHOSEN_TENANT,
+    ],
+    responses: {
+      200: {
+        description: 'Server-sent events; `data` is a JobEvent as JSON.',
+        content: { 'text/event-stream': { schema: { type: 'string' } } },
+      },
+      default: PROBLEM,
     },
   };
 }
@@ -91,13 +133,7 @@ function operation(name: RouteName, components: Map<string, unknown>): Json {
     });
   }
   if (!APART.has(scope)) {
-    parameters.push({
-      name: TENANT_HEADER,
-      in: 'header',
-      required: false,
-      description: 'The tenant that a person who is signed in has chosen; a key has its own.',
-      schema: { type: 'string' },
-    });
+    parameters.push(CHOSEN_TENANT);
   }
   return {
     operationId: name,
@@ -111,7 +147,7 @@ function operation(name: RouteName, components: Map<string, unknown>): Json {
         description: 'Done.',
         content: { 'application/json': { schema: schemaOf(output, 'output', components) } },
       },
-      default: { $ref: '#/components/responses/Problem' },
+      default: PROBLEM,
     },
   };
 }

@@ -17,24 +17,26 @@ import type { Caller } from '../caller.ts';
 import { classifyError } from '../errors.ts';
 import { trpcCodeOf } from './codes.ts';
 
-const t = initTRPC.context<Caller>().create({
-  // The default depends on NODE_ENV and shows stacks.
-  isDev: false,
-  errorFormatter: ({ shape, error, ctx }) => {
-    const told = fromTrpcError(error);
-    const problem = told.toProblem(ctx?.requestId ?? 'unknown');
-    return {
-      code: shape.code,
-      message: told.message,
-      data: {
-        code: trpcCodeOf(told),
-        httpStatus: told.status,
-        path: shape.data.path,
-        problem,
-      },
-    };
-  },
-});
+const trpcAt = (origin: string) =>
+  initTRPC.context<Caller>().create({
+    // The default depends on NODE_ENV and shows stacks.
+    isDev: false,
+    errorFormatter: ({ shape, error, ctx }) => {
+      const told = fromTrpcError(error);
+      const problem = told.toProblem(ctx?.requestId ?? 'unknown', origin);
+      return {
+        code: shape.code,
+        message: told.message,
+        data: {
+          code: trpcCodeOf(told),
+          httpStatus: told.status,
+          path: shape.data.path,
+          problem,
+        },
+      };
+    },
+  });
+type Trpc = ReturnType<typeof trpcAt>;
 
 type Group = RouteName extends `${infer G}.${string}` ? G : never;
 type VerbOf<G extends Group> =
@@ -46,22 +48,26 @@ type Procedure<N extends RouteName> = (typeof routes)[N]['method'] extends 'GET'
 type Procedures = { [G in Group]: { [V in VerbOf<G>]: Procedure<NameOf<G, V>> } };
 
 /** The router's type for clients: `client.datasets.create.mutate({…})`. */
-export type AppRouter = TRPCBuiltRouter<(typeof t)['_config']['$types'], Procedures>;
+export type AppRouter = TRPCBuiltRouter<Trpc['_config']['$types'], Procedures>;
 
-/** One procedure a verb of the contract: queries for GET, mutations for the others. */
-export function createRouter(call: Call): AppRouter {
+/**
+ * One procedure a verb of the contract: queries for GET, mutations for the others.
+ * @param origin as which those outside reach the API
+ */
+export function createRouter(call: Call, origin: string): AppRouter {
+  const t = trpcAt(origin);
   const groups = new Map<string, Record<string, unknown>>();
   for (const name of Object.keys(routes) as RouteName[]) {
     const [group = '', verb = ''] = name.split('.');
     const procedures = groups.get(group) ?? {};
-    procedures[verb] = procedureOf(name, call);
+    procedures[verb] = procedureOf(t, name, call);
     groups.set(group, procedures);
   }
   // Built from data, so that the types, which are made from the same data, are stated.
   return t.router(Object.fromEntries(groups) as never);
 }
 
-function procedureOf(name: RouteName, call: Call) {
+function procedureOf(t: Trpc, name: RouteName, call: Call) {
   const procedure = t.procedure.input((value: unknown) => value);
   const resolve = async ({ ctx, input }: { ctx: Caller; input: unknown }) => {
     try {

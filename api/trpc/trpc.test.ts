@@ -1,7 +1,7 @@
 import { createTRPCClient, httpBatchLink, TRPCClientError } from '@trpc/client';
 import { problemSchema } from '@armature/sdk/contract';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { startTestApi, type TestApi } from '../../test/support/api.ts';
+import { PLATFORM_KEY, startTestApi, type TestApi } from '../../test/support/api.ts';
 import { breakObject } from '../../test/support/broken-object.ts';
 import { armSpec } from '../../test/support/robots.ts';
 import type { AppRouter } from './router.ts';
@@ -34,7 +34,9 @@ async function problemOf(call: Promise<unknown>) {
   if (!(error instanceof TRPCClientError)) throw new Error('the call did not fail');
   const data = error.data as { problem: unknown; httpStatus: number; stack?: unknown };
   expect(data).not.toHaveProperty('stack');
-  return { ...problemSchema.parse(data.problem), http: data.httpStatus };
+  const problem = problemSchema.parse(data.problem);
+  expect(problem.type).toBe(`${api.publicUrl}/errors/${problem.code}`);
+  return { ...problem, http: data.httpStatus };
 }
 
 describe('tRPC', () => {
@@ -79,6 +81,34 @@ describe('tRPC', () => {
     expect(
       await problemOf(client(reader.key).embodiments.create.mutate({ spec: armSpec })),
     ).toMatchObject({ code: 'forbidden', http: 403 });
+  });
+
+  it('says of a limit what REST says: which, and in the header when to come again', async () => {
+    const { id, key: ours } = await api.tenant('full');
+    const { id: embodiment } = await api.must('embodiments.create', ours, { spec: armSpec });
+    const limit = { id, name: 'storage_bytes', value: 0 } as const;
+    await api.must('tenants.limit', PLATFORM_KEY, limit);
+    const files = [{ path: 'a', size: 1, sha256: '0'.repeat(64) }];
+    const set = { name: 'd', embodiment_id: embodiment, files };
+    for (const [path, body] of [
+      ['datasets.create', set],
+      ['datasets.create,embodiments.create?batch=1', { 0: set, 1: { spec: armSpec } }],
+    ] as const) {
+      const answer = await fetch(`${api.url}/trpc/${path}`, {
+        method: 'POST',
+        headers: { authorization: `Bearer ${ours}`, 'content-type': 'application/json' },
+        body: JSON.stringify(body),
+      });
+      expect([answer.status, answer.headers.get('retry-after')]).toEqual([
+        path.includes('batch') ? 207 : 429,
+        '3600',
+      ]);
+      expect(await answer.text()).toContain('"limit":"storage_bytes","retry_after_s":3600');
+    }
+    const fine = await fetch(`${api.url}/trpc/tenants.current`, {
+      headers: { authorization: `Bearer ${ours}` },
+    });
+    expect([fine.status, fine.headers.get('retry-after')]).toEqual([200, null]);
   });
 
   it('says nothing of what went wrong inside', async () => {

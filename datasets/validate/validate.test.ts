@@ -15,6 +15,7 @@ import {
 import { fromDirectory, isUsable, openDataset, validateSource, writeLeRobot } from '../index.ts';
 import { episodeParquet } from '../lerobot/write-parquet.ts';
 import { encodeVideo } from '../video/encode.ts';
+import { Findings } from './findings.ts';
 
 const DATA = 'data/chunk-000/episode_000001.parquet';
 const VIDEO = 'videos/chunk-000/observation.images.top/episode_000001.mp4';
@@ -188,6 +189,11 @@ describe('validateSource', () => {
       { action: smallSpec.action.slice(0, 2) },
       { code: 'action_dimensions', feature: 'action' },
     ],
+    [
+      'dimensions of the state',
+      { state: smallSpec.state.slice(0, 2) },
+      { code: 'state_dimensions', feature: 'state' },
+    ],
     ['names', { state: [...smallSpec.state].reverse() }, { code: 'state_names', feature: 'state' }],
     [
       'cameras',
@@ -203,6 +209,14 @@ describe('validateSource', () => {
       expect(report.findings).toMatchObject([{ severity: 'error', ...finding }]);
     },
   );
+
+  it('warns of a camera that the embodiment does not have', async () => {
+    const report = await check(good.directory, { ...smallSpec, cameras: [] });
+    expect(isUsable(report)).toBe(true);
+    expect(report.findings).toMatchObject([
+      { severity: 'warning', code: 'unused_camera', feature: 'top' },
+    ]);
+  });
 
   it('warns of what looks wrong but can be used', async () => {
     const directory = join(scratch, 'odd');
@@ -242,7 +256,43 @@ describe('validateSource', () => {
     const { findings } = await check(directory);
     const errors = findings.filter(({ severity }) => severity === 'error');
     expect(errors).toHaveLength(21);
-    expect(errors.at(-1)?.message).toBe('5 more findings of this kind');
+    const { message, episodes: others } = errors.at(-1) ?? {};
+    expect(message).toBe('5 more findings of this kind, in episodes 20-24');
+    // All that are bad are named, so that the set can be accepted without them.
+    const named = [...errors.flatMap(({ episode }) => episode ?? []), ...(others ?? [])];
+    expect(named.sort((a, b) => a - b)).toEqual(episodes.map((_, index) => index));
+  });
+
+  it('names episodes that are apart, as many as a message has room for', () => {
+    const findings = new Findings();
+    const tell = (episode?: number): void =>
+      findings.add({
+        severity: 'error',
+        code: 'c',
+        message: 'm',
+        fix: 'f',
+        ...(episode === undefined ? {} : { episode }),
+      });
+    for (let i = 0; i < 20; i += 1) tell(i);
+    for (const episode of [31, 30, 24, 24, 32]) tell(episode);
+    expect(findings.list().at(-1)).toMatchObject({
+      message: '5 more findings of this kind, in episodes 24, 30-32',
+      episodes: [24, 30, 31, 32],
+    });
+    for (let i = 100; i < 300; i += 2) tell(i);
+    const last = findings.list().at(-1);
+    expect(last?.message).toMatch(/105 more .*, in episodes 24, 30-32, 100, .*, …$/);
+    expect(last?.message.length).toBeLessThan(300);
+    expect(last?.episodes).toHaveLength(104);
+  });
+
+  it('names no episodes of what is the set’s', () => {
+    const findings = new Findings();
+    const finding = { severity: 'warning', code: 'c', message: 'm', fix: 'f' } as const;
+    for (let i = 0; i < 22; i += 1) findings.add({ ...finding, feature: `state.${i}` });
+    const last = findings.list().at(-1);
+    expect(last?.message).toBe('2 more findings of this kind');
+    expect(last).not.toHaveProperty('episodes');
   });
 
   it('stops when it is cancelled', async () => {

@@ -689,6 +689,22 @@ describe('long commands', () => {
     expect(bad.stderr).toContain('field  episodes[3]');
   });
 
+  it('accepts a set without the episodes that are named, one by one or in runs', async () => {
+    const handlers: Handlers = { 'datasets.accept': () => dataset({ status: 'validating' }) };
+    const accept = (...without: string[]) =>
+      armature(handlers, ['datasets', 'accept', 'ds_1', ...without]);
+    const done = await accept('--without', '3,20-23');
+    expect([done.code, done.stdout.trim()]).toEqual([0, 'ds_1 is validating']);
+    expect(api.calls.at(-1)?.input).toEqual({ id: 'ds_1', without_episodes: [3, 20, 21, 22, 23] });
+    const before = api.calls.length;
+    for (const wrong of ['', '3,', '5-3', '1-2-3', 'a', '-1', '0-10000']) {
+      const refused = await accept('--without', wrong);
+      expect([wrong, refused.code]).toEqual([wrong, 2]);
+    }
+    expect((await accept()).stderr).toContain('--without');
+    expect(api.calls).toHaveLength(before);
+  });
+
   it('shows the episodes of a set with their pictures, a page at a time', async () => {
     const url = 'https://store.example/0-0-0.jpg?signature=a';
     const stats = { mean: [0], std: [0], min: [0], max: [0] };

@@ -1,5 +1,8 @@
 import { InvalidArgumentError, Option, type Command } from 'commander';
 
+/** Numbers that a run may stand for. */
+const MOST_OF_A_RUN = 10_000;
+
 /** A whole number of at least `min`. */
 export function integer(min: number): (text: string) => number {
   return (text) => {
@@ -26,6 +29,19 @@ function numberFrom(text: string, min: number): number | undefined {
 /** Whole numbers of at least 1, with commas between. */
 export function integers(text: string): number[] {
   return text.split(',').map(integer(1));
+}
+
+/** Numbers of at least 0 and runs of them, with commas between: `3,20-24`. */
+export function numbersAndRuns(text: string): number[] {
+  const number = integer(0);
+  return text.split(',').flatMap((part) => {
+    const [from, to = from, ...more] = part.split('-').map((end) => number(end));
+    const length = (to ?? 0) - (from ?? 0) + 1;
+    if (from === undefined || more.length > 0 || length < 1 || length > MOST_OF_A_RUN) {
+      throw new InvalidArgumentError('It must be numbers and runs of them, such as 3,20-24.');
+    }
+    return Array.from({ length }, (_, i) => from + i);
+  });
 }
 
 /** A number of at least 0, or null for the word that stands for none. */

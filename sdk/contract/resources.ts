@@ -126,6 +126,8 @@ export const findingSchema = z.object({
   message: z.string(),
   fix: z.string(),
   episode: z.number().int().optional(),
+  /** Where many findings of a kind are told as one: the episodes that they are of, in order. */
+  episodes: z.array(z.number().int()).optional(),
   feature: z.string().optional(),
 });
 export type Finding = z.infer<typeof findingSchema>;

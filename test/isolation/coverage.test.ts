@@ -2,6 +2,7 @@ import { routes, type RouteName } from '@armature/sdk/contract';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { doors } from '../../api/auth/people/doors.ts';
 import { z } from 'zod';
+import { openApiDocument } from '../../api/openapi/document.ts';
 import { createRouter } from '../../api/trpc/router.ts';
 import { startTestApi, type TestApi } from '../support/api.ts';
 import { idPaths, inputs, schemaIdPaths } from './inputs.ts';
@@ -44,8 +45,20 @@ describe('the matrix', () => {
     expect([...verbs].filter((route) => !served.has(route))).toEqual([]);
   });
 
+  it('has its REST routes in the OpenAPI document, and no others', () => {
+    const { paths } = openApiDocument() as { paths: Record<string, object> };
+    const told = Object.entries(paths).flatMap(([path, methods]) =>
+      Object.keys(methods).map((method) => `${method.toUpperCase()} ${path}`),
+    );
+    const rest = api.app?.routes.filter(({ path }) => path.startsWith('/v1/')) ?? [];
+    const served = rest.map(
+      ({ method, path }) => `${method} ${path.replaceAll(/:(\w+)/g, '{$1}')}`,
+    );
+    expect(told.sort()).toEqual([...new Set(served)].sort());
+  });
+
   it('has every procedure of the router', () => {
-    const router = createRouter(() => Promise.reject(new Error('is not called')));
+    const router = createRouter(() => Promise.reject(new Error('is not called')), api.publicUrl);
     expect(Object.keys(router._def.procedures).sort()).toEqual([...names].sort());
   });
 

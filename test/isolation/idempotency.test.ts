@@ -1,15 +1,10 @@
-import { problemSchema, routes, type RouteName } from '@armature/sdk/contract';
+import { routes, type RouteName } from '@armature/sdk/contract';
 import postgres from 'postgres';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import {
-  PLATFORM_KEY,
-  requestFor,
-  startTestApi,
-  type Credential,
-  type TestApi,
-} from '../support/api.ts';
+import { PLATFORM_KEY, startTestApi, type TestApi } from '../support/api.ts';
 import { addServeWorker } from '../support/rows.ts';
 import { SPOILING, type World } from './inputs.ts';
+import { skins } from './skins.ts';
 import { callOf, makeWorld } from './world.ts';
 
 const mutations = (Object.keys(routes) as RouteName[])
@@ -23,28 +18,15 @@ const WITHOUT_OTHER_INPUT: ReadonlySet<RouteName> = new Set(['invitations.accept
 
 let api: TestApi;
 let admin: postgres.Sql;
-let world: World;
 beforeAll(async () => {
   api = await startTestApi();
   admin = postgres(api.db.adminUrl, { max: 1 });
-  world = await makeWorld(api, 'a');
 });
 afterAll(async () => {
   await admin.end();
   await api.stop();
 });
 
-interface Sent {
-  status: number;
-  text: string;
-}
-async function send(name: RouteName, by: Credential, input: object, key: string): Promise<Sent> {
-  const [url, request] = requestFor(api.url, name, by, input);
-  const headers = { ...(request.headers as object), 'idempotency-key': key };
-  const answer = await fetch(url, { ...request, headers });
-  return { status: answer.status, text: await answer.text() };
-}
-const problemOf = ({ text }: Sent) => problemSchema.parse(JSON.parse(text));
 const auditLines = async (): Promise<number> => {
   const [row] = await admin<{ count: number }[]>`select count(*)::int as count from audit_log`;
   return row?.count ?? expect.fail('no count');
@@ -64,29 +46,34 @@ function otherInput(name: RouteName, input: object): object {
   throw new Error(`${name} has no other input like ${text}`);
 }
 
-describe('the idempotency key of', () => {
+const mutating = Object.entries(skins).filter(([, { verbs }]) => verbs.includes('keys.create'));
+
+describe.each(mutating)('by %s, the idempotency key of', (skin, { call }) => {
+  let world: World;
+  beforeAll(async () => {
+    world = await makeWorld(api, 'a');
+  });
+
   it.each(mutations)('%s has it carried out once', async (name) => {
     await addServeWorker(api.db.worker);
     const made = await callOf(api, name, world);
     const by = routes[name].scope === 'platform' ? PLATFORM_KEY : made.credential;
-    const key = `once-for-all-${name}`;
+    const send = (input: object) =>
+      call(api, name, by, input, { 'idempotency-key': `once-for-all-${name}-${skin}` });
     const before = await auditLines();
-    const twins = await Promise.all([1, 2, 3].map(() => send(name, by, made.input, key)));
+    const twins = await Promise.all([1, 2, 3].map(() => send(made.input)));
     const [done, ...more] = twins.filter(({ status }) => status === 200);
     expect(done, JSON.stringify(twins)).toBeDefined();
     for (const again of more) expect(again).toEqual(done);
     for (const told of twins.filter(({ status }) => status !== 200)) {
-      expect(problemOf(told)).toMatchObject({
-        status: 409,
-        code: 'conflict',
-        field: 'idempotency-key',
-      });
+      const problem = { code: 'conflict', field: 'idempotency-key' };
+      expect(told).toMatchObject({ status: 409, problem });
     }
-    expect(await send(name, by, made.input, key)).toEqual(done);
+    expect(await send(made.input)).toEqual(done);
     expect((await auditLines()) - before).toBe(WITHOUT_LINE.has(name) ? 0 : 1);
     if (WITHOUT_OTHER_INPUT.has(name)) return;
-    const changed = await send(name, by, otherInput(name, made.input), key);
-    expect(problemOf(changed)).toMatchObject({ status: 422, code: 'idempotency_mismatch' });
+    const changed = await send(otherInput(name, made.input));
+    expect(changed).toMatchObject({ status: 422, problem: { code: 'idempotency_mismatch' } });
     expect((await auditLines()) - before).toBe(WITHOUT_LINE.has(name) ? 0 : 1);
   });
 });

@@ -14,10 +14,13 @@ export type Skin = (
   name: RouteName,
   key: Credential,
   input: object,
+  headers?: Readonly<Record<string, string>>,
 ) => Promise<SkinAnswer>;
 
-const rest: Skin = async (api, name, key, input) => {
-  const answer = await fetch(...requestFor(api.url, name, key, input));
+const rest: Skin = async (api, name, key, input, headers = {}) => {
+  const [url, request] = requestFor(api.url, name, key, input);
+  const sent = { ...(request.headers as Record<string, string>), ...headers };
+  const answer = await fetch(url, { ...request, headers: sent });
   const body: unknown = await answer.json();
   return answer.ok
     ? { status: answer.status, ok: body }
@@ -25,7 +28,7 @@ const rest: Skin = async (api, name, key, input) => {
 };
 
 /** As tRPC's own client sends it, without a batch. */
-const trpc: Skin = async (api, name, key, input) => {
+const trpc: Skin = async (api, name, key, input, headers = {}) => {
   const isQuery = routes[name].method === 'GET';
   const url = new URL(`/trpc/${name}`, api.url);
   if (isQuery) url.searchParams.set('input', JSON.stringify(input));
@@ -35,6 +38,7 @@ const trpc: Skin = async (api, name, key, input) => {
       'content-type': 'application/json',
       'x-request-id': 'test-request-1',
       ...credentialHeaders(key),
+      ...headers,
     },
     ...(isQuery ? {} : { body: JSON.stringify(input) }),
   });

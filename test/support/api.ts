@@ -198,6 +198,7 @@ async function inThisProcess(options: TestApiOptions): Promise<Running> {
     connectionAddress: () => caller.address ?? anyAddress(),
     keyPepper: KEY_PEPPER,
     platformKey: PLATFORM_KEY,
+    publicUrl: options.publicUrl ?? server.url,
     prices: readPriceSheets(undefined),
     sealing: Sealing.of(SEALING_KEYS),
     sessionSigningKey: { ...privateKey.export({ format: 'jwk' }), kid: 'test-1' },

@@ -1,6 +1,8 @@
 import {
   and,
+  auditLog,
   eq,
+  newId,
   sql,
   webhookDeliveries,
   webhookEndpoints,
@@ -145,7 +147,7 @@ async function record(
       .where(and(waiting(work), eq(webhookDeliveries.attempts, delivery.attempts)))
       .returning({ id: webhookDeliveries.id });
     if (rows.length === 0) return false;
-    if (gone) await stopEndpoint(tx, endpoint);
+    if (gone) await stopEndpoint(tx, endpoint, delivery.id);
     if (ended) await queue.complete(work, tx);
     else await queue.fail(work, error ?? `answered ${String(status)}`, tx);
     return true;
@@ -153,11 +155,27 @@ async function record(
 }
 
 /** A receiver that answers 410 wants to be told nothing more. */
-async function stopEndpoint(tx: Tx, { tenantId, id }: Begun['endpoint']): Promise<void> {
-  await tx
+async function stopEndpoint(
+  tx: Tx,
+  { tenantId, id }: Begun['endpoint'],
+  deliveryId: string,
+): Promise<void> {
+  const mine = and(eq(webhookEndpoints.tenantId, tenantId), eq(webhookEndpoints.id, id));
+  const stopped = await tx
     .update(webhookEndpoints)
     .set({ enabled: false })
-    .where(and(eq(webhookEndpoints.tenantId, tenantId), eq(webhookEndpoints.id, id)));
+    .where(and(mine, eq(webhookEndpoints.enabled, true)))
+    .returning({ id: webhookEndpoints.id });
+  if (stopped.length === 0) return;
+  await tx.insert(auditLog).values({
+    id: newId('aud'),
+    tenantId,
+    actor: 'platform',
+    verb: 'webhooks.stop',
+    subjectId: id,
+    requestId: deliveryId,
+    detail: { answer_status: 410 },
+  });
 }
 
 /** The message while this work is the one that sends it. */

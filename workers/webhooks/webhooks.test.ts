@@ -193,6 +193,13 @@ describe('a webhook', () => {
     expect(await api.must('webhooks.get', key, { id: webhook.id })).toMatchObject({
       enabled: false,
     });
+    const { items: noted } = await api.must('audit.list', key, { subject: webhook.id });
+    expect(noted[0]).toMatchObject({
+      actor: 'platform',
+      verb: 'webhooks.stop',
+      request_id: (await deliveries())[0]?.id,
+      detail: { answer_status: 410 },
+    });
     const other = await subscribed(['dataset.ready']);
     await other.ready();
     await api.must('webhooks.delete', other.key, { id: other.webhook.id });

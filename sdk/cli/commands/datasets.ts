@@ -4,7 +4,7 @@ import { ArmatureError, type Dataset, type DatasetReport } from '../../contract/
 import { pushDataset, type Armature, type PushProgress } from '../../src/index.ts';
 import { clientOf, type Context, type Runner } from '../context.ts';
 import { showList } from '../list.ts';
-import { integer, paged, type PageOptions } from '../options.ts';
+import { integer, numbersAndRuns, paged, type PageOptions } from '../options.ts';
 import { bytes, fields, note, show, table } from '../output.ts';
 import { progress } from '../progress.ts';
 
@@ -61,6 +61,22 @@ export function addDatasets(program: Command, run: Runner): void {
       run(async (context) => {
         const set = await (await clientOf(context)).datasets.get({ id }, context);
         show(context.output, set, () => describe(set));
+      }),
+    );
+  datasets
+    .command('accept')
+    .description('validate a set that was rejected again without some of its episodes')
+    .argument('<id>', 'id of the set')
+    .requiredOption(
+      '--without <episodes>',
+      'all that are to be left out, as the report has them: 3,20-24',
+      numbersAndRuns,
+    )
+    .action((id: string, { without }: { without: number[] }) =>
+      run(async (context) => {
+        const input = { id, without_episodes: without };
+        const set = await (await clientOf(context)).datasets.accept(input, context);
+        show(context.output, set, () => `${set.id} is ${set.status}`);
       }),
     );
   datasets
