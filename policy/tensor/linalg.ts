@@ -97,24 +97,37 @@ function towardsSecond(a: Tensor, dy: Tensor, transA: boolean, transB: boolean):
   return transB ? gemm(dy, a, { transA: true, transB: true }) : gemm(a, dy);
 }
 
-/** Entries of a product over rows up to which its two halves are faster than the whole, and rows from which on. */
+/** Entries of a product over rows up to which shares of them are faster than the whole, and rows from which on. */
 const [NARROW, LONG] = [192 * 192, 1024];
+/** Equal shares of long rows: as many as keep both threads at work and what they read in the cache. */
+const SHARES = 4;
+
+/** Long rows in equal shares, [SHARES, rows / SHARES, n]; undefined where they are short or cannot be shared out. */
+function shared(x: Tensor): Tensor | undefined {
+  const count = dim(x.shape, 0);
+  if (count < LONG || count % SHARES !== 0) return undefined;
+  return reshape(x, [SHARES, count / SHARES, dim(x.shape, 1)]);
+}
 
 /**
  * aᵀ·b for a [rows, m] and b [rows, n]. The runtime's threads divide the result among them, and each packs all
- * rows of b: of long and narrow matrices they get half of the rows each instead.
+ * rows of b: of long and narrow matrices they get shares of the rows instead.
  */
 export function overRows(a: Tensor, b: Tensor): Tensor {
-  const [count, m, n] = [dim(a.shape, 0), dim(a.shape, 1), dim(b.shape, 1)];
-  const isApart = count >= LONG && count % 2 === 0 && m * n <= NARROW;
-  if (!isApart) return gemm(a, b, { transA: true });
-  const [first, second] = [a, b].map((x) => reshape(x, [2, count / 2, dim(x.shape, 1)]));
-  return reduceSum(matmul(swap(first as Tensor), second as Tensor), [0]);
+  const isNarrow = dim(a.shape, 1) * dim(b.shape, 1) <= NARROW;
+  const [first, second] = isNarrow ? [shared(a), shared(b)] : [];
+  if (first === undefined || second === undefined) return gemm(a, b, { transA: true });
+  return reduceSum(matmul(swap(first), second), [0]);
 }
 
 /** Sum over all axes but the last, as a product with a row of ones: several times faster than ReduceSum. */
 export function sumRows(x: Tensor): Tensor {
   const matrix = rows(x);
+  const shares = shared(matrix);
+  if (shares !== undefined) {
+    const ones = filled(x.graph, 1, [SHARES, 1, dim(shares.shape, 1)], x.dtype);
+    return reduceSum(matmul(ones, shares), [0, 1]);
+  }
   const ones = filled(x.graph, 1, [1, dim(matrix.shape, 0)], x.dtype);
   return reshape(gemm(ones, matrix), [dim(matrix.shape, 1)]);
 }
