@@ -11,12 +11,15 @@ import {
   concat,
   conv1d,
   conv2d,
+  gemm,
   Graph,
   gradients,
+  matmul,
   mul,
   reduceSum,
   reshape,
   slice,
+  sumRows,
   type Tensor,
   toOnnx,
 } from '@armature/policy/tensor';
@@ -28,6 +31,7 @@ const [TURNS, CALLS] = [6, 4];
 const OPTIMISER: AdamWOptions = { beta1: 0.9, beta2: 0.98, eps: 1e-8, weightDecay: 0.01, clip: 1 };
 /** Pictures of a batch, cells of the stem's grid and its channels. */
 const [PICTURES, SIDE, CHANNELS] = [32, 16, 64];
+const LAYERS = 12;
 /** Chunks of a batch, positions of the decoder's inner level and its channels. */
 const SEQUENCES = [256, 8, 192] as const;
 
@@ -74,6 +78,14 @@ export async function whatChangesBring(
     'convolution of the decoder with its gradients': {
       taken: ['tiles', { graph: sequences('tiles'), fed: none }],
       other: ['windows', { graph: sequences('windows'), fed: none }],
+    },
+    'sums over rows': {
+      taken: ['in shares', { graph: overRows(sumRows), fed: none }],
+      other: ['as one product', { graph: overRows(summedAtOnce), fed: none }],
+    },
+    'products over rows': {
+      taken: ['in shares', { graph: overRows(slopeOfProduct), fed: none }],
+      other: ['as one product', { graph: overRows(productAtOnce), fed: none }],
     },
     'weights in the engine': {
       taken: ['resident', { graph: readers(specs), fed: none }],
@@ -173,6 +185,32 @@ function convolution(way: 'tiles' | 'windows' | 'Conv'): Graph {
 function sequences(way: 'tiles' | 'windows'): Graph {
   const shapes = [SEQUENCES, [5, SEQUENCES[2], SEQUENCES[2]]] as const;
   return withGradients(way, shapes, (x, w) => conv1d(x, w, { padding: 2 }));
+}
+
+/** Layers whose activations, of the stem's size, are summed up for a gradient to a bias or a weight. */
+function overRows(make: (x: Tensor) => Tensor): Graph {
+  const graph = new Graph(make.name);
+  for (let layer = 0; layer < LAYERS; layer++) {
+    const x = graph.input(`x${layer}`, 'float32', [PICTURES * SIDE * SIDE, CHANNELS]);
+    graph.output(`sum${layer}`, make(x));
+  }
+  return graph;
+}
+
+function summedAtOnce(x: Tensor): Tensor {
+  const count = PICTURES * SIDE * SIDE;
+  return gemm(x.graph.constant(1, [1, count]), x);
+}
+
+function slopeOfProduct(x: Tensor): Tensor {
+  const weight = x.graph.constant(1, [CHANNELS, CHANNELS]);
+  const [slope] = gradients({ of: matmul(x, weight), upstream: x }, [weight]);
+  if (slope === undefined) throw new Error('a product has a gradient to its second factor');
+  return slope;
+}
+
+function productAtOnce(x: Tensor): Tensor {
+  return gemm(x, x, { transA: true });
 }
 
 function withGradients(
