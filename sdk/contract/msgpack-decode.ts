@@ -12,6 +12,8 @@ export interface MsgpackLimits {
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 const asSent = 'Send one msgpack value with numpy markers, as openpi-client packs it.';
 const MAX_DIMENSIONS = 32;
+/** Text up to this long is read byte by byte where it is ASCII. */
+const SHORT = 32;
 
 /**
  * Reads one msgpack value. Bytes and arrays are views into the frame, nothing is copied. Every
@@ -109,6 +111,8 @@ export class MsgpackReader {
 
   private text(length: number): string {
     const bytes = this.take(length);
+    // Keys and the like, for which the way to the decoder takes longer than reading them.
+    if (length <= SHORT && bytes.every((byte) => byte < 0x80)) return latin1(bytes);
     try {
       return utf8.decode(bytes);
     } catch (cause) {

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import { claimLoop } from './claim-loop.ts';
 
@@ -44,4 +45,44 @@ describe('claimLoop', () => {
     }, 5);
     await loop;
   });
+
+  it('polls with one lane for all that have nothing to do, and fills all of them once there is work', async () => {
+    const stop = new AbortController();
+    const jobs: number[] = [];
+    let [asked, busy, most] = [0, 0, 0];
+    const loop = claimLoop<number>({
+      claim: () => {
+        asked += 1;
+        return Promise.resolve(jobs.shift() ?? null);
+      },
+      run: async () => {
+        busy += 1;
+        most = Math.max(most, busy);
+        await sleep(20);
+        busy -= 1;
+      },
+      pollMs: 10,
+      lanes: 4,
+      nowMs: () => 0,
+      random: () => 0.5,
+      onClaimFailed: () => undefined,
+      stop: stop.signal,
+    });
+    const began = performance.now();
+    await waitFor(() => asked >= 10);
+    // Each has asked once, and one goes on asking.
+    expect(asked - 4).toBeLessThanOrEqual((performance.now() - began) / 10 + 1);
+    jobs.push(1, 2, 3, 4, 5, 6);
+    await waitFor(() => jobs.length === 0 && busy === 0);
+    expect(most).toBe(4);
+    // Whoever looked out has had work since: another does so.
+    const before = asked;
+    await waitFor(() => asked > before + 3);
+    stop.abort();
+    await loop;
+  });
 });
+
+async function waitFor(holds: () => boolean): Promise<void> {
+  while (!holds()) await sleep(1);
+}

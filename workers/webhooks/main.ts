@@ -27,20 +27,19 @@ const services = {
   timeoutMs: config.WEBHOOK_TIMEOUT_MS,
   allowLoopback: config.WEBHOOK_ALLOW_LOOPBACK === 'true',
 };
-const lanes = Array.from({ length: config.WEBHOOK_LANES }, () =>
-  claimLoop({
-    claim: () => queue.take('webhook'),
-    run: (work) => deliver(work, services),
-    pollMs: config.POLL_MS,
-    nowMs: () => performance.now(),
-    random: Math.random,
-    onClaimFailed: (error) => log.warn({ err: error }, 'no message could be taken'),
-    stop,
-  }),
-);
+const running = claimLoop({
+  claim: () => queue.take('webhook'),
+  run: (work) => deliver(work, services),
+  pollMs: config.POLL_MS,
+  lanes: config.WEBHOOK_LANES,
+  nowMs: () => performance.now(),
+  random: Math.random,
+  onClaimFailed: (error) => log.warn({ err: error }, 'no message could be taken'),
+  stop,
+});
 process.stdout.write(`${JSON.stringify({ ready: true })}\n`);
 log.info({ worker: config.WORKER_ID }, 'waiting for messages');
-await Promise.all(lanes);
+await running;
 await queue.close();
 await db.close();
 log.info('stopped');

@@ -2,9 +2,10 @@ import type { Chunk } from '@armature/sdk';
 import type { EmbodimentSpec } from '@armature/sdk/contract';
 import type { Figure } from '../../result.ts';
 import { latencyFigures } from '../../timing.ts';
-import { connect, leave, seen, type Reasoning, type Robot, type Served } from './fleet.ts';
+import { connect, granted, leave, seen, type Reasoning, type Robot, type Served } from './fleet.ts';
+import { inProcess } from './robot/robot-process.ts';
 
-/** Chunks of each robot that do not count. */
+/** Chunks of each of many robots that do not count. */
 const WARMUP = 10;
 export const ROBOTS = 32;
 /** How often 32 robots and one alone take turns, and the chunks of that one. */
@@ -26,17 +27,20 @@ export function robotFigures(name: string, chunks: readonly Answer[]): Figure[] 
   ];
 }
 
-/** Chunks of one robot that asks again as soon as it has the one before, without the first few. */
+/**
+ * Chunks of one robot that asks again as soon as it has the one before, in a process of its own, without those
+ * in which both sides still compile what they run.
+ */
 export async function oneRobot(
   served: Served,
   reasoning: Reasoning,
-  count: number,
+  { chunks: count, warmup }: { readonly chunks: number; readonly warmup: number },
 ): Promise<Answer[]> {
-  const robot = await connect(served, { reasoning });
+  const grant = await granted(served, { reasoning });
   try {
-    return (await askInTurn(robot, served, WARMUP + count)).slice(WARMUP);
+    return await inProcess({ grant, jpeg: served.jpeg, warmup, count });
   } finally {
-    await leave(served, robot);
+    await served.client.sessions.end({ id: grant.session.id });
   }
 }
 

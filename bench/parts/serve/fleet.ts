@@ -92,18 +92,25 @@ export interface ConnectOptions {
 
 const straight = (grant: SessionGrant): SessionGrant => grant;
 
-/** A session of one robot, ready to act. */
-export async function connect(served: Served, options: ConnectOptions): Promise<Robot> {
-  const { client, embodimentId } = served;
-  const { reasoning, version } = options;
-  const route = options.route ?? straight;
-  const grant = await client.sessions.create({
+/** What a robot connects with. */
+export async function granted(
+  { client, embodimentId }: Pick<Served, 'client' | 'embodimentId'>,
+  { reasoning, version }: Pick<ConnectOptions, 'reasoning' | 'version'>,
+): Promise<SessionGrant> {
+  return client.sessions.create({
     robot: 'bench',
     embodiment_id: embodimentId,
     ...(version === undefined ? {} : { policy_version_id: version }),
     reasoning: { when: reasoning },
     max_hz: 1000,
   });
+}
+
+/** A session of one robot, ready to act. */
+export async function connect(served: Served, options: ConnectOptions): Promise<Robot> {
+  const { client } = served;
+  const route = options.route ?? straight;
+  const grant = await granted(served, options);
   const { id } = grant.session;
   return connectRobot({
     embodiment: spec,
@@ -123,7 +130,10 @@ export async function leave({ client }: Served, robot: Robot): Promise<void> {
 }
 
 /** What a robot sees, as JPEG or as raw pixels. */
-export function seen({ jpeg, pixels }: Served, how: 'jpeg' | 'pixels' = 'jpeg') {
+export function seen(
+  { jpeg, pixels }: Pick<Served, 'jpeg' | 'pixels'>,
+  how: 'jpeg' | 'pixels' = 'jpeg',
+) {
   const shown = how === 'jpeg' ? { jpeg } : { pixels };
   return {
     instruction: 'bench',

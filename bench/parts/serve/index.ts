@@ -14,23 +14,27 @@ import { theWay } from './way.ts';
 /** How much is measured: all of it, or just enough to see that it works. */
 const SIZES = {
   full: {
-    chunks: 200,
+    chunks: 1_000,
+    warmup: 1_000,
     chunksARobot: 10,
     tenants: 8,
     pool: 160,
     rates: [10, 20, 50, 80],
     trialMs: 3_000,
+    rests: 200,
     loads: 3,
     cuts: 10,
     peerMs: 4_000,
   },
   quick: {
     chunks: 20,
+    warmup: 10,
     chunksARobot: 5,
     tenants: 2,
     pool: 24,
     rates: [20],
     trialMs: 800,
+    rests: 20,
     loads: 1,
     cuts: 2,
     peerMs: 800,
@@ -66,12 +70,12 @@ export async function measureServe(options: PartOptions): Promise<PartMeasuremen
     }
     const [served] = fleet;
     if (served === undefined) throw new Error('there is a tenant');
-    const off = await oneRobot(served, 'off', size.chunks);
-    const every = await oneRobot(served, 'every_chunk', size.chunks);
+    const off = await oneRobot(served, 'off', size);
+    const every = await oneRobot(served, 'every_chunk', size);
     const bare = await bareMachine({
       up: 2 * served.jpeg.length,
       down: CHUNK_BYTES,
-      count: size.chunks,
+      count: size.rests,
       restMs: quantile(
         off.map(({ timings }) => timings.infer_ms),
         0.5,

@@ -45,8 +45,9 @@ export function decodeJpeg(bytes: Uint8Array, size: Size): Uint8Array {
   // Before it is decoded, so that no file makes more pixels than were agreed.
   if (info.width !== size.width || info.height !== size.height) throw wrongSize(info, size);
   orRefuse(() => decoder.decode());
-  const picture = decoder.getDecodedBuffer();
-  return info.componentCount === 1 ? threefold(picture) : picture.slice();
+  const { buffer, byteOffset, length } = decoder.getDecodedBuffer();
+  const picture = new Uint8Array(buffer, byteOffset, length);
+  return info.componentCount === 1 ? threefold(picture) : picture;
 }
 
 /** The decoder throws numbers, which say nothing of a file but that it is damaged. */

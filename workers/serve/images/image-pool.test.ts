@@ -4,6 +4,7 @@ import { Ndarray } from '@armature/sdk/contract';
 import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { countScans } from './count-scans.ts';
+import { decodeJpeg } from './decode-jpeg.ts';
 import { ImagePool } from './image-pool.ts';
 
 const camera = { name: 'front', kind: 'external', width: 96, height: 64 } as const;
@@ -48,6 +49,18 @@ describe('ImagePool', () => {
       expect(made).toEqual(preprocessImage(decoded, 96, 64, target));
       expect(frame.equals(before)).toBe(true);
     }
+  });
+
+  it('leaves a decoded picture as it is when others are decoded', async () => {
+    const size = { width: 96, height: 64 };
+    const [one, other] = await Promise.all([
+      picture().jpeg().toBuffer(),
+      picture().negate().jpeg().toBuffer(),
+    ]);
+    const decoded = decodeJpeg(one, size);
+    const before = Buffer.from(decoded);
+    expect(decodeJpeg(other, size)).not.toEqual(decoded);
+    expect(before.equals(decoded)).toBe(true);
   });
 
   it('refuses other sizes, damage, and every other format', async () => {

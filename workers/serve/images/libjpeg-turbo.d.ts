@@ -13,8 +13,8 @@ declare module '@cornerstonejs/codec-libjpeg-turbo-8bit/decodewasmjs' {
     readHeader(): void;
     getFrameInfo(): FrameInfo;
     decode(): void;
-    /** The picture, a view that the next call overwrites: u8 [height, width, componentCount]. */
-    getDecodedBuffer(): Uint8Array;
+    /** The picture in memory of its own: u8 [height, width, componentCount]. */
+    getDecodedBuffer(): Uint8ClampedArray<ArrayBuffer>;
   }
 
   export interface LibjpegTurbo {

@@ -136,15 +136,8 @@ export class Dispatcher<Row, Result> {
     const ranMs = this.options.now() - started;
     this.busy.delete(engine.name);
     for (const entry of entries) this.options.queue.release(entry);
-    // The engine gets its next batch before this one's results are looked at.
+    // The engine gets its next batch before this one's results are looked at, and those go out before all else.
     this.pump();
-    this.options.onRun?.({
-      engine: engine.name,
-      kind: entries[0]?.job.job.kind ?? '',
-      rows: entries.length,
-      tenants: new Set(entries.map((entry) => entry.tenant)).size,
-      ranMs,
-    });
     entries.forEach((entry, i) => {
       const outcome = outcomes[i];
       const { job, offeredAt } = entry.job;
@@ -154,6 +147,13 @@ export class Dispatcher<Row, Result> {
       } else {
         job.dropped({ why: 'failed', error: engineFailure(outcome?.error) });
       }
+    });
+    this.options.onRun?.({
+      engine: engine.name,
+      kind: entries[0]?.job.job.kind ?? '',
+      rows: entries.length,
+      tenants: new Set(entries.map((entry) => entry.tenant)).size,
+      ranMs,
     });
   }
 
