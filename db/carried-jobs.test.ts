@@ -68,6 +68,13 @@ async function counts() {
 }
 
 describe('jobs in the queue', () => {
+  it('is asked for without waiting for other claims while nothing is due', async () => {
+    await send('ft_1');
+    await giveBack(await claimed(), 3_600_000);
+    await admin`select pg_advisory_lock(hashtextextended('claim a job', 0))`;
+    expect(await claim()).toBeNull();
+  });
+
   it('is not claimed without its piece of work', async () => {
     await send('ft_1');
     await admin`delete from pgboss.job`;

@@ -86,6 +86,15 @@ export async function withPlatform<T>(db: Db, work: (tx: Tx) => Promise<T>): Pro
   return transaction(db, work);
 }
 
+/** A statement by itself, on what belongs to no tenant: without the ways to and fro of a transaction. */
+export async function inOneStatement<T>(db: Db, work: (orm: Db['orm']) => Promise<T>): Promise<T> {
+  try {
+    return await work(db.orm);
+  } catch (error) {
+    throw redactDatabaseError(error);
+  }
+}
+
 async function transaction<T>(db: Db, work: (tx: Tx) => Promise<T>): Promise<T> {
   try {
     return await db.orm.transaction(work);

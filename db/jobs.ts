@@ -15,6 +15,7 @@ import { withSystem, withTenant, type Db, type Tx } from './connection.ts';
 import { newId } from './ids.ts';
 import { endWork, takeWork } from './queued-work.ts';
 import { jobs, type JobKind } from './schema.ts';
+import { workDue } from './work-due.ts';
 
 /** A job that this process holds until its lease ends; `fence` goes with every write for it. */
 export interface ClaimedJob {
@@ -79,6 +80,7 @@ const CLAIM_IDLE_MS = 5_000;
  */
 export async function claimJob(db: Db, options: ClaimOptions): Promise<ClaimedJob | null> {
   const { owner, leaseMs } = options;
+  if (!(await workDue(db, options.kind))) return null;
   return withSystem(db, 'claim the next job', async (tx) => {
     await tx.execute(
       sql`select set_config('idle_in_transaction_session_timeout', ${String(CLAIM_IDLE_MS)}, true), pg_advisory_xact_lock(hashtextextended('claim a job', 0))`,

@@ -138,7 +138,7 @@ describe('the queue', () => {
     const gone = connect('postgres://armature_worker@127.0.0.1:1/none', { max: 1 });
     await expect(Queue.open(gone, { onError: () => undefined })).rejects.toThrow();
     await gone.close();
-    await admin`revoke usage on schema pgboss from armature_system`;
+    await admin`revoke select on pgboss.job from armature_system`;
     await expect(queue.take('sweep')).rejects.toThrow('42501');
   });
 

@@ -8,6 +8,7 @@ import {
   type QueuedWork,
   type ShortQueue,
 } from './queued-work.ts';
+import { workDue } from './work-due.ts';
 
 export interface QueueOptions {
   /** Told of failures in the background, which are tried again. */
@@ -57,6 +58,7 @@ export class Queue {
 
   /** Takes the next work that is due, or null. @throws DatabaseError */
   async take<Q extends ShortQueue>(queue: Q): Promise<QueuedWork<Q> | null> {
+    if (!(await workDue(this.db, queue))) return null;
     return withSystem(this.db, 'take the next work of the queue', (tx) => takeWork(tx, queue));
   }
 
