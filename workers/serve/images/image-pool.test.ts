@@ -2,7 +2,7 @@ import type { Worker } from 'node:worker_threads';
 import { preprocessImage } from '@armature/policy/data';
 import { Ndarray } from '@armature/sdk/contract';
 import sharp from 'sharp';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { countScans } from './count-scans.ts';
 import { decodeJpeg } from './decode-jpeg.ts';
 import { ImagePool } from './image-pool.ts';
@@ -149,6 +149,38 @@ describe('ImagePool', () => {
     await own.prepare({ front: { jpeg: new Uint8Array(jpeg) } }, [camera], target);
     await own.close();
     expect(lost).toHaveLength(1);
+  });
+
+  it('has a thread without work take a picture that its thread has not begun', async () => {
+    const lost: Error[] = [];
+    const own = await ImagePool.start(2, (error) => lost.push(error), 20_000);
+    const [late] = Reflect.get(own, 'threads') as { worker: Worker }[];
+    if (late === undefined) throw new Error('there are threads');
+    const { worker } = late;
+    const replies: unknown[] = [];
+    worker.on('message', (reply) => replies.push(reply));
+    // What is sent to it arrives late, as with a thread that the system does not let run.
+    const post = worker.postMessage.bind(worker);
+    const held: Parameters<typeof post>[] = [];
+    worker.postMessage = (...message) => void held.push(message);
+    const side = { ...camera, name: 'side' };
+    const image = { pixels: Ndarray.uint8(pixels, [64, 96, 3]) };
+    const both = () => own.prepare({ front: image, side: image }, [camera, side], target);
+    const wanted = preprocessImage(pixels, 96, 64, target);
+    expect(await both()).toEqual({ front: wanted, side: wanted });
+    expect(held).toHaveLength(1);
+    worker.postMessage = post;
+    for (const message of held) post(...message);
+    await vi.waitFor(() => {
+      expect(replies).toEqual([{ passed: true }]);
+    });
+    expect(await Promise.all([both(), both()])).toEqual([
+      { front: wanted, side: wanted },
+      { front: wanted, side: wanted },
+    ]);
+    expect(replies.length).toBeGreaterThan(1);
+    await own.close();
+    expect(lost).toEqual([]);
   });
 
   it('rejects what is under way when it closes', async () => {

@@ -1,32 +1,48 @@
 import { ArmatureError, type EmbodimentSpec, type WireImage } from '@armature/sdk/contract';
 import { ImageThread, TookTooLong } from './image-thread.ts';
-import type { ImageReply, ImageRequest, Size } from './protocol.ts';
+import type { Claim, ImageAnswer, ImageRequest, Size } from './protocol.ts';
 
 type Camera = EmbodimentSpec['cameras'][number];
 
 /** Longest that a picture may take, ms; one of the largest camera that can be declared takes tenths of that. */
 const LIMIT_MS = 2_000;
+const LAST_TICKET = 2 ** 31 - 1;
 
-interface Waiting {
-  readonly request: ImageRequest;
-  readonly resolve: (reply: Promise<ImageReply>) => void;
+/** A picture on its way through the threads. */
+interface Picture {
+  /** What a thread is sent, made anew for each, since its bytes are handed over. */
+  readonly request: () => ImageRequest;
+  readonly resolve: (answer: ImageAnswer) => void;
   readonly reject: (error: Error) => void;
+  /** Once it was given to a thread: nobody has begun it while the ticket is in its place. */
+  claim?: Claim;
+  /** Threads that have been given it and may still answer. */
+  asked: number;
+  /** Why a thread did not. */
+  failed?: Error;
 }
 
 /**
  * Turns wire images into what the policy sees, off the event loop. A thread has one picture at a time and the
  * others wait here, first come, first served: a thread that has to be replaced takes no other's picture
- * with it.
+ * with it. A thread without work is given a picture that its thread has not begun, since the system has not let
+ * it run yet: whichever begins first has it.
  */
 export class ImagePool {
   private readonly threads: ImageThread[];
   private readonly idle = new Set<ImageThread>();
-  private readonly waiting: Waiting[] = [];
+  private readonly waiting: Picture[] = [];
+  /** Given to one thread alone and not answered. */
+  private readonly given = new Set<Picture>();
+  private readonly places: Int32Array;
+  private tickets = 0;
   private closed: Error | undefined;
 
   private constructor(count: number, limitMs: number, onThreadLost: (error: Error) => void) {
+    const places = new SharedArrayBuffer(count * Int32Array.BYTES_PER_ELEMENT);
+    this.places = new Int32Array(places);
     const begin = (i: number): ImageThread => {
-      const thread = new ImageThread(`images-${i}`, limitMs, (error) => {
+      const thread = new ImageThread(`images-${i}`, places, limitMs, (error) => {
         onThreadLost(error);
         this.idle.delete(thread);
         this.threads[i] = begin(i);
@@ -86,7 +102,8 @@ export class ImagePool {
   private async prepareOne(image: WireImage, camera: Camera, target: Size): Promise<Uint8Array> {
     const size = { width: camera.width, height: camera.height };
     const field = `images.${camera.name}`;
-    const reply = await this.ask({ ...payload(image), size, target }).catch((error: unknown) => {
+    const request = (): ImageRequest => ({ ...payload(image), size, target });
+    const reply = await this.ask(request).catch((error: unknown) => {
       if (!(error instanceof TookTooLong)) throw error;
       return { refused: `cannot be decoded: ${error.message}`, fix: 'Send baseline JPEG.' };
     });
@@ -98,26 +115,58 @@ export class ImagePool {
     });
   }
 
-  private ask(request: ImageRequest): Promise<ImageReply> {
+  private ask(request: () => ImageRequest): Promise<ImageAnswer> {
     if (this.closed !== undefined) return Promise.reject(this.closed);
-    const [thread] = this.idle;
-    if (thread !== undefined) return this.give(thread, request);
     return new Promise((resolve, reject) => {
-      this.waiting.push({ request, resolve, reject });
+      const picture: Picture = { request, resolve, reject, asked: 0 };
+      const [thread] = this.idle;
+      if (thread === undefined) this.waiting.push(picture);
+      else this.give(thread, picture);
     });
   }
 
-  private async give(thread: ImageThread, request: ImageRequest): Promise<ImageReply> {
+  private give(thread: ImageThread, picture: Picture): void {
+    this.tickets = (this.tickets % LAST_TICKET) + 1;
+    const claim = { place: this.threads.indexOf(thread), ticket: this.tickets };
+    Atomics.store(this.places, claim.place, claim.ticket);
+    picture.claim = claim;
+    this.given.add(picture);
+    void this.send(thread, picture, claim);
+  }
+
+  private async send(thread: ImageThread, picture: Picture, claim: Claim): Promise<void> {
     this.idle.delete(thread);
-    const reply = await thread.ask(request);
-    this.free(thread);
-    return reply;
+    picture.asked += 1;
+    try {
+      const reply = await thread.ask({ ...picture.request(), claim });
+      this.free(thread);
+      if (!('passed' in reply)) picture.resolve(reply);
+    } catch (error) {
+      picture.failed = error instanceof Error ? error : new Error(String(error));
+    }
+    picture.asked -= 1;
+    this.given.delete(picture);
+    // Who had it has failed, or it is answered and this is not heard.
+    if (picture.asked === 0)
+      picture.reject(picture.failed ?? new Error('no thread took a picture'));
   }
 
   private free(thread: ImageThread): void {
+    // Another has its place by now.
+    if (!this.threads.includes(thread)) return;
     const next = this.waiting.shift();
-    if (next === undefined) this.idle.add(thread);
-    else next.resolve(this.give(thread, next.request));
+    if (next !== undefined) {
+      this.give(thread, next);
+      return;
+    }
+    this.idle.add(thread);
+    for (const picture of this.given) {
+      const { claim } = picture;
+      if (claim === undefined || Atomics.load(this.places, claim.place) !== claim.ticket) continue;
+      this.given.delete(picture);
+      void this.send(thread, picture, claim);
+      return;
+    }
   }
 }
 

@@ -1,5 +1,5 @@
 import { Worker } from 'node:worker_threads';
-import type { ImageReply, ImageRequest } from './protocol.ts';
+import type { ImageReply, ImageRequest, ImageThreadData } from './protocol.ts';
 
 /** A picture took a thread longer than any may. */
 export class TookTooLong extends Error {
@@ -22,13 +22,24 @@ export class ImageThread {
   private readonly onEnd: (error: Error) => void;
 
   /**
+   * @param places of tickets, which all threads of a pool share
    * @param limitMs longest that a picture may take; then the thread ends
    * @param onEnd told once when the thread ends without having been closed.
    */
-  constructor(name: string, limitMs: number, onEnd: (error: Error) => void) {
+  constructor(
+    name: string,
+    places: SharedArrayBuffer,
+    limitMs: number,
+    onEnd: (error: Error) => void,
+  ) {
     this.limitMs = limitMs;
     this.onEnd = onEnd;
-    this.worker = new Worker(new URL('./worker.mjs', import.meta.url), { name, execArgv: [] });
+    const workerData: ImageThreadData = { places };
+    this.worker = new Worker(new URL('./worker.mjs', import.meta.url), {
+      name,
+      execArgv: [],
+      workerData,
+    });
     this.worker.on('message', (reply: ImageReply) => this.take()?.resolve(reply));
     this.worker.on('error', (error) => this.end(error));
     this.worker.on('exit', (code) => this.end(new Error(`thread ${name} ended with code ${code}`)));

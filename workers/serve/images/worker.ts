@@ -1,18 +1,25 @@
-import { parentPort } from 'node:worker_threads';
+import { parentPort, workerData } from 'node:worker_threads';
 import { preprocessImage } from '@armature/policy/data';
 import { decodeJpeg, PictureError } from './decode-jpeg.ts';
-import type { ImageReply, ImageRequest } from './protocol.ts';
+import type { Claim, ImageAnswer, ImageReply, ImageRequest, ImageThreadData } from './protocol.ts';
 
 /** An image thread: decodes, then pre-processes as training does. */
 const port = parentPort;
 if (port === null) throw new Error('an image thread needs a parent');
 
+const places = new Int32Array((workerData as ImageThreadData).places);
+
 port.on('message', (request: ImageRequest) => {
-  const reply = answer(request);
+  const reply: ImageReply = isMine(request.claim) ? answer(request) : { passed: true };
   port.postMessage(reply, 'pixels' in reply ? [reply.pixels.buffer as ArrayBuffer] : []);
 });
 
-function answer({ kind, bytes, size, target }: ImageRequest): ImageReply {
+function isMine(claim: Claim | undefined): boolean {
+  if (claim === undefined) return true;
+  return Atomics.compareExchange(places, claim.place, claim.ticket, 0) === claim.ticket;
+}
+
+function answer({ kind, bytes, size, target }: ImageRequest): ImageAnswer {
   try {
     const rgb = kind === 'jpeg' ? decodeJpeg(bytes, size) : bytes;
     return { pixels: owned(preprocessImage(rgb, size.width, size.height, target)) };
