@@ -88,16 +88,16 @@ export async function withPlatform<T>(db: Db, work: (tx: Tx) => Promise<T>): Pro
 
 /** A statement by itself, on what belongs to no tenant: without the ways to and fro of a transaction. */
 export async function inOneStatement<T>(db: Db, work: (orm: Db['orm']) => Promise<T>): Promise<T> {
-  try {
-    return await work(db.orm);
-  } catch (error) {
-    throw redactDatabaseError(error);
-  }
+  return redacted(() => work(db.orm));
 }
 
 async function transaction<T>(db: Db, work: (tx: Tx) => Promise<T>): Promise<T> {
+  return redacted(() => db.orm.transaction(work));
+}
+
+async function redacted<T>(work: () => Promise<T>): Promise<T> {
   try {
-    return await db.orm.transaction(work);
+    return await work();
   } catch (error) {
     throw redactDatabaseError(error);
   }

@@ -1,5 +1,5 @@
 import { sql } from 'drizzle-orm';
-import { withPlatform, type Db } from './connection.ts';
+import { inOneStatement, type Db } from './connection.ts';
 
 /**
  * Ids of the sessions, of any tenant, that have ended: of those that are connected at a worker, wherever they
@@ -12,8 +12,8 @@ export async function endedSessions(
 ): Promise<string[]> {
   const connected = sql`array(select jsonb_array_elements_text(${JSON.stringify(of.connected)}::jsonb))`;
   const within = sql`make_interval(secs => ${of.withinS}::double precision)`;
-  const rows = await withPlatform(db, (tx) =>
-    tx.execute<{ id: string }>(
+  const rows = await inOneStatement(db, (orm) =>
+    orm.execute<{ id: string }>(
       sql`select id from armature_ended_sessions(${workerId}, ${connected}, ${within})`,
     ),
   );

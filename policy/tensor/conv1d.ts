@@ -9,8 +9,9 @@ import { windows } from './windows.ts';
 import { paysInTiles, tiledConv1d, withBias } from './winograd.ts';
 
 /**
- * Convolutions over sequences, channels last: windows side by side and one product, which in
- * training beats the runtime's Conv (its weight gradient above all); with large batches tiles beat both. Inside, weights are [k, in, out].
+ * Convolutions over sequences, channels last: windows side by side and one product, which in training beats the
+ * runtime's Conv (its weight gradient above all); with large batches tiles beat both. Inside, weights are
+ * [k, in, out].
  */
 
 export interface Conv1dOptions {

@@ -11,7 +11,8 @@ import { paysInTiles, tiledConv2d, withBias, type Axis } from './winograd.ts';
 
 /**
  * Convolutions over images with square kernels. Channels last: windows side by side and one product, or in
- * training of large batches tiles. Channels second: the runtime's Conv, its input gradient by ConvTranspose. The weight gradient is one product in both.
+ * training of large batches tiles. Channels second: the runtime's Conv, its input gradient by ConvTranspose. The
+ * weight gradient is one product in both.
  */
 
 export interface Conv2dOptions {

@@ -4,7 +4,7 @@ import { ShapeError } from './errors.ts';
 import type { Tensor } from './graph.ts';
 import { gemm } from './linalg.ts';
 import { cast, equal } from './logic.ts';
-import { axisOf, dim, sizeOf, withDim } from './shapes.ts';
+import { axisOf, dim, inverseOrder, sizeOf, withDim } from './shapes.ts';
 import { transpose } from './shape.ts';
 
 /** Reading and adding by index. Indices are int64. */
@@ -40,7 +40,7 @@ function gatherGradient(dy: Tensor, x: Tensor, index: Tensor, axis: number): Ten
   const rest = x.shape.slice(axis + 1);
   const width = sizeOf(lead) * sizeOf(rest);
   const order = [axis, ...lead.map((_, i) => i), ...rest.map((_, i) => i + axis + 1)];
-  const back = order.map((_, i) => order.indexOf(i));
+  const back = inverseOrder(order);
   const flat = reshape(dy, [...lead, count, ...rest]);
   const upstream = reshape(transpose(flat, order), [count, width]);
   const sum = addRows(upstream, reshape(index, [count]), entries);

@@ -3,7 +3,7 @@ import { emit, indices } from './emit.ts';
 import { ShapeError } from './errors.ts';
 import type { Gradient, Tensor } from './graph.ts';
 import { filled } from './broadcast.ts';
-import { axisOf, dim, sameShape, withDim } from './shapes.ts';
+import { axisOf, dim, inverseOrder, sameShape, withDim } from './shapes.ts';
 
 /** Rearranging elements: transpose, concat, split, slice, pad, repeat. */
 
@@ -14,13 +14,12 @@ export function transpose(x: Tensor, perm: readonly number[]): Tensor {
     throw new ShapeError('transpose', `${perm.join()} is no order of the axes`, [x.shape]);
   }
   if (order.every((p, i) => p === i)) return x;
-  const inverse = order.map((_, i) => order.indexOf(i));
   return emit(
     'Transpose',
     [x],
     { dtype: x.dtype, shape: order.map((p) => dim(x.shape, p)) },
     { perm: { ints: order } },
-    [(dy) => transpose(dy, inverse)],
+    [(dy) => transpose(dy, inverseOrder(order))],
   );
 }
 

@@ -65,3 +65,12 @@ export function reducedShape(
     ? shape.map((d, i) => (axes.includes(i) ? 1 : d))
     : shape.filter((_, i) => !axes.includes(i));
 }
+
+/** Where each place of an order has gone: the order that undoes it. */
+export function inverseOrder(order: readonly number[]): number[] {
+  const back = new Array<number>(order.length).fill(0);
+  order.forEach((from, to) => {
+    back[from] = to;
+  });
+  return back;
+}

@@ -3,7 +3,7 @@ import { composite, emit, indices } from './emit.ts';
 import type { Tensor } from './graph.ts';
 import { matmul, sumRows, swap } from './linalg.ts';
 import { after, isLarge } from './order.ts';
-import { dim } from './shapes.ts';
+import { dim, inverseOrder } from './shapes.ts';
 
 /**
  * Convolutions of stride 1 with fewer multiplications (Winograd 1980; Lavin & Gray 2016): outputs are made in
@@ -77,7 +77,10 @@ export function tiledConv1d(x: Tensor, w: Tensor, axis: Axis): Tensor {
     reshape(apart, [points, batch * tiles, inner]),
     reshape(kernels, [points, inner, features]),
   );
-  const together = moved(reshape(products, [points * batch, tiles * features]), inverse(outwards));
+  const together = moved(
+    reshape(products, [points * batch, tiles * features]),
+    inverseOrder(outwards),
+  );
   return mapped(reshape(together, [batch, points * tiles, features]), along.output, axis.to);
 }
 
@@ -110,7 +113,7 @@ export function tiledConv2d(x: Tensor, w: Tensor, down: Axis, across: Axis): Ten
   );
   const together = moved(
     reshape(products, [high * columns.points, columns.tiles * batch * features]),
-    inverse(outwards),
+    inverseOrder(outwards),
   );
   const joined = mapped(
     reshape(together, [high, wide, batch * features]),
@@ -120,7 +123,7 @@ export function tiledConv2d(x: Tensor, w: Tensor, down: Axis, across: Axis): Ten
   const whole = mapped(reshape(joined, [high, across.to * batch * features]), rows.output, down.to);
   const last = moved(
     reshape(whole, [down.to * across.to * batch, features]),
-    inverse(byPoint(batch, down.to * across.to)),
+    inverseOrder(byPoint(batch, down.to * across.to)),
   );
   return reshape(last, [batch, down.to, across.to, features]);
 }
@@ -146,7 +149,7 @@ function mapped(x: Tensor, matrix: Float32Array, count: number): Tensor {
 function moved(x: Tensor, order: readonly number[]): Tensor {
   const output = { dtype: x.dtype, shape: x.shape };
   return emit('Gather', [x, indices(x.graph, order)], output, { axis: { int: 0 } }, [
-    (dy) => moved(dy, inverse(order)),
+    (dy) => moved(dy, inverseOrder(order)),
     null,
   ]);
 }
@@ -178,14 +181,6 @@ function bothPoints(down: number, tiles: number, across: number): number[] {
     ];
     return (p * tiles + tile) * across + q;
   });
-}
-
-function inverse(order: readonly number[]): number[] {
-  const back = new Array<number>(order.length).fill(0);
-  order.forEach((from, to) => {
-    back[from] = to;
-  });
-  return back;
 }
 
 /** What takes both axes of a kernel to the points of both: [points, kernel · kernel]. */

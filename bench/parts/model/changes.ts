@@ -31,6 +31,7 @@ const [TURNS, CALLS] = [6, 4];
 const OPTIMISER: AdamWOptions = { beta1: 0.9, beta2: 0.98, eps: 1e-8, weightDecay: 0.01, clip: 1 };
 /** Pictures of a batch, cells of the stem's grid and its channels. */
 const [PICTURES, SIDE, CHANNELS] = [32, 16, 64];
+/** Activations of so many layers are summed up in a call. */
 const LAYERS = 12;
 /** Chunks of a batch, positions of the decoder's inner level and its channels. */
 const SEQUENCES = [256, 8, 192] as const;

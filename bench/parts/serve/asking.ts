@@ -38,13 +38,18 @@ export async function oneRobot(
 ): Promise<Answer[]> {
   const grant = await granted(served, { reasoning });
   try {
-    return await inProcess({ grant, jpeg: served.jpeg, warmup, count });
+    const { jpeg, pixels } = served;
+    return await inProcess({ grant, jpeg, pixels, warmup, count });
   } finally {
     await served.client.sessions.end({ id: grant.session.id });
   }
 }
 
-export async function askInTurn(robot: Robot, served: Served, count: number): Promise<Answer[]> {
+export async function askInTurn(
+  robot: Robot,
+  served: Pick<Served, 'jpeg' | 'pixels'>,
+  count: number,
+): Promise<Answer[]> {
   const chunks: Answer[] = [];
   const observation = seen(served);
   while (chunks.length < count) {

@@ -14,8 +14,6 @@ interface Picture {
   readonly request: () => ImageRequest;
   readonly resolve: (answer: ImageAnswer) => void;
   readonly reject: (error: Error) => void;
-  /** Once it was given to a thread: nobody has begun it while the ticket is in its place. */
-  claim?: Claim;
   /** Threads that have been given it and may still answer. */
   asked: number;
   /** Why a thread did not. */
@@ -32,8 +30,8 @@ export class ImagePool {
   private readonly threads: ImageThread[];
   private readonly idle = new Set<ImageThread>();
   private readonly waiting: Picture[] = [];
-  /** Given to one thread alone and not answered. */
-  private readonly given = new Set<Picture>();
+  /** Given to one thread alone and not answered; nobody has begun one while its ticket is in its place. */
+  private readonly given = new Map<Picture, Claim>();
   private readonly places: Int32Array;
   private tickets = 0;
   private closed: Error | undefined;
@@ -129,8 +127,7 @@ export class ImagePool {
     this.tickets = (this.tickets % LAST_TICKET) + 1;
     const claim = { place: this.threads.indexOf(thread), ticket: this.tickets };
     Atomics.store(this.places, claim.place, claim.ticket);
-    picture.claim = claim;
-    this.given.add(picture);
+    this.given.set(picture, claim);
     void this.send(thread, picture, claim);
   }
 
@@ -160,9 +157,8 @@ export class ImagePool {
       return;
     }
     this.idle.add(thread);
-    for (const picture of this.given) {
-      const { claim } = picture;
-      if (claim === undefined || Atomics.load(this.places, claim.place) !== claim.ticket) continue;
+    for (const [picture, claim] of this.given) {
+      if (Atomics.load(this.places, claim.place) !== claim.ticket) continue;
       this.given.delete(picture);
       void this.send(thread, picture, claim);
       return;

@@ -2,10 +2,11 @@ import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import type { SessionGrant } from '@armature/sdk/contract';
 import type { Answer } from '../asking.ts';
+import type { Served } from '../fleet.ts';
 
-export interface RobotTask {
+/** What a robot connects with, what it sees, and how many chunks it asks for. */
+export interface RobotTask extends Pick<Served, 'jpeg' | 'pixels'> {
   readonly grant: SessionGrant;
-  readonly jpeg: Uint8Array;
   /** Chunks before those that count. */
   readonly warmup: number;
   readonly count: number;
