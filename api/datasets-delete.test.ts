@@ -18,9 +18,12 @@ afterAll(async () => {
 
 /** Resolves once a transaction waits for another's lock. */
 const blocked = () =>
-  vi.waitFor(async () => {
-    expect(await admin`select from pg_locks where not granted`).not.toEqual([]);
-  });
+  vi.waitFor(
+    async () => {
+      expect(await admin`select from pg_locks where not granted`).not.toEqual([]);
+    },
+    { timeout: 20_000 },
+  );
 
 async function world() {
   const { id: tenant, key } = await api.tenant();

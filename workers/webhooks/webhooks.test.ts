@@ -227,7 +227,9 @@ describe('a webhook', () => {
       resolve: () => new Promise((resolve) => (release = resolve)),
       timeoutMs: 60_000,
     });
-    await vi.waitFor(async () => expect((await deliveries())[0]?.attempts).toBe(1));
+    await vi.waitFor(async () => expect((await deliveries())[0]?.attempts).toBe(1), {
+      timeout: 20_000,
+    });
     expect(await deliverDue()).toBe(0);
     await admin`update pgboss.job set started_on = now() - interval '61 seconds' where id = ${lost.id}`;
     await queue.supervise();
