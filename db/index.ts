@@ -38,10 +38,8 @@ export { keyLimit, tenantLimit } from './limits.ts';
 export {
   writeRecords,
   writeTrainingUsage,
-  type PolicyFaultRow,
-  type ReasoningRecordRow,
   type TrainingUsageRow,
-  type UsageEventRow,
+  type WorkerRecord,
 } from './metering.ts';
 export {
   canaryRecords,

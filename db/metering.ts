@@ -1,71 +1,64 @@
 import { eq, sql } from 'drizzle-orm';
-import type { Tx } from './connection.ts';
-import { countDeviations, type Deviation } from './policy-deviations.ts';
-import { countAttempts, type Attempt } from './policy-windows.ts';
-import {
-  policyFaults,
-  reasoningRecords,
-  trainingUsage,
-  usageCursors,
-  usageEvents,
-} from './schema.ts';
+import { inOneStatement, type Db, type Tx } from './connection.ts';
+import { trainingUsage, usageCursors, type PolicyFault } from './schema.ts';
 import { lockUsage } from './usage-windows.ts';
 
-export type UsageEventRow = Omit<typeof usageEvents.$inferInsert, 'windowAt'> & {
-  /** How far the robot was from where the chunk before had it go. */
-  deviation?: number;
-};
-export type PolicyFaultRow = typeof policyFaults.$inferInsert;
-export type ReasoningRecordRow = typeof reasoningRecords.$inferInsert;
-export type TrainingUsageRow = Omit<typeof trainingUsage.$inferInsert, 'at' | 'windowAt'>;
+/** A chunk that was served; `at` is ISO 8601. */
+export interface UsageRecord {
+  readonly kind: 'usage';
+  readonly id: string;
+  readonly session_id: string;
+  readonly policy_version_id: string;
+  readonly reasoning_id: string | null;
+  readonly actions: number;
+  readonly reasoning_tokens: number;
+  readonly compute_us: number;
+  /** How far the robot was from where the chunk before had it go, in shares of the joints' ranges. */
+  readonly deviation?: number | undefined;
+  readonly at: string;
+}
+
+/** A reasoning that a robot was told of; `created_at` is ISO 8601. */
+export interface ReasoningRecord {
+  readonly kind: 'reasoning';
+  readonly id: string;
+  readonly session_id: string;
+  readonly text: string;
+  readonly source: string;
+  readonly tokens: number;
+  readonly created_at: string;
+}
+
+/** What a policy version did wrong; `at` is ISO 8601. */
+export interface FaultRecord {
+  readonly kind: 'fault';
+  readonly id: string;
+  readonly session_id: string;
+  readonly policy_version_id: string;
+  readonly fault: PolicyFault;
+  readonly message: string;
+  readonly at: string;
+}
+
+export type WorkerRecord = UsageRecord | ReasoningRecord | FaultRecord;
 
 /**
- * Writes a worker's records of one tenant, within `withTenant`, and counts chunks and faults in their
- * versions' windows. Ids are derived from session, epoch and number, so that a batch that is written
- * again changes nothing. At most 5,000 rows of each.
+ * Writes a worker's records of one tenant, all or none, in one statement, and counts chunks and faults in their
+ * versions' windows. Ids are derived from session, epoch and number, so that a batch that is written again
+ * changes nothing. @throws DatabaseError
  */
 export async function writeRecords(
-  tx: Tx,
-  records: {
-    usage: readonly UsageEventRow[];
-    reasoning: readonly ReasoningRecordRow[];
-    faults: readonly PolicyFaultRow[];
-  },
+  db: Db,
+  tenantId: string,
+  records: readonly WorkerRecord[],
 ): Promise<void> {
-  const attempts: Attempt[] = [];
-  const deviations: Deviation[] = [];
-  if (records.usage.length > 0) {
-    const rows = await inOpenWindows(tx, records.usage);
-    const written = await tx
-      .insert(usageEvents)
-      .values(rows)
-      .onConflictDoNothing()
-      .returning({ id: usageEvents.id });
-    const ids = new Set(written.map(({ id }) => id));
-    for (const { id, policyVersionId, sessionId, deviation } of records.usage) {
-      if (!ids.delete(id)) continue;
-      attempts.push({ policyVersionId, outcome: 'chunk' });
-      if (deviation !== undefined) deviations.push({ policyVersionId, sessionId, deviation });
-    }
-  }
-  if (records.faults.length > 0) {
-    const written = await tx
-      .insert(policyFaults)
-      .values([...records.faults])
-      .onConflictDoNothing()
-      .returning({ policyVersionId: policyFaults.policyVersionId, outcome: policyFaults.fault });
-    attempts.push(...written);
-  }
-  if (records.reasoning.length > 0) {
-    await tx
-      .insert(reasoningRecords)
-      .values([...records.reasoning])
-      .onConflictDoNothing();
-  }
-  // Last: the counts of a version are locked from here to the end of the transaction.
-  await countAttempts(tx, attempts);
-  await countDeviations(tx, deviations);
+  if (tenantId === '') throw new Error('records need a tenant');
+  await inOneStatement(db, (orm) =>
+    orm.execute(sql`select armature_write_records(${tenantId}, ${JSON.stringify(records)}::jsonb)`),
+  );
 }
+
+export type TrainingUsageRow = Omit<typeof trainingUsage.$inferInsert, 'at' | 'windowAt'>;
 
 /** Writes what an attempt of a fine-tune took until now, once however often it is written. */
 export async function writeTrainingUsage(tx: Tx, row: TrainingUsageRow): Promise<void> {

@@ -3,59 +3,7 @@ import type { Tx } from './connection.ts';
 import { appendEvents } from './events.ts';
 import { newId } from './ids.ts';
 import { sessionDeviations } from './policy-deviations.ts';
-import {
-  auditLog,
-  embodiments,
-  policyVersions,
-  policyWindows,
-  type PolicyFault,
-} from './schema.ts';
-
-/** How an attempt of a version ended: in a chunk that was sent, or in a fault. */
-export interface Attempt {
-  readonly policyVersionId: string;
-  readonly outcome: 'chunk' | PolicyFault;
-}
-
-/**
- * Counts attempts in their versions' windows of the minute that it is, in the transaction that writes
- * them, so that each counts once.
- */
-export async function countAttempts(tx: Tx, attempts: readonly Attempt[]): Promise<void> {
-  const counts = new Map<string, Record<Attempt['outcome'], number>>();
-  for (const { policyVersionId, outcome } of attempts) {
-    const known = counts.get(policyVersionId);
-    const count = known ?? { chunk: 0, refused: 0, not_finite: 0, load_failed: 0 };
-    count[outcome] += 1;
-    if (known === undefined) counts.set(policyVersionId, count);
-  }
-  // In one order for all, or two writers might wait for each other.
-  const versions = [...counts].sort(([a], [b]) => (a < b ? -1 : 1));
-  if (versions.length === 0) return;
-  const { chunks, refused, notFinite, loadFailed } = policyWindows;
-  await tx
-    .insert(policyWindows)
-    .values(
-      versions.map(([policyVersionId, count]) => ({
-        tenantId: sql`armature_tenant()`,
-        policyVersionId,
-        windowAt: sql`date_trunc('minute', now())`,
-        chunks: count.chunk,
-        refused: count.refused,
-        notFinite: count.not_finite,
-        loadFailed: count.load_failed,
-      })),
-    )
-    .onConflictDoUpdate({
-      target: [policyWindows.tenantId, policyWindows.policyVersionId, policyWindows.windowAt],
-      set: {
-        chunks: sql`${chunks} + excluded.chunks`,
-        refused: sql`${refused} + excluded.refused`,
-        notFinite: sql`${notFinite} + excluded.not_finite`,
-        loadFailed: sql`${loadFailed} + excluded.load_failed`,
-      },
-    });
-}
+import { auditLog, embodiments, policyVersions, policyWindows } from './schema.ts';
 
 /** What came of a version's attempts. */
 export interface Outcomes {

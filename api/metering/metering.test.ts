@@ -57,19 +57,17 @@ async function fleet() {
   let number = 0;
   const serve = async (session: string, at: Date, chunks = 1) => {
     const usage = Array.from({ length: chunks }, () => ({
+      kind: 'usage' as const,
       id: `${session}:0:${number++}`,
-      tenantId: tenant,
-      sessionId: session,
-      policyVersionId: policy,
-      reasoningId: null,
+      session_id: session,
+      policy_version_id: policy,
+      reasoning_id: null,
       actions: 16,
-      reasoningTokens: 3,
-      computeUs: 12_345,
-      at,
+      reasoning_tokens: 3,
+      compute_us: 12_345,
+      at: at.toISOString(),
     }));
-    await withTenant(api.db.worker, tenant, (tx) =>
-      writeRecords(tx, { usage, reasoning: [], faults: [] }),
-    );
+    await writeRecords(api.db.worker, tenant, usage);
   };
   return { tenant, key, policy, sessions, serve, embodiment: embodiment.id };
 }

@@ -154,16 +154,23 @@ export function actFeeds(
     known: f32([rows, 1], known),
     kept: f32([rows, dims], kept),
     noise: f32([rows, signature.horizon, dims], noise),
-    table: f32(
-      [MAX_STEPS, SAMPLER_COLUMNS],
-      samplerTable(steps, config.diffusion.trainSteps, MAX_STEPS),
-    ),
+    table: f32([MAX_STEPS, SAMPLER_COLUMNS], tableOf(steps, config.diffusion.trainSteps)),
     steps: { dtype: 'int64', shape: [], data: BigInt64Array.of(BigInt(steps)) },
     slot: slotFeed(given, rows),
     previous: f32([rows, signature.horizon, dims], previous),
     previous_weight: f32([rows, signature.horizon], held),
     previous_given: f32([rows, signature.horizon], set),
   };
+}
+
+const tables = new Map<string, Float32Array>();
+
+/** A sampler's table, which is the same for every chunk, in memory of its own. */
+function tableOf(steps: number, trainSteps: number): Float32Array {
+  const key = `${steps}/${trainSteps}`;
+  const table = tables.get(key) ?? samplerTable(steps, trainSteps, MAX_STEPS);
+  tables.set(key, table);
+  return table.slice();
 }
 
 /**

@@ -328,10 +328,10 @@ export class PolicyRuntime {
     const { config } = this.base;
     const signature = this.signature(rows);
     const size = this.bucket(rows.length);
-    const feeds: Record<string, Value> = {
-      ...viewFeeds(config, signature, rows, size),
-      ...actFeeds(config, signature, rows, size, steps),
-    };
+    const feeds = Object.assign(
+      viewFeeds(config, signature, rows, size),
+      actFeeds(config, signature, rows, size, steps),
+    );
     if (kind === 'act') feeds['reasoning'] = reasoningFeed(config, rows, size);
     const out = await this.run(kind, signature, size, rows, feeds, correction);
     const actions = out['actions']?.data;
@@ -365,11 +365,11 @@ export class PolicyRuntime {
   ): Promise<Values> {
     const trunk = this.trunkOf(rows);
     const graph = await this.graphOf(kind, signature, size, rows, correction);
-    const resident: Record<string, string> = {};
-    for (const name of graph.trunkInputs) resident[name] = `${trunk}/${name}`;
-    for (const name of graph.headInputs) resident[name] = `${this.bank}/${name}`;
-    for (const name of graph.pairInputs) resident[name] = `${this.pairBank}/${name}`;
-    return graph.engine.run(graph.id, feeds, { resident });
+    const { trunkInputs, banks } = graph;
+    const resident =
+      trunkInputs.length === 0 ? banks : { ...banks, ...addresses(trunkInputs, trunk) };
+    // Nobody else has the feeds, and pictures are the most of them.
+    return graph.engine.run(graph.id, feeds, { resident, move: true });
   }
 
   private trunkOf(rows: readonly ActRow[]): string {
@@ -420,8 +420,16 @@ export class PolicyRuntime {
         id,
         engine,
         trunkInputs: inputs.filter((name) => name.startsWith('trunk.')),
-        headInputs: inputs.filter((name) => name.startsWith('head.')),
-        pairInputs: inputs.filter((name) => name.startsWith('lora.')),
+        banks: {
+          ...addresses(
+            inputs.filter((name) => name.startsWith('head.')),
+            this.bank,
+          ),
+          ...addresses(
+            inputs.filter((name) => name.startsWith('lora.')),
+            this.pairBank,
+          ),
+        },
       };
     })();
     this.sessions.set(id, made);
@@ -578,8 +586,13 @@ interface LoadedGraph {
   readonly id: string;
   readonly engine: Engine;
   readonly trunkInputs: readonly string[];
-  readonly headInputs: readonly string[];
-  readonly pairInputs: readonly string[];
+  /** Where the engine keeps what comes from banks: input → address. */
+  readonly banks: Readonly<Record<string, string>>;
+}
+
+/** Addresses of resident tensors that are kept under a key by the names of these inputs. */
+function addresses(inputs: readonly string[], key: string): Record<string, string> {
+  return Object.fromEntries(inputs.map((name) => [name, `${key}/${name}`]));
 }
 
 function weightValues(

@@ -13,7 +13,7 @@ import {
   writeRecords,
   type DatasetStatus,
   type Db,
-  type UsageEventRow,
+  type WorkerRecord,
 } from '@armature/db';
 import type { FinetuneMode, FinetuneStatus } from '@armature/sdk/contract';
 import type { ObjectStore } from '@armature/storage';
@@ -140,35 +140,40 @@ export async function addUsage(
   chunks: number,
   at = new Date(),
 ): Promise<void> {
-  await withTenant(db, tenant, async (tx) => {
-    const [session] = await tx.select().from(sessions).where(eq(sessions.id, sessionId));
-    if (session === undefined) throw new Error(`no session ${sessionId}`);
-    const numbers = Array.from({ length: chunks }, (_, n) => n);
-    const reasoningId = (n: number) => `${sessionId}:0:r${Math.floor(n / 2)}`;
-    const rows: UsageEventRow[] = numbers.map((n) => ({
+  const [session] = await withTenant(db, tenant, (tx) =>
+    tx.select().from(sessions).where(eq(sessions.id, sessionId)),
+  );
+  if (session === undefined) throw new Error(`no session ${sessionId}`);
+  const { policyVersionId } = session;
+  const numbers = Array.from({ length: chunks }, (_, n) => n);
+  const reasoningId = (n: number) => `${sessionId}:0:r${Math.floor(n / 2)}`;
+  const used = numbers.map((n): WorkerRecord => {
+    return {
+      kind: 'usage',
       id: `${sessionId}:0:${n}`,
-      tenantId: tenant,
-      sessionId,
-      policyVersionId: session.policyVersionId,
-      reasoningId: reasoningId(n),
+      session_id: sessionId,
+      policy_version_id: policyVersionId,
+      reasoning_id: reasoningId(n),
       actions: 16,
-      reasoningTokens: n % 2 === 0 ? 7 : 0,
-      computeUs: 12_500,
-      at,
-    }));
-    const reasoning = numbers
-      .filter((n) => n % 2 === 0)
-      .map((n) => ({
+      reasoning_tokens: n % 2 === 0 ? 7 : 0,
+      compute_us: 12_500,
+      at: at.toISOString(),
+    };
+  });
+  const thought = numbers
+    .filter((n) => n % 2 === 0)
+    .map((n): WorkerRecord => {
+      return {
+        kind: 'reasoning',
         id: reasoningId(n),
-        tenantId: tenant,
-        sessionId,
+        session_id: sessionId,
         text: `thought ${n / 2}`,
         source: 'policy',
         tokens: 7,
-        createdAt: new Date(at.getTime() + n),
-      }));
-    await writeRecords(tx, { usage: rows, reasoning, faults: [] });
-  });
+        created_at: new Date(at.getTime() + n).toISOString(),
+      };
+    });
+  await writeRecords(db, tenant, [...used, ...thought]);
 }
 
 /** A reasoning that its robot was told of and that drove no chunk. */
@@ -178,16 +183,14 @@ export async function addUnusedReasoning(
   sessionId: string,
   createdAt: Date,
 ): Promise<void> {
-  const record = {
+  const record: WorkerRecord = {
+    kind: 'reasoning',
     id: `${sessionId}:0:unused`,
-    tenantId: tenant,
-    sessionId,
+    session_id: sessionId,
     text: 'thought in vain',
     source: 'policy',
     tokens: 9,
-    createdAt,
+    created_at: createdAt.toISOString(),
   };
-  await withTenant(db, tenant, (tx) =>
-    writeRecords(tx, { usage: [], reasoning: [record], faults: [] }),
-  );
+  await writeRecords(db, tenant, [record]);
 }

@@ -11,7 +11,7 @@ const LAST_TICKET = 2 ** 31 - 1;
 /** A picture on its way through the threads. */
 interface Picture {
   /** What a thread is sent, made anew for each, since its bytes are handed over. */
-  readonly request: () => ImageRequest;
+  readonly request: (claim: Claim) => ImageRequest;
   readonly resolve: (answer: ImageAnswer) => void;
   readonly reject: (error: Error) => void;
   /** Threads that have been given it and may still answer. */
@@ -100,7 +100,10 @@ export class ImagePool {
   private async prepareOne(image: WireImage, camera: Camera, target: Size): Promise<Uint8Array> {
     const size = { width: camera.width, height: camera.height };
     const field = `images.${camera.name}`;
-    const request = (): ImageRequest => ({ ...payload(image), size, target });
+    const kind = 'jpeg' in image ? 'jpeg' : 'pixels';
+    const request = (claim: Claim): ImageRequest => {
+      return { kind, bytes: payload(image), size, target, claim };
+    };
     const reply = await this.ask(request).catch((error: unknown) => {
       if (!(error instanceof TookTooLong)) throw error;
       return { refused: `cannot be decoded: ${error.message}`, fix: 'Send baseline JPEG.' };
@@ -113,7 +116,7 @@ export class ImagePool {
     });
   }
 
-  private ask(request: () => ImageRequest): Promise<ImageAnswer> {
+  private ask(request: Picture['request']): Promise<ImageAnswer> {
     if (this.closed !== undefined) return Promise.reject(this.closed);
     return new Promise((resolve, reject) => {
       const picture: Picture = { request, resolve, reject, asked: 0 };
@@ -135,7 +138,7 @@ export class ImagePool {
     this.idle.delete(thread);
     picture.asked += 1;
     try {
-      const reply = await thread.ask({ ...picture.request(), claim });
+      const reply = await thread.ask(picture.request(claim));
       this.free(thread);
       if (!('passed' in reply)) picture.resolve(reply);
     } catch (error) {
@@ -167,10 +170,8 @@ export class ImagePool {
 }
 
 /** The picture's bytes in a buffer of their own: the frame they came in holds other things too. */
-function payload(image: WireImage): Pick<ImageRequest, 'kind' | 'bytes'> {
-  return 'jpeg' in image
-    ? { kind: 'jpeg', bytes: new Uint8Array(image.jpeg) }
-    : { kind: 'pixels', bytes: new Uint8Array(image.pixels.data) };
+function payload(image: WireImage): Uint8Array {
+  return new Uint8Array('jpeg' in image ? image.jpeg : image.pixels.data);
 }
 
 function missing(camera: string): ArmatureError {

@@ -1,6 +1,6 @@
-import { DatabaseError, withTenant, writeRecords, type Db } from '@armature/db';
+import { DatabaseError, writeRecords, type Db } from '@armature/db';
 import { judgeCanaries } from './canary-judge.ts';
-import type { FaultEntry, LedgerEntry, ReasoningEntry, UsageEntry } from './entry.ts';
+import type { LedgerEntry } from './entry.ts';
 import type { LedgerSink, RejectedLine } from './flusher.ts';
 import type { LedgerLog } from './ledger.ts';
 
@@ -10,7 +10,7 @@ const PERMANENT = /^(22|23|42)/;
 const MOST_REMEMBERED = 10_000;
 
 /**
- * Writes entries to PostgreSQL, one transaction a tenant; ids that are there already change nothing.
+ * Writes entries to PostgreSQL, one statement a tenant; ids that are there already change nothing.
  * A canary that the faults or deviations among them show to be worse is rolled back after it.
  */
 export class DatabaseSink implements LedgerSink {
@@ -63,13 +63,7 @@ export class DatabaseSink implements LedgerSink {
     entries: readonly LedgerEntry[],
   ): Promise<readonly RejectedLine[]> {
     try {
-      await withTenant(this.db, tenant, (tx) =>
-        writeRecords(tx, {
-          usage: entries.filter((entry) => entry.kind === 'usage').map(usageRow),
-          reasoning: entries.filter((entry) => entry.kind === 'reasoning').map(reasoningRow),
-          faults: entries.filter((entry) => entry.kind === 'fault').map(faultRow),
-        }),
-      );
+      await writeRecords(this.db, tenant, entries);
       return [];
     } catch (error) {
       if (!(error instanceof DatabaseError) || !PERMANENT.test(error.code)) throw error;
@@ -81,43 +75,4 @@ export class DatabaseSink implements LedgerSink {
       return rejected;
     }
   }
-}
-
-function usageRow(entry: UsageEntry) {
-  return {
-    id: entry.id,
-    tenantId: entry.tenant_id,
-    sessionId: entry.session_id,
-    policyVersionId: entry.policy_version_id,
-    reasoningId: entry.reasoning_id,
-    actions: entry.actions,
-    reasoningTokens: entry.reasoning_tokens,
-    computeUs: entry.compute_us,
-    ...(entry.deviation === undefined ? {} : { deviation: entry.deviation }),
-    at: new Date(entry.at),
-  };
-}
-
-function reasoningRow(entry: ReasoningEntry) {
-  return {
-    id: entry.id,
-    tenantId: entry.tenant_id,
-    sessionId: entry.session_id,
-    text: entry.text,
-    source: entry.source,
-    tokens: entry.tokens,
-    createdAt: new Date(entry.created_at),
-  };
-}
-
-function faultRow(entry: FaultEntry) {
-  return {
-    id: entry.id,
-    tenantId: entry.tenant_id,
-    sessionId: entry.session_id,
-    policyVersionId: entry.policy_version_id,
-    fault: entry.fault,
-    message: entry.message,
-    at: new Date(entry.at),
-  };
 }
