@@ -9,6 +9,10 @@ import { segmentNumbers, segmentPath } from './segments.ts';
 import { SpoolReader } from './spool-reader.ts';
 import { SpoolWriter } from './spool-writer.ts';
 
+/** How often what was recorded is carried to the database, and how soon the disk has it; ms. */
+const FLUSH_MS = 1_000;
+const SYNC_MS = 1_000;
+
 export interface LedgerOptions {
   /** Folder of the spool; one process at a time. */
   readonly dir: string;
@@ -17,6 +21,7 @@ export interface LedgerOptions {
   readonly segmentBytes?: number;
   /** What the spool may hold before no new session is taken, bytes; nothing is ever dropped. */
   readonly maxBytes?: number;
+  /** How often the sink is written to, ms; 1,000 unless told. */
   readonly flushMs?: number;
   /** A write to the sink that takes longer counts as failed, ms; 40,000 unless told. */
   readonly writeTimeoutMs?: number;
@@ -60,7 +65,7 @@ export class Ledger {
       dir,
       firstSegment: (left.at(-1) ?? 0) + 1,
       segmentBytes: options.segmentBytes ?? 1 << 20,
-      syncMs: 50,
+      syncMs: SYNC_MS,
       onWritten: (bytes) => backlog.wrote(bytes),
       onError: (error) => log.error({ err: error }, 'the spool could not be synced to disk'),
     });
@@ -74,7 +79,7 @@ export class Ledger {
     this.flusher = new Flusher({
       reader: this.reader,
       sink: options.sink,
-      intervalMs: options.flushMs ?? 250,
+      intervalMs: options.flushMs ?? FLUSH_MS,
       maxBackoffMs: 10_000,
       // Longer than any statement may take.
       writeTimeoutMs: options.writeTimeoutMs ?? 40_000,
