@@ -58,6 +58,20 @@ describe('Part', () => {
     );
   });
 
+  it('starts Node with the flags that it is given', async () => {
+    const { options, logFile } = await part(
+      'flagged',
+      `${STAY}\nimport v8 from 'node:v8';
+console.error(process.execArgv[0], v8.getHeapStatistics().heap_size_limit >> 20);\n${READY}`,
+    );
+    const started = await Part.start({ ...options, flags: ['--max-old-space-size=777'] });
+    await started.stop();
+    const told = /^--max-old-space-size=777 (\d+)\n/.exec(await readFile(logFile, 'utf8'))?.[1];
+    // The young generation comes on top.
+    expect(Number(told)).toBeGreaterThanOrEqual(777);
+    expect(Number(told)).toBeLessThan(1_000);
+  });
+
   it('says why a process did not start, with the end of its log', async () => {
     const { options } = await part('bad', `throw new Error('no database at all');`);
     await expect(Part.start(options)).rejects.toThrow(/bad ended with exit code 1[^]*no database/);

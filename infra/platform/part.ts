@@ -14,6 +14,8 @@ export interface PartOptions {
   /** The process's entry, a TypeScript file. */
   readonly entry: string;
   readonly env: Readonly<Record<string, string>>;
+  /** For Node itself, such as those that its heap is made with. */
+  readonly flags?: readonly string[];
   readonly logFile: string;
   readonly onEvent: (event: PartEvent) => void;
   /** Ends a start that is under way. */
@@ -114,14 +116,14 @@ export class Part {
   }
 
   #launch(): { ready: Promise<void>; exited: Promise<string> } {
-    const { name, entry, env, logFile, onEvent } = this.#options;
+    const { name, entry, env, flags = [], logFile, onEvent } = this.#options;
     const log = openLog(logFile);
     const startedAt = Date.now();
     // In a process group of its own, so that Ctrl-C reaches the platform alone and it stops its
     // parts in order; the leash ends them if the platform itself is killed.
     const child = spawn(
       process.execPath,
-      ['--import', TYPESCRIPT_LOADER, '--import', LEASH, entry],
+      [...flags, '--import', TYPESCRIPT_LOADER, '--import', LEASH, entry],
       { env: { ...env }, stdio: ['ignore', 'pipe', 'pipe', 'ipc'], detached: true },
     );
     this.#child = child;

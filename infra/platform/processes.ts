@@ -7,12 +7,20 @@ import type { Secrets } from './secrets.ts';
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 const HOST = '127.0.0.1';
 
+/**
+ * What the gateway's old space may come to before V8 marks all of it. Left to itself V8 does so every few
+ * seconds while robots ask, and their chunks wait for it.
+ */
+const GATEWAY_HEAP = '--initial-old-space-size=128';
+
 export type ProcessName = 'api' | 'serve' | 'train' | 'ingest' | 'webhooks' | 'sweeps';
 
 export interface ProcessPlan {
   readonly name: ProcessName;
   readonly entry: string;
   readonly env: Readonly<Record<string, string>>;
+  /** For Node itself. */
+  readonly flags?: readonly string[];
 }
 
 export interface PlanInput {
@@ -71,19 +79,22 @@ export function planProcesses(input: PlanInput): Record<ProcessName, ProcessPlan
       // A browser on it may name it so.
       AUTH_ORIGINS: `http://localhost:${ports.api}`,
     }),
-    serve: plan('serve', 'workers/serve/main.ts', {
-      ...worker('serve'),
-      PORT: String(ports.gateway),
-      PUBLIC_URL: gatewayUrlOf(ports),
-      JWKS_URL: `${apiUrl}/.well-known/jwks.json`,
-      SPOOL_DIR: folder.spool,
-      // One machine trains and serves: robots that come while it trains wait longer, none is refused.
-      ADMISSION_FILL: '4',
-      OPENPI_API_URL: apiUrl,
-      ...(input.openpi === undefined
-        ? {}
-        : { OPENPI_KEY: input.openpi.key, OPENPI_EMBODIMENT: input.openpi.embodimentId }),
-    }),
+    serve: {
+      ...plan('serve', 'workers/serve/main.ts', {
+        ...worker('serve'),
+        PORT: String(ports.gateway),
+        PUBLIC_URL: gatewayUrlOf(ports),
+        JWKS_URL: `${apiUrl}/.well-known/jwks.json`,
+        SPOOL_DIR: folder.spool,
+        // One machine trains and serves: robots that come while it trains wait longer, none is refused.
+        ADMISSION_FILL: '4',
+        OPENPI_API_URL: apiUrl,
+        ...(input.openpi === undefined
+          ? {}
+          : { OPENPI_KEY: input.openpi.key, OPENPI_EMBODIMENT: input.openpi.embodimentId }),
+      }),
+      flags: [GATEWAY_HEAP],
+    },
     train: plan('train', 'workers/train/main.ts', {
       ...worker('train'),
       CACHE_DIR: folder.cache,
