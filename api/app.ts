@@ -39,7 +39,7 @@ export interface AppDeps {
   platformKey: string;
   /** What is charged for what was used. */
   prices: PriceSheets;
-  /** As which those outside reach the API: where problems link what they mean. */
+  /** As which those outside reach the API, without a slash at its end: where problems link what they mean. */
   publicUrl: string;
   /** Ed25519 private JWK with a kid. */
   sessionSigningKey: JWK;
@@ -60,9 +60,8 @@ export interface AppDeps {
 
 /** The control plane as one fetch handler: REST, tRPC, signing in, uploads, JWKS, health. */
 export async function createApp(deps: AppDeps): Promise<Hono<HttpEnv>> {
-  const { db, store, log, keyPepper, people } = deps;
+  const { db, store, log, keyPepper, people, publicUrl: origin } = deps;
   const clock = deps.clock ?? (() => new Date());
-  const origin = deps.publicUrl.replace(/\/+$/, '');
   const tokens = await sessionTokens(
     deps.sessionSigningKey,
     deps.alsoPublishedKeys,

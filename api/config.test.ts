@@ -39,6 +39,7 @@ describe('settings', () => {
     const config = readConfig({
       ...environment,
       ...OIDC,
+      PUBLIC_URL: 'https://api.example.com/',
       MAIL_KIND: 'smtp',
       SMTP_URL: 'smtps://user:word@mail.example.com',
       MAIL_FROM: 'Armature <no-reply@example.com>',
@@ -50,6 +51,7 @@ describe('settings', () => {
       url: 'smtps://user:word@mail.example.com',
       from: 'Armature <no-reply@example.com>',
     });
+    expect(config.env.PUBLIC_URL).toBe('https://api.example.com');
     expect(config.people).toMatchObject({
       publicUrl: 'https://api.example.com',
       origins: ['https://app.example.com', 'https://staging.example.com'],

@@ -39,8 +39,8 @@ const envSchema = z.object({
   HOST: z.string().default('127.0.0.1'),
   /** 0 takes a free port. */
   PORT: z.coerce.number().int().min(0).max(65_535),
-  /** Base URL under which robots and clients reach this process. */
-  PUBLIC_URL: z.url(),
+  /** Base URL under which robots and clients reach this process; paths come after it with their own slash. */
+  PUBLIC_URL: z.url().transform((url) => url.replace(/\/+$/, '')),
   DATABASE_URL: z.string().min(1),
   DATABASE_POOL: z.coerce.number().int().min(1).max(200).default(10),
   KEY_PEPPER: z.string().min(32),

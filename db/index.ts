@@ -3,6 +3,7 @@ export { isBrokenConnection } from './broken-connection.ts';
 export { computeUsedS } from './compute-used.ts';
 export {
   connect,
+  inOneStatement,
   withPlatform,
   withSystem,
   withTenant,

@@ -1,6 +1,6 @@
-import { sql, withPlatform, type Db } from '@armature/db';
+import { inOneStatement, sql, type Db } from '@armature/db';
 
 /** Resolves when the database answers. */
 export async function pingDatabase(db: Db): Promise<void> {
-  await withPlatform(db, (tx) => tx.execute(sql`select 1`));
+  await inOneStatement(db, (orm) => orm.execute(sql`select 1`));
 }

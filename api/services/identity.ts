@@ -2,6 +2,7 @@ import {
   and,
   eq,
   identityAdapter,
+  inOneStatement,
   isNull,
   members,
   newId,
@@ -9,7 +10,6 @@ import {
   sql,
   sweepIdentity,
   takeAttempt,
-  withPlatform,
   withTenant,
   type AttemptRule,
   type Db,
@@ -72,8 +72,8 @@ const tenantRow = z.object({ tenant_id: z.string() });
 
 /** Ids of the tenants that a person is a member of, through the database's function for it. */
 export async function tenantsOf(db: Db, personId: string): Promise<string[]> {
-  const rows = await withPlatform(db, (tx) =>
-    tx.execute(sql`select tenant_id from armature_tenants_of(${personId})`),
+  const rows = await inOneStatement(db, (orm) =>
+    orm.execute(sql`select tenant_id from armature_tenants_of(${personId})`),
   );
   return z
     .array(tenantRow)

@@ -1,4 +1,4 @@
-import { sql, withPlatform, type Db } from '@armature/db';
+import { inOneStatement, sql, type Db } from '@armature/db';
 import { scopeSchema } from '@armature/sdk/contract';
 import { z } from 'zod';
 
@@ -37,6 +37,6 @@ export const findCredential = {
 } as const;
 
 async function lookUp(db: Db, query: ReturnType<typeof sql>): Promise<FoundCredential | null> {
-  const [first] = await withPlatform(db, (tx) => tx.execute(query));
+  const [first] = await inOneStatement(db, (orm) => orm.execute(query));
   return first === undefined ? null : rowSchema.parse(first);
 }

@@ -260,15 +260,17 @@ describe('house/system-access', () => {
 });
 
 describe('house/one-transaction', () => {
-  it.each(['withTenant(db, id, run)', 'withSystem(db, "why", run)', 'connect(url, {})'])(
-    'refuses %s inside a transaction',
-    async (inner) => {
-      const source = `export const f = () => withTenant(db, id, async (tx) => ${inner});\n`;
-      expect((await complaints('sim/example.ts', source)).join('\n')).toContain(
-        'house/one-transaction',
-      );
-    },
-  );
+  it.each([
+    'withTenant(db, id, run)',
+    'withSystem(db, "why", run)',
+    'inOneStatement(db, run)',
+    'connect(url, {})',
+  ])('refuses %s inside a transaction', async (inner) => {
+    const source = `export const f = () => withTenant(db, id, async (tx) => ${inner});\n`;
+    expect((await complaints('sim/example.ts', source)).join('\n')).toContain(
+      'house/one-transaction',
+    );
+  });
 
   it('allows one transaction after another', async () => {
     const source = `export const f = async () => {

@@ -12,7 +12,7 @@ import { AUTH_PATH, cookieName } from './paths.ts';
 export interface PeopleSettings {
   /** Signs cookies and links; 32 characters or more. */
   readonly secret: string;
-  /** Under which the API is reached. */
+  /** Under which the API is reached, without a slash at its end. */
   readonly publicUrl: string;
   /** Origins of pages beside the public URL's. */
   readonly origins: readonly string[];
@@ -58,7 +58,7 @@ export class People {
 
   constructor(deps: PeopleDeps) {
     this.#deps = deps;
-    this.#baseUrl = `${deps.publicUrl.replace(/\/+$/, '')}${AUTH_PATH}`;
+    this.#baseUrl = `${deps.publicUrl}${AUTH_PATH}`;
     this.#origins = new Set([new URL(deps.publicUrl).origin, ...deps.origins]);
     this.#cookie = `${cookieName(this.#baseUrl)}=`;
   }

@@ -1,7 +1,13 @@
 import { ESLintUtils } from '@typescript-eslint/utils';
 import { calleeName } from '../callee.ts';
 
-const OPENS = new Set(['withTenant', 'withSystem', 'withPlatform', 'transaction']);
+const OPENS = new Set([
+  'withTenant',
+  'withSystem',
+  'withPlatform',
+  'inOneStatement',
+  'transaction',
+]);
 const HANDLES = new Set([...OPENS, 'connect']);
 
 /**
