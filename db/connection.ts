@@ -86,7 +86,10 @@ export async function withPlatform<T>(db: Db, work: (tx: Tx) => Promise<T>): Pro
   return transaction(db, work);
 }
 
-/** A statement by itself, on what belongs to no tenant: without the ways to and fro of a transaction. */
+/**
+ * A statement by itself, without the ways to and fro of a transaction: on what belongs to no tenant, or of a
+ * function that sets its tenant.
+ */
 export async function inOneStatement<T>(db: Db, work: (orm: Db['orm']) => Promise<T>): Promise<T> {
   return redacted(() => work(db.orm));
 }

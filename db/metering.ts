@@ -1,7 +1,7 @@
-import { eq, sql } from 'drizzle-orm';
+import { sql } from 'drizzle-orm';
 import { inOneStatement, type Db, type Tx } from './connection.ts';
-import { trainingUsage, usageCursors, type PolicyFault } from './schema.ts';
-import { lockUsage } from './usage-windows.ts';
+import { trainingUsage, type PolicyFault } from './schema.ts';
+import { lockUsage, usageClosedUntil } from './usage-windows.ts';
 
 /** A chunk that was served; `at` is ISO 8601. */
 export interface UsageRecord {
@@ -66,23 +66,13 @@ export async function writeTrainingUsage(tx: Tx, row: TrainingUsageRow): Promise
     sql`select extract(epoch from now())::float8 * 1000 as ms`,
   );
   if (clock === undefined) throw new Error('now() gave no row');
-  const rows = await inOpenWindows(tx, [{ ...row, at: new Date(clock.ms) }]);
-  await tx.insert(trainingUsage).values(rows).onConflictDoNothing();
-}
-
-/** What comes after its window was closed counts in the first that is open. */
-async function inOpenWindows<R extends { at: Date }>(
-  tx: Tx,
-  rows: readonly R[],
-): Promise<(R & { windowAt: Date })[]> {
+  const at = new Date(clock.ms);
   await lockUsage(tx, 'write');
-  const [cursor] = await tx
-    .select()
-    .from(usageCursors)
-    .where(eq(usageCursors.tenantId, sql`armature_tenant()`));
-  const closed = cursor?.closedUntil ?? null;
-  return rows.map((row) => ({
-    ...row,
-    windowAt: closed !== null && closed > row.at ? closed : row.at,
-  }));
+  const closed = (await usageClosedUntil(tx, row.tenantId)) ?? at;
+  // What comes after its window was closed counts in the first that is open.
+  const windowAt = closed > at ? closed : at;
+  await tx
+    .insert(trainingUsage)
+    .values({ ...row, at, windowAt })
+    .onConflictDoNothing();
 }

@@ -16,7 +16,8 @@ export function closableUntil(now: Date): Date {
 
 /**
  * Keeps writers of usage and the closing of windows apart until the transaction ends, so that a
- * window that is closed has all that was written to it. Writers do not wait for each other.
+ * window that is closed has all that was written to it. Writers do not wait for each other; one of them,
+ * `armature_write_records`, takes the same lock in SQL.
  */
 export async function lockUsage(tx: Tx, as: 'write' | 'close'): Promise<void> {
   const key = sql`hashtextextended('usage ' || armature_tenant(), 0)`;

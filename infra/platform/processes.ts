@@ -20,7 +20,7 @@ export interface ProcessPlan {
   readonly entry: string;
   readonly env: Readonly<Record<string, string>>;
   /** For Node itself. */
-  readonly flags?: readonly string[];
+  readonly flags: readonly string[];
 }
 
 export interface PlanInput {
@@ -62,7 +62,8 @@ export function planProcesses(input: PlanInput): Record<ProcessName, ProcessPlan
     name: ProcessName,
     entry: string,
     env: Readonly<Record<string, string>>,
-  ): ProcessPlan => ({ name, entry: path.join(ROOT, entry), env });
+    flags: readonly string[] = [],
+  ): ProcessPlan => ({ name, entry: path.join(ROOT, entry), env, flags });
   return {
     api: plan('api', 'api/main.ts', {
       ...common,
@@ -79,8 +80,10 @@ export function planProcesses(input: PlanInput): Record<ProcessName, ProcessPlan
       // A browser on it may name it so.
       AUTH_ORIGINS: `http://localhost:${ports.api}`,
     }),
-    serve: {
-      ...plan('serve', 'workers/serve/main.ts', {
+    serve: plan(
+      'serve',
+      'workers/serve/main.ts',
+      {
         ...worker('serve'),
         PORT: String(ports.gateway),
         PUBLIC_URL: gatewayUrlOf(ports),
@@ -92,9 +95,9 @@ export function planProcesses(input: PlanInput): Record<ProcessName, ProcessPlan
         ...(input.openpi === undefined
           ? {}
           : { OPENPI_KEY: input.openpi.key, OPENPI_EMBODIMENT: input.openpi.embodimentId }),
-      }),
-      flags: [GATEWAY_HEAP],
-    },
+      },
+      [GATEWAY_HEAP],
+    ),
     train: plan('train', 'workers/train/main.ts', {
       ...worker('train'),
       CACHE_DIR: folder.cache,

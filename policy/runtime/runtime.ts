@@ -417,19 +417,14 @@ export class PolicyRuntime {
       const load = this.loading.then(() => engine.load(id, model, { optimised }));
       this.loading = load.catch(() => undefined);
       await load;
+      const named = (prefix: string) => inputs.filter((name) => name.startsWith(prefix));
       return {
         id,
         engine,
-        trunkInputs: inputs.filter((name) => name.startsWith('trunk.')),
+        trunkInputs: named('trunk.'),
         banks: {
-          ...addresses(
-            inputs.filter((name) => name.startsWith('head.')),
-            this.bank,
-          ),
-          ...addresses(
-            inputs.filter((name) => name.startsWith('lora.')),
-            this.pairBank,
-          ),
+          ...addresses(named('head.'), this.bank),
+          ...addresses(named('lora.'), this.pairBank),
         },
       };
     })();
